@@ -1,0 +1,114 @@
+"""Who does which row: one ``row`` function, threads on the CPU, one thread a row on CUDA.
+
+A row function ``row(i, *arguments)`` writes only what row ``i`` owns, so the result depends neither on
+the number of threads nor on their order, and needs no atomics. On the CPU it is called from a kernel
+``cpu(start, stop, *arguments)`` that is written out beside it, because a loop made by a factory would
+capture ``row`` in a closure and never hit Numba's on-disk cache. The CUDA loop is always the same
+three lines, so it is made here.
+
+Threads are Python threads over GIL-free kernels, not ``prange``: one compilation serves one thread and
+many (``prange`` costs 0.7 s more per kernel), fork is safe, and a long run can be interrupted between
+chunks. ``numba.set_num_threads`` is obeyed.
+"""
+
+import inspect
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from . import devices
+
+OWNERS: list["Owner"] = []
+_pool: ThreadPoolExecutor | None = None
+
+
+def _forget_pool():
+    global _pool
+    _pool = None  # threads do not survive a fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _threads() -> int:
+    from numba import get_num_threads
+
+    return get_num_threads()
+
+
+def share(work, n: int, grain: int, chunks_per_thread: int = 1) -> None:
+    """Call ``work(start, stop)`` over contiguous ranges that cover ``[0, n)``, on all threads.
+
+    Ranges hold at least ``grain`` rows: below that, waking a thread (about 30 us) costs more than it brings.
+    """
+    global _pool
+    threads = _threads() if n >= 2 * grain else 1
+    if threads == 1:
+        work(0, n)
+        return
+    parts = min(threads * chunks_per_thread, n // grain)
+    if _pool is None or _pool._max_workers < threads - 1:
+        _pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="primeattn")
+    edges = [n * p // parts for p in range(parts + 1)]
+    ranges = iter(list(zip(edges[:-1], edges[1:], strict=True)))
+
+    def drain():
+        for start, stop in ranges:  # next() on a list iterator is atomic under the GIL
+            work(start, stop)
+
+    waiting = [_pool.submit(drain) for _ in range(threads - 1)]
+    try:
+        drain()
+    finally:
+        for _ in ranges:  # after an error or Ctrl-C: start nothing more
+            pass
+        for future in waiting:
+            future.result()
+
+
+class Owner:
+    """A loop over rows on either device.
+
+    Parameters
+    ----------
+    row : scalar-compiled function ``row(i, *arguments)``
+    cpu : kernel-compiled function ``cpu(start, stop, *arguments)``
+    signature : str
+        Types of ``arguments`` for the compile check of the CUDA twin: ``F`` floating scalar, ``i``
+        integer scalar, ``F1``/``F2`` contiguous floating arrays of 1 or 2 axes, ``I1`` int64 array.
+    grain : int
+        Fewest rows worth a thread of their own.
+    chunks_per_thread : int
+        More than 1 balances rows of unequal cost.
+    """
+
+    def __init__(self, row, cpu, signature: str, *, grain: int = 16_384, chunks_per_thread: int = 1):
+        self.row, self.cpu, self.signature = row, cpu, signature.split()
+        self.grain, self.chunks_per_thread = grain, chunks_per_thread
+        self.name = getattr(cpu, "__name__", str(cpu))
+        self._cuda = None
+        OWNERS.append(self)
+
+    def cuda_function(self):
+        """The undecorated CUDA kernel ``kernel(n, *arguments)``."""
+        row = getattr(self.row, "py_func", self.row)
+        names = ", ".join(list(inspect.signature(row).parameters)[1:])
+        source = (
+            f"def {row.__name__}_cuda(n, {names}):\n"
+            f"    i = cuda.grid(1)\n"
+            f"    if i < n:\n"
+            f"        row(i, {names})\n"
+        )
+        scope = {"cuda": devices.cuda(), "row": self.row}
+        exec(source, scope)
+        return scope[f"{row.__name__}_cuda"]
+
+    def __call__(self, n: int, *arguments) -> None:
+        if any(devices.is_device_array(a) for a in arguments):
+            if self._cuda is None:
+                self._cuda = devices.cuda().jit(self.cuda_function())
+            block = 128
+            if n:
+                self._cuda[(n + block - 1) // block, block](n, *arguments)
+        else:
+            share(lambda start, stop: self.cpu(start, stop, *arguments), n, self.grain, self.chunks_per_thread)
