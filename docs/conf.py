@@ -1,0 +1,55 @@
+"""Sphinx configuration. Builds without a network: MathJax and the theme come from their packages."""
+
+import shutil
+from pathlib import Path
+
+import primeattn
+
+project = "primeattn"
+author = "The primeattn developers"
+copyright = "2026, The primeattn developers"
+release = primeattn.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+templates_path = ["_templates"]
+
+myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence", "attrs_inline"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks are executed by `make notebooks`; their stored outputs are shown
+
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc sections say more: shapes and units
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "primeattn"
+html_static_path = ["_static"]
+html_css_files = ["primeattn.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_align": "left",
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "monokai",
+}
+
+# Sphinx reads only what lies below docs/: the notebooks of the top folder are copied in.
+_here = Path(__file__).parent
+_copies = _here / "notebooks"
+_copies.mkdir(exist_ok=True)
+for _notebook in sorted((_here.parent / "notebooks").glob("*.ipynb")):
+    shutil.copy(_notebook, _copies / _notebook.name)
