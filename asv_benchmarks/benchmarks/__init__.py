@@ -1,0 +1,1 @@
+"""asv benchmarks, one file a room. Kernels are warmed in `setup`; first calls are measured in `startup`."""
