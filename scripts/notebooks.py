@@ -1,7 +1,7 @@
 """Execute every notebook from its text form and store it with its outputs.
 
 ``notebooks/NAME.py`` (jupytext percent format) is what people edit and review; ``notebooks/NAME.ipynb`` beside it holds
-the outputs. ``--check`` (the default) executes and compares the stored cells with the text; ``--write`` stores the result.
+the outputs. Without ``--write`` the text is executed and compared with the cells that are stored.
 """
 
 import argparse

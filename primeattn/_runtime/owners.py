@@ -14,26 +14,23 @@ chunks. ``numba.set_num_threads`` is obeyed.
 import inspect
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+
+from numba import get_num_threads
 
 from . import devices
 
 OWNERS: list["Owner"] = []
-_pool: ThreadPoolExecutor | None = None
 
 
-def _forget_pool():
-    global _pool
-    _pool = None  # threads do not survive a fork
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="primeattn")
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
-
-
-def _threads() -> int:
-    from numba import get_num_threads
-
-    return get_num_threads()
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 def share(work, n: int, grain: int, chunks_per_thread: int = 1) -> None:
@@ -41,29 +38,27 @@ def share(work, n: int, grain: int, chunks_per_thread: int = 1) -> None:
 
     Ranges hold at least ``grain`` rows: below that, waking a thread (about 30 us) costs more than it brings.
     """
-    global _pool
-    threads = _threads() if n >= 2 * grain else 1
+    threads = get_num_threads() if n >= 2 * grain else 1
     if threads == 1:
         work(0, n)
         return
     parts = min(threads * chunks_per_thread, n // grain)
-    if _pool is None or _pool._max_workers < threads - 1:
-        _pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="primeattn")
     edges = [n * p // parts for p in range(parts + 1)]
-    ranges = iter(list(zip(edges[:-1], edges[1:], strict=True)))
+    ranges = iter(list(pairwise(edges)))
 
     def drain():
         for start, stop in ranges:  # next() on a list iterator is atomic under the GIL
             work(start, stop)
 
-    waiting = [_pool.submit(drain) for _ in range(threads - 1)]
+    helpers = [_pool(threads - 1).submit(drain) for _ in range(threads - 1)]
     try:
         drain()
     finally:
         for _ in ranges:  # after an error or Ctrl-C: start nothing more
             pass
-        for future in waiting:
-            future.result()
+        for helper in helpers:
+            if not helper.cancel():  # one that never started (a busy pool, a nested call) has nothing left to do
+                helper.result()
 
 
 class Owner:
@@ -93,12 +88,7 @@ class Owner:
         """The undecorated CUDA kernel ``kernel(n, *arguments)``."""
         row = getattr(self.row, "py_func", self.row)
         names = ", ".join(list(inspect.signature(row).parameters)[1:])
-        source = (
-            f"def {row.__name__}_cuda(n, {names}):\n"
-            f"    i = cuda.grid(1)\n"
-            f"    if i < n:\n"
-            f"        row(i, {names})\n"
-        )
+        source = f"def {row.__name__}_cuda(n, {names}):\n    i = cuda.grid(1)\n    if i < n:\n        row(i, {names})\n"
         scope = {"cuda": devices.cuda(), "row": self.row}
         exec(source, scope)
         return scope[f"{row.__name__}_cuda"]

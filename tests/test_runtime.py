@@ -1,0 +1,179 @@
+"""The runtime: how a range is shared, which device runs, what the doors refuse."""
+
+import multiprocessing
+import threading
+
+import numba
+import numpy as np
+import pytest
+
+import primeattn as pa
+from primeattn._runtime import checks, devices
+from primeattn._runtime.jit import kernel, scalar
+from primeattn._runtime.owners import OWNERS, Owner, share
+
+
+@scalar
+def double_row(i, x, out):
+    out[i] = x[i] + x[i]
+
+
+@kernel
+def double_range(start, stop, x, out):
+    for i in range(start, stop):
+        double_row(i, x, out)
+
+
+DOUBLE = Owner(double_row, double_range, "F1 F1", grain=64)
+OWNERS.remove(DOUBLE)
+
+
+@pytest.mark.parametrize("n", [0, 1, 63, 64, 127, 128, 129, 1000])
+@pytest.mark.parametrize("chunks", [1, 5])
+def test_share_covers_every_row_once(n, chunks):
+    seen = np.zeros(n, int)
+    lock = threading.Lock()
+
+    def work(start, stop):
+        with lock:
+            seen[start:stop] += 1
+
+    share(work, n, 10, chunks)
+    assert (seen == 1).all()
+
+
+def test_share_uses_the_threads_that_numba_allows():
+    allowed = numba.get_num_threads()
+    names = set()
+    barrier = threading.Barrier(allowed, timeout=10)
+
+    def work(start, stop):
+        barrier.wait()
+        names.add(threading.current_thread().name)
+
+    share(work, 1000, 10)
+    assert len(names) == allowed
+    numba.set_num_threads(1)
+    try:
+        names.clear()
+        share(lambda start, stop: names.add((start, stop)), 1000, 10)
+        assert names == {(0, 1000)}
+    finally:
+        numba.set_num_threads(allowed)
+
+
+def test_share_reports_an_error_of_any_thread_and_survives_it():
+    def fail(start, stop):
+        if start:
+            raise RuntimeError("row")
+
+    if numba.get_num_threads() > 1:
+        with pytest.raises(RuntimeError, match="row"):
+            share(fail, 1000, 10)
+    share(lambda start, stop: None, 1000, 10)
+
+
+def test_share_may_be_nested_and_called_from_many_threads():
+    total = np.zeros(8, int)
+
+    def outer(start, stop):
+        for i in range(start, stop):
+            counts = np.zeros(100, int)
+            share(lambda a, b, counts=counts: counts.__setitem__(slice(a, b), 1), 100, 10)
+            total[i] = counts.sum()
+
+    threads = [threading.Thread(target=share, args=(outer, 8, 1, 2)) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(timeout=30)
+        assert not t.is_alive()
+    assert (total == 100).all()
+
+
+def _double_in_child(queue):
+    out = np.empty(1000)
+    DOUBLE(1000, np.ones(1000), out)
+    queue.put(out.sum())
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
+def test_owner_works_in_a_forked_child():
+    out = np.empty(1000)
+    DOUBLE(1000, np.ones(1000), out)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_double_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == 2000
+    child.join(timeout=10)
+
+
+@pytest.mark.cudasim
+@pytest.mark.parametrize("n", [0, 1, 5, 130])
+def test_owner_on_cuda(n):
+    x = devices.to_device(np.arange(n, dtype=np.float32))
+    out = devices.empty(n, np.float32, like=x)
+    DOUBLE(n, x, out)
+    np.testing.assert_array_equal(pa.to_host(out), 2 * np.arange(n))
+
+
+@pytest.mark.cudasim
+def test_a_mix_of_devices_is_refused_by_name():
+    with pytest.raises(TypeError, match="a is a CUDA array but b is a host array"):
+        devices.on_cuda(a=pa.to_device(np.ones(3)), b=np.ones(3))
+
+
+def test_to_device_without_cuda_says_what_to_do():
+    if devices.cuda().is_available():
+        pytest.skip("a device is there")
+    with pytest.raises(RuntimeError, match="primeattn doctor"):
+        pa.to_device(np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ([1, 2], np.float64),
+        (np.array([True]), np.float64),
+        (np.ones(2, np.float16), np.float32),
+        (np.ones(2, np.float32), np.float32),
+        (np.ones(2, ">f8"), np.float64),
+        (np.ones(2, ">f4"), np.float32),
+        (np.ones((4, 4))[:, ::2], np.float64),
+    ],
+)
+def test_as_floating_gives_native_contiguous(given, wanted):
+    x = checks.as_floating("x", given)
+    assert x.dtype == wanted
+    assert x.dtype.isnative
+    assert x.flags.c_contiguous
+    np.testing.assert_array_equal(x, np.asarray(given, dtype=wanted))
+
+
+def test_as_floating_does_not_copy_what_is_right_and_takes_read_only():
+    x = np.ones(3)
+    x.flags.writeable = False
+    assert checks.as_floating("x", x) is x
+
+
+@pytest.mark.parametrize("bad", [np.ones(2, complex), np.ones(2, np.longdouble), np.array(["a"]), np.array([None])])
+def test_as_floating_refuses_other_kinds(bad):
+    with pytest.raises(TypeError, match="omega has dtype"):
+        checks.as_floating("omega", bad)
+
+
+def test_as_floating_refuses_ragged_and_wrong_widths():
+    with pytest.raises(ValueError, match="ragged"):
+        checks.as_floating("x", [[1, 2], [3]])
+    with pytest.raises(ValueError, match="last axis must have length 4"):
+        checks.as_floating("q", np.ones((2, 3)), last=4)
+    with pytest.raises(ValueError, match="last axis must have length 4"):
+        checks.as_floating("q", 1.0, last=4)
+
+
+def test_doctor_names_versions_threads_cuda_and_cache():
+    found = pa.doctor()
+    assert {"primeattn", "numpy", "numba", "threads", "cuda", "jit cache"} <= set(found)
+    assert found["numpy"] == np.__version__
+    assert all(isinstance(line, str) and line for line in found.values())
