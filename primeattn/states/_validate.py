@@ -1,0 +1,286 @@
+"""What a batch of prime states must be, checked once at the door, for all entries at a time.
+
+Everything here is NumPy on whole arrays: building states compiles nothing. Temporaries are at most a few
+booleans and one real number an entry.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import primes as _primes
+
+# A quaternion whose squared norm is within this many eps of 1 is left as it is, so that validating twice changes
+# nothing. Dividing by a computed norm leaves the squared norm within 6 eps of 1: four squares and three sums (2 eps),
+# the root and the quotient (1.5 eps relative in each component, so 3 in the square), and the sum taken again here.
+UNIT_EPS = 8.0
+
+
+class Arrays(NamedTuple):
+    """The four arrays of a batch; see `PrimeStates` for shapes."""
+
+    indptr: np.ndarray
+    primes: np.ndarray
+    amplitude: np.ndarray
+    orientation: np.ndarray
+
+
+def real_dtype(dtype) -> np.dtype:
+    """float32 or float64, from either of them or from complex64 or complex128."""
+    given = np.dtype(dtype)
+    names = {"float32": "float32", "complex64": "float32", "float64": "float64", "complex128": "float64"}
+    if given.name not in names:
+        raise TypeError(f"dtype is {given}: pass 'float32' or 'float64' (or the complex dtype of that precision)")
+    return np.dtype(names[given.name])
+
+
+def complex_dtype(dtype) -> np.dtype:
+    """complex64 for float32, complex128 for float64."""
+    return np.dtype(np.complex64 if np.dtype(dtype) == np.float32 else np.complex128)
+
+
+def frozen(x: np.ndarray) -> np.ndarray:
+    """A read-only view."""
+    view = x.view()
+    view.flags.writeable = False
+    return view
+
+
+def is_frozen(x) -> bool:
+    """True if nobody can write to ``x``, through its bases either."""
+    while isinstance(x, np.ndarray):
+        if x.flags.writeable:
+            return False
+        x = x.base
+    return x is None
+
+
+def locate(indptr: np.ndarray, flat: int) -> tuple[int, int]:
+    """The state and the entry within it of one flat entry."""
+    state = int(np.searchsorted(indptr, flat, side="right")) - 1
+    return state, flat - int(indptr[state])
+
+
+def owners(indptr: np.ndarray) -> np.ndarray:
+    """For each entry the state that has it, int64[nnz]."""
+    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+
+
+def as_int64(name: str, x) -> np.ndarray:
+    """A native int64 vector; refuses floats, booleans, text and numbers past int64."""
+    x = np.asarray(x)
+    if x.size == 0 and x.dtype.kind == "f":  # np.asarray([]) is float64
+        x = x.astype(np.int64)
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {x.dtype}: integers are wanted; pass np.asarray({name}, dtype=np.int64)")
+    if x.ndim != 1:
+        raise ValueError(f"{name} has shape {x.shape}: one axis is wanted; pass {name}.ravel()")
+    if x.dtype.kind == "u" and x.dtype.itemsize == 8 and x.size and x.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds {x.max()}: numbers below 2**63 are wanted")
+    return np.ascontiguousarray(x, dtype=np.int64)
+
+
+def as_numbers(name: str, x, kinds: str) -> np.ndarray:
+    """A numeric array of at most double precision, as it came."""
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is ragged: one value (amplitude) or four (orientation) per entry ({error})") from None
+    wide = x.dtype.itemsize > (16 if x.dtype.kind == "c" else 8)
+    if x.dtype.kind not in kinds or wide:
+        wanted = "real or complex" if "c" in kinds else "real"
+        target = "complex" if "c" in kinds else "float"
+        raise TypeError(f"{name} has dtype {x.dtype}: {wanted} numbers are wanted; pass {name}.astype({target})")
+    return x
+
+
+def is_single(x: np.ndarray) -> bool:
+    """True where float32 keeps what ``x`` holds: float16, float32, complex64."""
+    return x.dtype.kind in "fc" and x.dtype.itemsize <= (8 if x.dtype.kind == "c" else 4)
+
+
+def check_indptr(indptr, nnz: int) -> np.ndarray:
+    indptr = as_int64("indptr", indptr)
+    if len(indptr) == 0:
+        raise ValueError("indptr is empty: n states need n + 1 numbers, so no states is [0]")
+    if indptr[0] != 0:
+        raise ValueError(
+            f"indptr starts with {indptr[0]}: it must start with 0; pass indptr - indptr[0] and the entries from there"
+        )
+    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
+    if falls.size:
+        i = int(falls[0])
+        raise ValueError(
+            f"indptr falls from {indptr[i]} to {indptr[i + 1]} at state {i}: state i owns the entries "
+            f"indptr[i]:indptr[i + 1], so indptr never decreases; pass np.r_[0, np.cumsum(counts)]"
+        )
+    if indptr[-1] != nnz:
+        raise ValueError(
+            f"indptr ends with {indptr[-1]} but there are {nnz} primes: the last number must be len(primes)"
+        )
+    return indptr
+
+
+def distinct(primes: np.ndarray) -> np.ndarray:
+    """The different primes that occur, ascending.
+
+    A table of flags when it is no larger than the data: 10^7 entries in 20 ms, where sorting takes 0.6 s.
+    """
+    if primes.size == 0:
+        return primes
+    top = int(primes.max())
+    if top > max(8 * primes.size, 1 << 20):
+        return np.unique(primes)
+    seen = np.zeros(top + 1, dtype=bool)
+    seen[primes] = True
+    return np.flatnonzero(seen)
+
+
+def check_primes(indptr: np.ndarray, primes: np.ndarray) -> None:
+    """Refuse what is not a prime number, at the first such entry."""
+    if primes.size == 0:
+        return
+    if primes.min() < 2:
+        at = int(np.flatnonzero(primes < 2)[0])
+        state, entry = locate(indptr, at)
+        raise ValueError(
+            f"state {state}, entry {entry}: {primes[at]} is not a prime; the smallest is 2. "
+            f"Pass primes themselves, not positions in the table: primeattn.primes.nth(position)"
+        )
+    different = distinct(primes)
+    composite = different[~_primes.is_prime(different)]
+    if composite.size:
+        at = int(np.flatnonzero(np.isin(primes, composite))[0])
+        state, entry = locate(indptr, at)
+        divisor = next((d for d in (2, 3, 5, 7, 11, 13) if primes[at] % d == 0), None)
+        why = f" ({divisor} divides it)" if divisor else ""
+        raise ValueError(
+            f"state {state}, entry {entry}: {primes[at]} is composite{why}; only primes may be active. "
+            f"Pass PrimeStates.from_integers([{primes[at]}]) for its factorisation, "
+            f"or primeattn.primes.nth(position) if these are positions"
+        )
+
+
+def ascending_order(indptr: np.ndarray, primes: np.ndarray) -> np.ndarray | None:
+    """The permutation that sorts primes within each state, or None where they are sorted and all different.
+
+    Raises for a prime that occurs twice in one state.
+    """
+    if primes.size < 2:
+        return None
+    rises = primes[1:] > primes[:-1]
+    inner = indptr[1:-1]
+    starts = inner[(inner > 0) & (inner < primes.size)]
+    rises[starts - 1] = True  # between two states anything goes
+    if rises.all():
+        return None
+    owner = owners(indptr)
+    order = np.lexsort((primes, owner))
+    twice = np.flatnonzero((primes[order][1:] == primes[order][:-1]) & (owner[1:] == owner[:-1]))
+    if twice.size:
+        first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
+        state, entry = locate(indptr, first)
+        raise ValueError(
+            f"state {state}, entries {entry} and {second - int(indptr[state])}: prime {primes[first]} occurs twice; "
+            f"a state is a set of primes, so add the two amplitudes, or drop one"
+        )
+    return order
+
+
+def check_amplitude(indptr, primes, amplitude: np.ndarray) -> None:
+    if amplitude.shape != primes.shape:
+        raise ValueError(
+            f"amplitude has shape {amplitude.shape}: one number for each of the {len(primes)} primes is wanted"
+        )
+    good = np.isfinite(amplitude)
+    if not good.all():
+        at = int(np.flatnonzero(~good)[0])
+        state, entry = locate(indptr, at)
+        raise ValueError(
+            f"state {state}, entry {entry} (prime {primes[at]}): amplitude {amplitude[at]} is not finite; "
+            f"clean it with np.nan_to_num, or leave the entry out"
+        )
+
+
+def unit(indptr, primes, orientation: np.ndarray) -> np.ndarray:
+    """Unit quaternions; the array itself where all are units already, else a new one."""
+    if orientation.shape != (len(primes), 4):
+        raise ValueError(
+            f"orientation has shape {orientation.shape}: a quaternion (w, x, y, z) for each of the "
+            f"{len(primes)} primes is wanted, shape ({len(primes)}, 4)"
+        )
+    with np.errstate(over="ignore"):
+        norm2 = np.einsum("ij,ij->i", orientation, orientation)
+    away = ~(np.abs(norm2 - 1) <= UNIT_EPS * np.finfo(orientation.dtype).eps)  # ~ because NaN compares false
+    if not away.any():
+        return orientation
+    fresh = orientation.copy()
+    if away.all():
+        away = slice(None)
+    chosen = orientation[away]
+    # The largest component is brought near 1 first: squares of 1e200 or 1e-200 would be inf or 0.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        largest = np.abs(chosen).max(axis=1, keepdims=True)
+        chosen = chosen / largest
+        # subnormal / subnormal is exact enough: the quotient is a full-precision number in [-1, 1]
+        chosen /= np.sqrt(np.einsum("ij,ij->i", chosen, chosen))[:, None]
+    good = np.isfinite(chosen).all(axis=1)
+    if not good.all():
+        which = np.flatnonzero(~good)[0]
+        at = int(np.arange(len(primes))[away][which])
+        state, entry = locate(indptr, at)
+        q = tuple(float(x) for x in orientation[at])
+        if np.isfinite(q).all():
+            raise ValueError(
+                f"state {state}, entry {entry} (prime {primes[at]}): orientation {q} is the zero quaternion, which has "
+                f"no direction; pass (1, 0, 0, 0) for the identity, or leave the entry out"
+            )
+        raise ValueError(
+            f"state {state}, entry {entry} (prime {primes[at]}): orientation {q} is not finite; "
+            f"pass (1, 0, 0, 0) for the identity, or leave the entry out"
+        )
+    fresh[away] = chosen
+    return fresh
+
+
+def check_unit(indptr, primes, orientation: np.ndarray) -> None:
+    """Refuse quaternions that are not units (for files, which must come back bit for bit)."""
+    if unit(indptr, primes, orientation) is not orientation:
+        raise ValueError("orientation holds quaternions that are not of unit length")
+
+
+def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = True) -> Arrays:
+    """Check everything, sort primes within states, bring quaternions to unit length, settle one precision.
+
+    Parameters
+    ----------
+    copy : bool
+        Copy what the caller could still write to. False for arrays that were made for this call.
+    """
+    given = (indptr, primes, amplitude, orientation)
+    primes = as_int64("primes", primes)
+    indptr = check_indptr(indptr, len(primes))
+    check_primes(indptr, primes)
+    a = None if amplitude is None else as_numbers("amplitude", amplitude, "biufc")
+    q = None if orientation is None else as_numbers("orientation", orientation, "biuf")
+    present = [x for x in (a, q) if x is not None]
+    dtype = np.dtype(np.float32 if present and all(is_single(x) for x in present) else np.float64)
+    if a is None:
+        a = np.ones(len(primes), complex_dtype(dtype))
+    if q is None:
+        q = np.zeros((len(primes), 4), dtype)
+        q[:, 0] = 1
+    if q.size == 0 and q.ndim == 1 and len(primes) == 0:
+        q = q.reshape(0, 4)
+    check_amplitude(indptr, primes, a)
+    a = np.ascontiguousarray(a, dtype=complex_dtype(dtype))
+    q = unit(indptr, primes, np.ascontiguousarray(q, dtype=dtype))
+    order = ascending_order(indptr, primes)
+    if order is not None:
+        primes, a, q = primes[order], a[order], q[order]
+    out = [indptr, primes, a, q]
+    if copy:
+        for i, source in enumerate(given):
+            if source is not None and not is_frozen(out[i]) and np.may_share_memory(out[i], np.asarray(source)):
+                out[i] = out[i].copy()
+    return Arrays(*(frozen(x) for x in out))
