@@ -1,0 +1,2 @@
+from ._algebra import multiply
+from ._transcendental import exp, log, slerp

@@ -1,0 +1,171 @@
+"""From broadcast arrays to flat rows: what every elementwise function of this package shares.
+
+Operands reach a kernel as flat contiguous arrays with a step: 1 where the operand has a row of its own for
+every row of the result, 0 where a single one serves all. Any other broadcasting is written out first.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from .. import _labelled
+from .._runtime import checks, devices
+from .._runtime.owners import Owner
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Function:
+    """An owner ``owner(n, a, step_a, b, step_b, ..., out, ...)`` and the shape of one row of each array."""
+
+    owner: Owner
+    inputs: dict[str, Shape]
+    outputs: tuple[Shape, ...] = ((4,),)
+
+
+def elementwise(function: Function, *operands, out=None, extra=()):
+    """Check, broadcast, allocate, run; ``extra`` are further scalars of the owner, after the operands."""
+    if _labelled.any_labelled(*operands):
+        _labelled.refuse_out(out)
+        return _labelled.apply(
+            lambda *arrays: elementwise(function, *arrays, extra=extra),
+            operands,
+            [len(core) for core in function.inputs.values()],
+            [len(core) for core in function.outputs],
+        )
+    arrays = checked(function.inputs, operands)
+    lead = leading_shape(function.inputs, arrays)
+    results = _results(function, arrays, lead, out)
+    run(function.owner, arrays, list(function.inputs.values()), lead, results, extra)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def checked(inputs: dict[str, Shape], operands) -> list:
+    """Floating arrays of one dtype whose last axes are as wanted; Python numbers take the others' dtype."""
+    named = dict(zip(inputs, operands, strict=True))
+    numbers = {name: x for name, x in named.items() if isinstance(x, (int, float)) and not inputs[name]}
+    if len(numbers) == len(named):
+        numbers = {}
+    last = {name: core[-1] if core else None for name, core in inputs.items()}
+    arrays = {name: x for name, x in named.items() if name not in numbers}
+    arrays = dict(zip(arrays, checks.common_floating(last, **arrays), strict=True))
+    like = next(iter(arrays.values()))
+    for name, x in numbers.items():
+        number = np.asarray(x, like.dtype)
+        arrays[name] = devices.to_device(number.reshape(1)) if devices.is_device_array(like) else number
+    for name, core in inputs.items():
+        shape = arrays[name].shape
+        if len(core) > 1 and shape[len(shape) - len(core) :] != core:
+            raise ValueError(f"{name} has shape {shape}: the last axes must be {core}")
+    return [arrays[name] for name in inputs]
+
+
+def leading_shape(inputs: dict[str, Shape], arrays) -> Shape:
+    """Broadcast the axes in front of the components."""
+    leads = [x.shape[: x.ndim - len(core)] for x, core in zip(arrays, inputs.values(), strict=True)]
+    try:
+        return np.broadcast_shapes(*leads)
+    except ValueError:
+        shapes = ", ".join(f"{name} {x.shape}" for name, x in zip(inputs, arrays, strict=True))
+        raise ValueError(
+            f"leading axes do not broadcast together ({shapes}): insert an axis of length 1, as in a[:, None]"
+        ) from None
+
+
+def _results(function, arrays, lead, out) -> list:
+    like = arrays[0]
+    shapes = [lead + core for core in function.outputs]
+    if out is None:
+        return [devices.empty(shape, like.dtype, like=like) for shape in shapes]
+    outs = list(out) if isinstance(out, (tuple, list)) else [out]
+    if len(outs) != len(shapes):
+        raise ValueError(f"out holds {len(outs)} arrays: {len(shapes)} are wanted, of shapes {shapes}")
+    return [_checked_out(x, shape, like) for x, shape in zip(outs, shapes, strict=True)]
+
+
+def _checked_out(out, shape, like):
+    if devices.is_device_array(like):
+        if not devices.is_device_array(out):
+            raise TypeError("out is a host array but the operands are on CUDA: pass a CUDA array as out")
+    elif not isinstance(out, np.ndarray):
+        raise TypeError(f"out is a {type(out).__name__}: pass a numpy.ndarray of shape {shape} and dtype {like.dtype}")
+    if out.shape != shape or out.dtype != like.dtype:
+        raise ValueError(
+            f"out has shape {out.shape} and dtype {out.dtype}, the result has shape {shape} and dtype {like.dtype}: "
+            f"pass out=np.empty({shape}, np.{like.dtype})"
+        )
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ValueError("out is read-only: pass a writeable array, or leave out=None")
+    return out
+
+
+def run(owner: Owner, arrays, cores, lead: Shape, results, extra=()) -> None:
+    """Flatten and call the owner; an ``out`` that overlaps an operand, or is not contiguous, is filled at the end."""
+    n = prod(lead)
+    flat, steps = [], []
+    for x, core in zip(arrays, cores, strict=True):
+        y, step = flatten(x, core, lead)
+        flat.append(y)
+        steps.append(step)
+    direct = [_target(result, flat, steps) for result in results]
+    interleaved = [value for pair in zip(flat, steps, strict=True) for value in pair]
+    if n:
+        owner(n, *interleaved, *extra, *(ravel(x) for x in direct))
+    for result, x in zip(results, direct, strict=True):
+        if x is not result:
+            result[...] = x
+
+
+def flatten(x, core: Shape, lead: Shape):
+    """``(flat array, step)`` of one operand."""
+    own = x.shape[: x.ndim - len(core)]
+    if prod(own) == 1 and prod(lead) != 1:
+        return ravel(x), 0
+    if prod(own) == prod(lead):
+        return ravel(x), 1
+    return ravel(broadcast(x, lead + core)), 1
+
+
+def broadcast(x, shape: Shape):
+    """A contiguous array of the broadcast shape."""
+    if not devices.is_device_array(x):
+        return np.ascontiguousarray(np.broadcast_to(x, shape))
+    from ._device import expand
+
+    return expand(x, shape)
+
+
+def ravel(x):
+    """A flat view that Numba takes for a plain array: aligned and, as kernels never write to operands, not read-only."""
+    if devices.is_device_array(x):
+        return devices.device_view(x).reshape(prod(x.shape))
+    if not x.flags.aligned:
+        x = x.copy()
+    if not x.flags.writeable:
+        x = np.asarray(_Writeable(x))
+    return x.reshape(-1)
+
+
+class _Writeable:
+    """The same memory, without the read-only flag, which would make Numba compile each kernel once more."""
+
+    def __init__(self, x):
+        self.owner = x
+        interface = dict(x.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+
+
+def _target(result, flat, steps):
+    if devices.is_device_array(result):
+        return result
+    if not (result.flags.c_contiguous and result.flags.aligned):
+        return np.empty(result.shape, result.dtype)
+    for x, step in zip(flat, steps, strict=True):
+        # a row is loaded before it is stored: the very same array is safe, as long as the widths agree
+        same = step == 1 and x.ctypes.data == result.ctypes.data and x.size == result.size
+        if not same and np.may_share_memory(x, result):
+            return np.empty(result.shape, result.dtype)
+    return result

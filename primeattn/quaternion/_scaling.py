@@ -1,0 +1,36 @@
+"""Exact powers of two that keep a sum of squares inside the range of its type."""
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from .._runtime.jit import scalar
+
+# (small, large, factor, 1 / factor): between small and large, squares neither overflow nor lose digits;
+# below small multiply by factor, above large divide by it.
+_FLOAT32 = tuple(np.float32(2.0**e) for e in (-50, 60, 90, -90))
+_FLOAT64 = tuple(np.float64(2.0**e) for e in (-480, 510, 600, -600))
+
+
+def limits(x):
+    return _FLOAT32 if isinstance(x, np.float32) else _FLOAT64
+
+
+@overload(limits)
+def _limits(x):
+    # a constant chosen by type: a literal would put float64 into float32 device code
+    if x == types.float32:
+        return lambda x: _FLOAT32
+    return lambda x: _FLOAT64
+
+
+@scalar
+def scaling(m):
+    """Return ``(s, 1 / s)`` such that ``s * m`` can be squared safely, for ``m >= 0``."""
+    small, large, factor, inverse = limits(m)
+    one = type(m)(1)
+    s = factor if m < small else one
+    s = inverse if m > large else s
+    r = inverse if m < small else one
+    r = factor if m > large else r
+    return s, r

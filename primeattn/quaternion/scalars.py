@@ -1,0 +1,285 @@
+"""The mathematics of one quaternion, for use inside your own compiled loops.
+
+Every function here is compiled by Numba and may be called from ``@numba.njit`` and from
+``@numba.cuda.jit`` code. A quaternion is a tuple ``(w, x, y, z)``, a vector a tuple ``(x, y, z)``, of
+float32 or of float64; a result has the type of the arguments. Nothing is checked and nothing raises.
+
+>>> import numpy as np
+>>> from numba import njit
+>>> from primeattn.quaternion import scalars
+>>> @njit
+... def turn_twice(q, v):
+...     return scalars.rotate(q, scalars.rotate(q, v))
+>>> turn_twice((0.0, 0.0, 0.0, 1.0), (1.0, 2.0, 3.0))  # a half turn about z, twice
+(1.0, 2.0, 3.0)
+
+The functions are free of branches where they can be, so that LLVM runs several quaternions in one
+instruction. Their conventions and degenerate cases are those of the array functions of the same
+name: see ``primeattn.quaternion``.
+"""
+
+import math
+
+from . import _math as el
+from .._runtime.jit import scalar
+from ._scaling import scaling
+
+__all__ = [
+    "angular_distance",
+    "commutator",
+    "conjugate",
+    "cross",
+    "dot",
+    "exp",
+    "from_axis_angle",
+    "from_matrix",
+    "inverse",
+    "log",
+    "multiply",
+    "norm",
+    "normalize",
+    "power",
+    "rotate",
+    "slerp",
+    "to_axis_angle",
+    "to_matrix",
+]
+
+
+@scalar
+def multiply(a, b):
+    """Hamilton product ``a b``."""
+    aw, ax, ay, az = a
+    bw, bx, by, bz = b
+    return (
+        aw * bw - ax * bx - ay * by - az * bz,
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+    )
+
+
+@scalar
+def conjugate(a):
+    """``(w, -x, -y, -z)``."""
+    w, x, y, z = a
+    return w, -x, -y, -z
+
+
+@scalar
+def scale(s, a):
+    """``s a`` for a real ``s``."""
+    w, x, y, z = a
+    return s * w, s * x, s * y, s * z
+
+
+@scalar
+def add(a, b):
+    """``a + b``."""
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
+
+
+@scalar
+def dot(a, b):
+    """Euclidean inner product of two quaternions: the real part of ``a* b``."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3]
+
+
+@scalar
+def cross(u, v):
+    """Cross product of two 3-vectors."""
+    return u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+
+
+@scalar
+def commutator(a, b):
+    """``a b - b a = (0, 2 a_v x b_v)``."""
+    x, y, z = cross(a[1:], b[1:])
+    return type(x)(0), x + x, y + y, z + z
+
+
+@scalar
+def vector_norm(x, y, z):
+    """Length of a 3-vector; no overflow and no underflow on the way."""
+    m = max(max(abs(x), abs(y)), abs(z))
+    up, down = scaling(m)
+    x, y, z = up * x, up * y, up * z
+    return down * math.sqrt(x * x + y * y + z * z)
+
+
+@scalar
+def norm(a):
+    """``|a|``; no overflow and no underflow on the way."""
+    w, x, y, z = a
+    m = max(max(abs(w), abs(x)), max(abs(y), abs(z)))
+    up, down = scaling(m)
+    w, x, y, z = up * w, up * x, up * y, up * z
+    return down * math.sqrt(w * w + x * x + y * y + z * z)
+
+
+@scalar
+def normalize(a):
+    """``a / |a|``; zero gives NaN."""
+    w, x, y, z = a
+    m = max(max(abs(w), abs(x)), max(abs(y), abs(z)))
+    up, _ = scaling(m)
+    w, x, y, z = up * w, up * x, up * y, up * z
+    r = type(w)(1) / math.sqrt(w * w + x * x + y * y + z * z)
+    return r * w, r * x, r * y, r * z
+
+
+@scalar
+def inverse(a):
+    """``a* / |a|^2``; zero gives NaN."""
+    w, x, y, z = normalize(a)
+    r = type(w)(1) / norm(a)
+    return r * w, -r * x, -r * y, -r * z
+
+
+@scalar
+def exp(a):
+    """``e^w (cos n, v sin n / n)``, ``n = |v|``."""
+    w, x, y, z = a
+    n = vector_norm(x, y, z)
+    s, c = el.sincos(n)
+    e = el.exp(w)
+    one = type(w)(1)
+    k = e * (s / n) if n > type(w)(0) else one  # n = 0: v is zero, so k is free; 1 keeps (inf, 0, 0, 0) for w = inf
+    return e * c, k * x, k * y, k * z
+
+
+@scalar
+def log(a):
+    """``(log |a|, v atan2(n, w) / n)``, ``n = |v|``; a negative real gives ``(log |w|, pi, 0, 0)``."""
+    w, x, y, z = a
+    zero = type(w)(0)
+    n = vector_norm(x, y, z)
+    angle = el.atan2(n, w)
+    k = angle / n if n > zero else zero
+    x = k * x if n > zero else (angle if w < zero else x)
+    return log_norm(a), x, k * y, k * z
+
+
+@scalar
+def log_norm(a):
+    """``log |a|``."""
+    return el.log(norm(a))
+
+
+@scalar
+def power(a, t):
+    """``exp(t log a)``; ``t = 0`` gives 1 for every ``a``, zero and NaN included."""
+    one, zero = type(t)(1), type(t)(0)
+    w, x, y, z = exp(scale(t, log(a)))
+    if t == zero:
+        w, x, y, z = one, zero, zero, zero
+    return w, x, y, z
+
+
+@scalar
+def arc(u, v):
+    """The geodesic of S^3 from unit ``u`` to unit ``v``: ``(angle, sine, cosine, e)``, ``e = v - u cosine``."""
+    c = dot(u, v)
+    e = add(v, scale(-c, u))
+    s = norm(e)
+    return el.atan2(s, c), s, c, e
+
+
+@scalar
+def slerp(a, b, t):
+    """Point at fraction ``t`` of the shorter great arc from ``a/|a|`` to ``b/|b|`` or its negative."""
+    u, v = normalize(a), normalize(b)
+    one = type(t)(1)
+    v = scale(-one if dot(u, v) < type(t)(0) else one, v)
+    angle, s, _, e = arc(u, v)
+    sine, cosine = el.sincos(t * angle)
+    k = sine / s if s > type(t)(0) else t
+    return add(scale(cosine, u), scale(k, e))
+
+
+@scalar
+def rotate(a, v):
+    """Vector part of ``a v a^-1``, by ``u = 2 x cross v``, ``v + w u + x cross u`` on ``a / |a|``."""
+    w, x, y, z = normalize(a)
+    ux, uy, uz = cross((x, y, z), v)
+    ux, uy, uz = ux + ux, uy + uy, uz + uz
+    cx, cy, cz = cross((x, y, z), (ux, uy, uz))
+    return v[0] + w * ux + cx, v[1] + w * uy + cy, v[2] + w * uz + cz
+
+
+@scalar
+def angular_distance(a, b):
+    """Angle in [0, pi] of the rotation that takes ``a`` to ``b``: ``2 atan2(|v|, |w|)`` of ``a* b``."""
+    w, x, y, z = multiply(conjugate(normalize(a)), normalize(b))
+    angle = el.atan2(vector_norm(x, y, z), abs(w))
+    return angle + angle
+
+
+@scalar
+def to_matrix(a):
+    """Rotation matrix of ``a / |a|``: nine numbers, row by row."""
+    w, x, y, z = normalize(a)
+    one, two = type(w)(1), type(w)(2)
+    return (
+        one - two * (y * y + z * z),
+        two * (x * y - w * z),
+        two * (x * z + w * y),
+        two * (x * y + w * z),
+        one - two * (x * x + z * z),
+        two * (y * z - w * x),
+        two * (x * z - w * y),
+        two * (y * z + w * x),
+        one - two * (x * x + y * y),
+    )
+
+
+@scalar
+def positive(a):
+    """``a`` or ``-a``, whichever has its first nonzero component positive."""
+    w, x, y, z = a
+    one, zero = type(w)(1), type(w)(0)
+    lead = w if w != zero else (x if x != zero else (y if y != zero else z))
+    return scale(-one if lead < zero else one, a)
+
+
+@scalar
+def from_matrix(m):
+    """Unit quaternion with ``w >= 0`` of a rotation matrix (nine numbers, row by row); NaN if det <= 0.
+
+    Of four proportional columns the longest is taken (Shepperd), so that nothing cancels.
+    """
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = m
+    one, zero = type(m00)(1), type(m00)(0)
+    if m22 < zero:
+        if m00 > m11:
+            q = m21 - m12, one + m00 - m11 - m22, m01 + m10, m20 + m02
+        else:
+            q = m02 - m20, m01 + m10, one - m00 + m11 - m22, m12 + m21
+    elif m00 < -m11:
+        q = m10 - m01, m20 + m02, m12 + m21, one - m00 - m11 + m22
+    else:
+        q = one + m00 + m11 + m22, m21 - m12, m02 - m20, m10 - m01
+    det = m00 * (m11 * m22 - m12 * m21) - m01 * (m10 * m22 - m12 * m20) + m02 * (m10 * m21 - m11 * m20)
+    return scale(one if det > zero else zero / zero, positive(normalize(q)))
+
+
+@scalar
+def to_axis_angle(a):
+    """``(axis, angle)``, angle in [0, pi]; the identity turns about (1, 0, 0) by 0."""
+    w, x, y, z = positive(normalize(a))
+    n = vector_norm(x, y, z)
+    half = el.atan2(n, w)
+    one, zero = type(w)(1), type(w)(0)
+    if n == zero:
+        return (one, zero, zero), half
+    return (x / n, y / n, z / n), half + half
+
+
+@scalar
+def from_axis_angle(axis, angle):
+    """``(cos(angle / 2), sin(angle / 2) axis / |axis|)``; a zero axis gives NaN."""
+    x, y, z = axis
+    zero = type(angle)(0)
+    _, x, y, z = normalize((zero, x, y, z))
+    s, c = el.sincos(angle / type(angle)(2))
+    return c, s * x, s * y, s * z
