@@ -1,0 +1,199 @@
+"""From states to what the scores read of them: ``profile``, and its pullback to amplitudes and orientations."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .._runtime import devices
+from .._runtime.jit import kernel, scalar
+from .._runtime.owners import Owner
+from ._scalars import (
+    AMPLITUDE_MASS,
+    COS,
+    ENTRY,
+    MAGNITUDE,
+    MASS,
+    ORIENTATION,
+    ROOT_MASS,
+    SIN,
+    UNIT_MASS,
+    dpolar,
+    polar,
+    tangent,
+)
+
+
+class StateArrays(NamedTuple):
+    """Prime states as four flat arrays: the form in which states live on CUDA.
+
+    Attributes
+    ----------
+    indptr : int64, shape (n + 1,)
+    primes : int64, shape (nnz,)
+    amplitude : float, shape (2 nnz,)
+        Real and imaginary parts, interleaved.
+    orientation : float, shape (4 nnz,)
+        Unit quaternions.
+    """
+
+    indptr: np.ndarray
+    primes: np.ndarray
+    amplitude: np.ndarray
+    orientation: np.ndarray
+
+    @classmethod
+    def of(cls, states) -> "StateArrays":
+        """Flat read-only views of a ``PrimeStates``; no copy.
+
+        Read-only whatever the input, because Numba compiles a kernel again for each mixture.
+        """
+        real = states.amplitude.real.dtype
+        arrays = (
+            states.indptr,
+            states.primes,
+            np.ascontiguousarray(states.amplitude).view(real),
+            states.orientation,
+        )
+        return cls(*(frozen(x) for x in arrays))
+
+    def to_device(self) -> "StateArrays":
+        """Copy to the current CUDA device; every score then runs there and returns CUDA arrays."""
+        return StateArrays(*(devices.to_device(x) for x in self))
+
+
+class Profile(NamedTuple):
+    """A batch of states as the kernels read it: eight numbers an active prime, see ``_scalars``."""
+
+    indptr: np.ndarray
+    primes: np.ndarray
+    entries: np.ndarray  # (8 nnz,)
+    totals: np.ndarray  # (n,) sum of |a|, for Ruzicka
+
+    @property
+    def n(self) -> int:
+        """Number of states."""
+        return self.totals.size
+
+
+def frozen(x):
+    """A flat, contiguous, read-only view (a copy only where it must be)."""
+    x = np.ascontiguousarray(x).reshape(-1)
+    x = x.view()
+    x.flags.writeable = False
+    return x
+
+
+@scalar
+def norm(start, stop, entries):
+    """``(largest |a|, ||a|| / largest)`` of entries [start, stop): two factors, so that no square overflows."""
+    zero = type(entries[0])(0)
+    largest, total = zero, zero
+    for s in range(start, stop):
+        largest = max(largest, entries[ENTRY * s + MAGNITUDE])
+    if largest > zero:
+        for s in range(start, stop):
+            x = entries[ENTRY * s + MAGNITUDE] / largest
+            total += x * x
+    return largest, type(zero)(math.sqrt(total))
+
+
+@scalar
+def profile_row(i, indptr, amplitude, orientation, mass, entries, totals):
+    """Entries and total magnitude of state i."""
+    start, stop = indptr[i], indptr[i + 1]
+    total = type(totals[i])(0)
+    one = type(totals[i])(1)
+    for s in range(start, stop):
+        e = ENTRY * s
+        magnitude, cosine, sine = polar(amplitude[2 * s], amplitude[2 * s + 1])
+        total += magnitude
+        entries[e + MASS] = one
+        entries[e + MAGNITUDE] = magnitude
+        entries[e + COS] = cosine
+        entries[e + SIN] = sine
+        for c in range(4):
+            entries[e + ORIENTATION + c] = orientation[4 * s + c]
+    totals[i] = total
+    if mass == ROOT_MASS:
+        for s in range(start, stop):
+            entries[ENTRY * s + MASS] = one / type(one)(math.sqrt(type(one)(stop - start)))
+    elif mass == AMPLITUDE_MASS and start < stop:
+        largest, length = norm(start, stop, entries)
+        for s in range(start, stop):
+            magnitude = entries[ENTRY * s + MAGNITUDE]
+            entries[ENTRY * s + MASS] = magnitude / largest / length if largest > 0 else magnitude
+
+
+@kernel
+def profile_rows(start, stop, indptr, amplitude, orientation, mass, entries, totals):
+    for i in range(start, stop):
+        profile_row(i, indptr, amplitude, orientation, mass, entries, totals)
+
+
+PROFILE = Owner(profile_row, profile_rows, "I1 F1 F1 i F1 F1", grain=1024)
+
+
+@scalar
+def pull_profile_row(i, indptr, entries, dentries, mass, damplitude, dorientation):
+    """Gradients of state i from those of its entries.
+
+    Amplitude masses: m = |a| / N, N = ||a||, so d|a|_p = (dm_p - m_p sum_r m_r dm_r) / N.
+    """
+    start, stop = indptr[i], indptr[i + 1]
+    if start == stop:
+        return
+    zero = type(entries[0])(0)
+    inverse, radial = zero, zero
+    if mass == AMPLITUDE_MASS:
+        largest, length = norm(start, stop, entries)
+        if largest > zero:
+            inverse = type(zero)(1) / (largest * length)
+        for s in range(start, stop):
+            radial += entries[ENTRY * s + MASS] * dentries[ENTRY * s + MASS]
+    for s in range(start, stop):
+        e = ENTRY * s
+        dmagnitude = dentries[e + MAGNITUDE] + inverse * (dentries[e + MASS] - entries[e + MASS] * radial)
+        dre, dim = dpolar(
+            entries[e + MAGNITUDE],
+            entries[e + COS],
+            entries[e + SIN],
+            dmagnitude,
+            dentries[e + COS],
+            dentries[e + SIN],
+        )
+        damplitude[2 * s] = dre
+        damplitude[2 * s + 1] = dim
+        dw, dx, dy, dz = tangent(entries, e + ORIENTATION, dentries, e + ORIENTATION)
+        dorientation[4 * s] = dw
+        dorientation[4 * s + 1] = dx
+        dorientation[4 * s + 2] = dy
+        dorientation[4 * s + 3] = dz
+
+
+@kernel
+def pull_profile_rows(start, stop, indptr, entries, dentries, mass, damplitude, dorientation):
+    for i in range(start, stop):
+        pull_profile_row(i, indptr, entries, dentries, mass, damplitude, dorientation)
+
+
+PULL_PROFILE = Owner(pull_profile_row, pull_profile_rows, "I1 F1 F1 i F1 F1", grain=1024)
+
+
+def profile(arrays: StateArrays, mass: int = UNIT_MASS) -> Profile:
+    """Compute the entries of every active prime, on the device of ``arrays``."""
+    n, nnz = arrays.indptr.size - 1, arrays.primes.size
+    dtype = arrays.amplitude.dtype
+    entries = devices.empty(ENTRY * nnz, dtype, like=arrays.amplitude)
+    totals = devices.empty(n, dtype, like=arrays.amplitude)
+    PROFILE(n, arrays.indptr, arrays.amplitude, arrays.orientation, mass, entries, totals)
+    return Profile(arrays.indptr, arrays.primes, entries, totals)
+
+
+def pull_profile(own: Profile, dentries, mass: int):
+    """``(damplitude, dorientation)`` as flat arrays, from the gradient of the entries."""
+    nnz = own.primes.size
+    damplitude = devices.empty(2 * nnz, own.entries.dtype, like=own.entries)
+    dorientation = devices.empty(4 * nnz, own.entries.dtype, like=own.entries)
+    PULL_PROFILE(own.n, own.indptr, own.entries, dentries, mass, damplitude, dorientation)
+    return damplitude, dorientation
