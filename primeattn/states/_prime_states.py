@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
-from . import _construct, _validate
+from .. import encode
+from . import _construct, _convert, _files, _html, _validate
+from ._algebra import Algebra, wanted
 
 
-class PrimeStates:
+class PrimeStates(Algebra):
     """An immutable batch of sparse prime states.
 
     A state is a finite set of primes; each of its primes p carries a complex amplitude a_p and a unit
@@ -65,29 +67,10 @@ class PrimeStates:
     array([0.6+0.j , 0. +0.8j])
     """
 
-    __slots__ = ("__weakref__", "amplitude", "indptr", "labels", "orientation", "primes")
-
-    indptr: np.ndarray
-    primes: np.ndarray
-    amplitude: np.ndarray
-    orientation: np.ndarray
-    labels: np.ndarray | None
+    __slots__ = ()
 
     def __init__(self, indptr, primes, amplitude=None, orientation=None, *, labels=None):
-        _set(self, _validate.validate(indptr, primes, amplitude, orientation), labels)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"PrimeStates is immutable: build a new one instead of setting {name!r}")
-
-    def __delattr__(self, name):
-        raise AttributeError(f"PrimeStates is immutable: {name!r} cannot be deleted")
-
-    @classmethod
-    def _adopt(cls, arrays, labels=None) -> PrimeStates:
-        """Wrap four arrays that are known to be valid and that nobody else will write to."""
-        self = object.__new__(cls)
-        _set(self, [_validate.frozen(x) for x in arrays], labels)
-        return self
+        self._set(_validate.validate(indptr, primes, amplitude, orientation), labels)
 
     # Constructors
 
@@ -126,6 +109,84 @@ class PrimeStates:
         (2, array([2, 0]))
         """
         return cls._adopt(_construct.from_dicts(states), labels)
+
+    @classmethod
+    def from_dense(cls, x, *, k: int | None = None, energy: float | None = None, orientation=None) -> PrimeStates:
+        """One state per row of a matrix: column c is the prime ``primeattn.primes.nth(c)``.
+
+        Parameters
+        ----------
+        x : array_like of float or complex, shape (n, n_primes)
+            The amplitudes; a negative number has phase pi. Zeros are not active.
+        k : int, optional
+            Keep at most the ``k`` largest magnitudes of each row.
+        energy : float, optional
+            In (0, 1]: keep the fewest entries that hold this fraction of the row's sum of squares, so that the
+            number of active primes adapts to the row.
+        orientation : array_like of float, shape (n, n_primes, 4), optional
+            Default the identity.
+
+        See Also
+        --------
+        primeattn.encode.dense : the same as flat arrays, with the errors raised.
+
+        Examples
+        --------
+        >>> import primeattn as pa
+        >>> pa.PrimeStates.from_dense([[0.0, 3.0, -4.0, 0.1]], k=2).to_dicts()
+        [{3: ((3+0j), (1.0, 0.0, 0.0, 0.0)), 5: ((-4+0j), (1.0, 0.0, 0.0, 0.0))}]
+        """
+        return cls._encoded(encode.dense(x, k=k, energy=energy, orientation=orientation))
+
+    @classmethod
+    def from_integers(cls, numbers) -> PrimeStates:
+        """The factorisation of each number: primes p of n, amplitude the root of the exponent.
+
+        Parameters
+        ----------
+        numbers : array_like of int, shape (n,)
+            At least 1; 1 gives the empty state.
+
+        See Also
+        --------
+        primeattn.encode.integers : the same as flat arrays, with the phases and the errors raised.
+
+        Examples
+        --------
+        >>> import primeattn as pa
+        >>> pa.PrimeStates.from_integers([12, 1]).n_active
+        array([2, 0])
+        """
+        return cls._encoded(encode.integers(numbers))
+
+    @classmethod
+    def from_text(cls, strings: Sequence[str], *, scheme: str = "ngram", **options) -> PrimeStates:
+        """One state per string.
+
+        Parameters
+        ----------
+        strings : sequence of str
+        scheme : {"ngram", "original"}
+            Character n-grams and words, or the hash of the source.
+        **options
+            Of `primeattn.encode.text`.
+
+        See Also
+        --------
+        primeattn.encode.text : the same as flat arrays, with all options and the errors raised.
+
+        Examples
+        --------
+        >>> import primeattn as pa
+        >>> a, b = pa.PrimeStates.from_text(["resonance", "resonant"])
+        >>> len(set(a.primes.tolist()) & set(b.primes.tolist())) > 0  # similar strings share primes
+        True
+        """
+        return cls._encoded(encode.text(strings, scheme=scheme, **options))
+
+    @classmethod
+    def _encoded(cls, arrays) -> PrimeStates:
+        return cls._adopt(_validate.validate(*arrays, copy=False))
 
     @classmethod
     def random(
@@ -193,168 +254,18 @@ class PrimeStates:
         >>> pa.PrimeStates.concatenate([s, s[::-1]]).primes
         array([2, 3, 3, 2])
         """
-        batches = [_wanted(b, f"batches[{i}]") for i, b in enumerate(batches)]
+        batches = [wanted(b, f"batches[{i}]", cls) for i, b in enumerate(batches)]
         if not batches:
             return cls.empty()
         shifts = np.cumsum([0, *(b.nnz for b in batches)])
-        labels = [b.labels for b in batches]
+        labels = [b.labels for b in batches if b.labels is not None]
         arrays = (
             np.concatenate([[0], *(b.indptr[1:] + s for b, s in zip(batches, shifts, strict=False))]),
             *(np.concatenate([getattr(b, name) for b in batches]) for name in ("primes", "amplitude", "orientation")),
         )
-        return cls._adopt(arrays, None if any(x is None for x in labels) else np.concatenate(labels))
+        return cls._adopt(arrays, np.concatenate(labels) if len(labels) == len(batches) else None)
 
-    # What it is
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    @property
-    def nnz(self) -> int:
-        """Number of entries (active primes of all states together)."""
-        return len(self.primes)
-
-    @property
-    def n_active(self) -> np.ndarray:
-        """Number of active primes of each state, int64, shape (n,)."""
-        return np.diff(self.indptr)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """float32 or float64: the precision of the orientation, and of each part of the amplitude."""
-        return self.orientation.dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the arrays take. A slice shares the memory of what it was cut from."""
-        arrays = (self.indptr, self.primes, self.amplitude, self.orientation, self.labels)
-        return sum(x.nbytes for x in arrays if x is not None)
-
-    def __repr__(self) -> str:
-        span = f", primes {self.primes.min()}..{self.primes.max()}" if self.nnz else ""
-        return f"PrimeStates(n={len(self)}, entries={self.nnz}{span}, {self.dtype})"
-
-    def equals(self, other: PrimeStates) -> bool:
-        """True if both hold the same states: equal primes, amplitudes and orientations.
-
-        The precision and the labels may differ. ``==`` is the same.
-
-        Examples
-        --------
-        >>> import primeattn as pa
-        >>> s = pa.PrimeStates.from_dicts([{2: 1}])
-        >>> s == s.astype("float32")
-        True
-        """
-        return isinstance(other, PrimeStates) and all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("indptr", "primes", "amplitude", "orientation")
-        )
-
-    def __eq__(self, other) -> bool:
-        return self.equals(other) if isinstance(other, PrimeStates) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # equal states of two precisions would need equal hashes
-
-    def __reduce__(self):
-        return _restore, (self.indptr, self.primes, self.amplitude, self.orientation, self.labels)
-
-    def __copy__(self) -> PrimeStates:
-        return self
-
-    def __deepcopy__(self, memo) -> PrimeStates:
-        return self
-
-    # Parts
-
-    def __getitem__(self, index) -> PrimeStates:
-        """Some of the states, always as a batch: ``s[3]``, ``s[10:20]``, ``s[mask]``, ``s[[4, 4, 0]]``.
-
-        ``s[3]`` is a batch of one state. A slice of step 1 shares memory; the others copy.
-        """
-        n = len(self)
-        if isinstance(index, (int, np.integer)) and not isinstance(index, (bool, np.bool_)):
-            i = int(index) + (n if index < 0 else 0)
-            if not 0 <= i < n:
-                raise IndexError(f"state {index} was asked for but there are {n} states")
-            index = slice(i, i + 1)
-        if isinstance(index, slice):
-            start, stop, step = index.indices(n)
-            if step == 1:
-                return self._contiguous(start, max(start, stop))
-            index = np.arange(start, stop, step)
-        return self._gather(self._positions(index))
-
-    def _contiguous(self, start: int, stop: int) -> PrimeStates:
-        indptr = self.indptr[start : stop + 1]
-        first, last = int(indptr[0]), int(indptr[-1])
-        labels = None if self.labels is None else self.labels[start:stop]
-        return PrimeStates._adopt(
-            (indptr - first, self.primes[first:last], self.amplitude[first:last], self.orientation[first:last]), labels
-        )
-
-    def _positions(self, index) -> np.ndarray:
-        n = len(self)
-        index = np.asarray(index)
-        if index.ndim != 1:
-            raise IndexError(f"index has shape {index.shape}: an integer, a slice, or a vector is wanted")
-        if index.dtype.kind == "b":
-            if len(index) != n:
-                raise IndexError(f"the mask has {len(index)} entries but there are {n} states: one for each is wanted")
-            return np.flatnonzero(index)
-        if index.size == 0:
-            return np.zeros(0, np.int64)
-        if index.dtype.kind not in "iu":
-            raise IndexError(f"index has dtype {index.dtype}: integers or booleans are wanted")
-        wrong = (index < -n) | (index >= n)
-        if wrong.any():
-            raise IndexError(f"state {index[wrong][0]} was asked for but there are {n} states")
-        index = index.astype(np.int64)
-        return np.where(index < 0, index + n, index)
-
-    def _gather(self, positions: np.ndarray) -> PrimeStates:
-        counts = self.n_active[positions]
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        entries = np.arange(indptr[-1]) + np.repeat(self.indptr[positions] - indptr[:-1], counts)
-        labels = None if self.labels is None else self.labels[positions]
-        return PrimeStates._adopt(
-            (indptr, self.primes[entries], self.amplitude[entries], self.orientation[entries]), labels
-        )
-
-    def __iter__(self) -> Iterator[PrimeStates]:
-        return (self._contiguous(i, i + 1) for i in range(len(self)))
-
-    def astype(self, dtype) -> PrimeStates:
-        """The same states in float32 or float64; self if nothing changes.
-
-        Raises
-        ------
-        ValueError
-            If an amplitude is too large for float32.
-
-        Examples
-        --------
-        >>> import primeattn as pa
-        >>> pa.PrimeStates.random(2, 3).astype("float32").amplitude.dtype
-        dtype('complex64')
-        """
-        real = _validate.real_dtype(dtype)
-        if real == self.dtype:
-            return self
-        with np.errstate(over="ignore"):
-            arrays = (
-                self.indptr,
-                self.primes,
-                self.amplitude.astype(_validate.complex_dtype(real)),
-                self.orientation.astype(real),
-            )
-        _validate.check_amplitude(*arrays[:3])
-        unit = _validate.unit(arrays[0], arrays[1], arrays[3])
-        return PrimeStates._adopt((*arrays[:3], unit), self.labels)
-
-    def with_labels(self, labels) -> PrimeStates:
-        """The same states with other labels (None: with none)."""
-        return PrimeStates._adopt((self.indptr, self.primes, self.amplitude, self.orientation), labels)
+    # Other forms
 
     def to_dicts(self) -> list[dict]:
         """One ``{prime: (amplitude, (w, x, y, z))}`` per state, in Python numbers; `from_dicts` takes them back.
@@ -372,38 +283,144 @@ class PrimeStates:
             {primes[e]: (amplitude[e], orientation[e]) for e in range(start, stop)} for start, stop in pairwise(edges)
         ]
 
+    def to_dense(
+        self, n_primes: int | None = None, *, component: str = "amplitude", max_bytes: int = 2**32
+    ) -> np.ndarray:
+        """A dense array with one column for each prime of the table.
 
-def _set(states: PrimeStates, arrays, labels) -> None:
-    for name, x in zip(("indptr", "primes", "amplitude", "orientation"), arrays, strict=True):
-        object.__setattr__(states, name, x)
-    object.__setattr__(states, "labels", _checked_labels(labels, len(states)))
+        Parameters
+        ----------
+        n_primes : int, optional
+            Number of columns; default up to the largest prime that occurs. Column c is ``primes.nth(c)``.
+        component : {"amplitude", "orientation"}
+        max_bytes : int
+            Refuse to build a larger array.
 
+        Returns
+        -------
+        ndarray, shape (n, n_primes) or (n, n_primes, 4)
+            Complex amplitudes, or quaternions; zeros where a prime is not active (the zero quaternion is no
+            orientation, so absence stays visible).
 
-def _checked_labels(labels, n: int) -> np.ndarray | None:
-    if labels is None:
-        return None
-    given, labels = labels, np.asarray(labels)
-    if labels.dtype.kind == "O" and all(isinstance(x, str) for x in labels.flat):
-        labels = labels.astype(np.str_)
-    if labels.dtype.kind not in "biufUmM":
-        raise TypeError(
-            f"labels have dtype {labels.dtype}: text, numbers or dates are wanted; pass [str(x) for x in labels]"
-        )
-    if labels.shape != (n,):
-        raise ValueError(f"labels have shape {labels.shape}: one for each of the {n} states is wanted")
-    if isinstance(given, np.ndarray) and np.may_share_memory(labels, given) and not _validate.is_frozen(labels):
-        labels = labels.copy()
-    return _validate.frozen(labels)
+        Raises
+        ------
+        ValueError
+            If ``n_primes`` does not reach the largest prime.
+        MemoryError
+            If the array would take more than ``max_bytes``.
 
+        Examples
+        --------
+        >>> import primeattn as pa
+        >>> pa.PrimeStates.from_dicts([{2: 1, 5: 1j}]).to_dense().shape
+        (1, 3)
+        """
+        return _convert.to_dense(self, n_primes, component, max_bytes)
 
-def _restore(indptr, primes, amplitude, orientation, labels) -> PrimeStates:
-    return PrimeStates._adopt((indptr, primes, amplitude, orientation), labels)
+    def to_scipy(self, n_primes: int | None = None) -> dict:
+        """One SciPy CSR array per component: "amplitude" (complex), "w", "x", "y", "z".
 
+        Parameters
+        ----------
+        n_primes : int, optional
+            Number of columns, as in `to_dense`.
 
-def _wanted(states, name: str) -> PrimeStates:
-    if not isinstance(states, PrimeStates):
-        raise TypeError(
-            f"{name} is a {type(states).__name__}: PrimeStates are wanted; build them with PrimeStates.from_dicts, "
-            f".from_arrays, .from_dense, .from_integers or .from_text"
-        )
-    return states
+        Returns
+        -------
+        dict of scipy.sparse.csr_array, shape (n, n_primes)
+            All with the same structure; zeros of active primes are stored.
+
+        Examples
+        --------
+        >>> import primeattn as pa
+        >>> sorted(pa.PrimeStates.from_dicts([{2: 1}]).to_scipy())
+        ['amplitude', 'w', 'x', 'y', 'z']
+        """
+        return _convert.to_scipy(self, n_primes)
+
+    def to_xarray(self):
+        """An xarray.Dataset in the contiguous ragged array representation of the CF conventions.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``count(state)`` says how many of the entries ``prime(active)``, ``amplitude(active)`` and
+            ``orientation(active, component)`` belong to each state. Labels become the coordinate ``state``.
+
+        References
+        ----------
+        CF Conventions 1.11, section 9.3.3, contiguous ragged array representation.
+
+        Examples
+        --------
+        >>> import primeattn as pa
+        >>> s = pa.PrimeStates.from_dicts([{2: 1, 3: 1}, {5: 1}], labels=["a", "b"])
+        >>> dict(s.to_xarray().sizes)
+        {'state': 2, 'active': 3, 'component': 4}
+        >>> pa.PrimeStates.from_xarray(s.to_xarray()) == s
+        True
+        """
+        return _convert.to_xarray(self)
+
+    @classmethod
+    def from_xarray(cls, dataset) -> PrimeStates:
+        """The states of a Dataset that `to_xarray` made; checked again, unchanged otherwise.
+
+        Parameters
+        ----------
+        dataset : xarray.Dataset
+
+        Raises
+        ------
+        ValueError
+            If a variable is missing, and as the class does.
+        """
+        arrays, labels = _convert.from_xarray(dataset)
+        return cls._adopt(arrays, labels)
+
+    def save(self, path) -> None:
+        """Write one .npz file; see `load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Taken literally: no suffix is added. An existing file is replaced, at once and as a whole.
+
+        Notes
+        -----
+        Format 1: an uncompressed zip of .npy members ``format``, ``version``, ``indptr``, ``primes``,
+        ``amplitude``, ``orientation``, and ``labels`` if there are any; little-endian, no pickle. The same states
+        give the same bytes.
+        """
+        arrays = _validate.Arrays(self.indptr, self.primes, self.amplitude, self.orientation)
+        _files.save(path, arrays, self.labels)
+
+    @classmethod
+    def load(cls, path) -> PrimeStates:
+        """Read what `save` wrote, bit for bit.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is truncated, damaged, of another program or of another version, or if what it holds is not
+            valid. Pickled objects are never loaded.
+
+        Examples
+        --------
+        >>> import primeattn as pa, tempfile, pathlib
+        >>> s = pa.PrimeStates.random(3, 4)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     s.save(pathlib.Path(folder) / "states.npz")
+        ...     pa.PrimeStates.load(pathlib.Path(folder) / "states.npz") == s
+        True
+        """
+        return cls._adopt(*_files.load(path))
+
+    def _repr_html_(self) -> str:
+        return _html.table(self)

@@ -1,0 +1,231 @@
+"""Prefix composition over a sequence of states: the products A_1 o A_2 o ... o A_t, for every t at once.
+
+Three ways to read the product, all associative:
+
+    rotor   q_tp -> R_t q_tp, with R_t = r_1 r_2 ... r_t and r_t the product of token t's quaternions
+    own     on each prime of token t, the product over the tokens up to t that have this prime
+    full    A_1 o ... o A_t itself, on the union of their primes
+
+A running product of amplitudes is kept as a complex mantissa (largest component in [1/2, 1)) and a binary exponent,
+the integer part of the logarithm of its magnitude: scaling by a power of two is exact, so nothing is lost that the
+multiplication itself does not lose, and nothing underflows however long the sequence is. Each state is
+normalised once, at the end.
+"""
+
+import math
+
+import numpy as np
+from scipy import sparse
+
+from .. import quaternion as _quaternion
+from .._runtime.jit import kernel, scalar
+from .._runtime.owners import Owner
+from ..quaternion import scalars as quaternion
+from . import _validate
+from ._compose import load, store
+from ._energy import flat, normalized
+from ._validate import frozen
+
+# Exponent of a zero product; far from any real one, and differences of two of them still fit int64.
+NOTHING = -(1 << 40)
+
+
+@scalar
+def binary_scale(re, im, exponent):
+    """``(re, im, exponent)`` of the same number, with the larger component in [1/2, 1); zero gets NOTHING."""
+    largest = max(abs(re), abs(im))
+    _, shift = math.frexp(largest)
+    if largest > 0:
+        re, im, exponent = math.ldexp(re, -shift), math.ldexp(im, -shift), exponent + shift
+    else:
+        exponent = NOTHING
+    return re, im, exponent
+
+
+@scalar
+def rotor_row(i, indptr, orientation, rotor):
+    """The product of a state's quaternions in order of increasing prime; 1 for an empty state."""
+    one = type(rotor[4 * i])(1)
+    product = (one, one - one, one - one, one - one)
+    for e in range(indptr[i], indptr[i + 1]):
+        product = quaternion.normalize(quaternion.multiply(product, load(orientation, e)))
+    store(rotor, i, product)
+
+
+@kernel
+def rotor_kernel(start, stop, indptr, orientation, rotor):
+    for i in range(start, stop):
+        rotor_row(i, indptr, orientation, rotor)
+
+
+@scalar
+def turn_row(i, indptr, rotor, orientation, out):
+    """Turn every quaternion of state ``i`` from the left."""
+    turn = load(rotor, i)
+    for e in range(indptr[i], indptr[i + 1]):
+        store(out, e, quaternion.normalize(quaternion.multiply(turn, load(orientation, e))))
+
+
+@kernel
+def turn_kernel(start, stop, indptr, rotor, orientation, out):
+    for i in range(start, stop):
+        turn_row(i, indptr, rotor, orientation, out)
+
+
+@scalar
+def prime_row(g, group, entries, amplitude, orientation, mantissa, exponent, running):
+    """Running products along the entries of one prime, in the order of the tokens."""
+    one = type(amplitude[0])(1)
+    zero = one - one
+    re, im, log2 = one, zero, 0
+    q = (one, zero, zero, zero)
+    for s in range(group[g], group[g + 1]):
+        e = entries[s]
+        x, y, step = binary_scale(amplitude[2 * e], amplitude[2 * e + 1], 0)
+        re, im, log2 = binary_scale(re * x - im * y, re * y + im * x, log2 + step)
+        q = quaternion.normalize(quaternion.multiply(q, load(orientation, e)))
+        mantissa[2 * e], mantissa[2 * e + 1], exponent[e] = re, im, log2
+        store(running, e, q)
+
+
+@kernel
+def prime_kernel(start, stop, group, entries, amplitude, orientation, mantissa, exponent, running):
+    for g in range(start, stop):
+        prime_row(g, group, entries, amplitude, orientation, mantissa, exponent, running)
+
+
+@scalar
+def align_row(i, indptr, exponent, mantissa):
+    """Bring the mantissas of one state to its largest exponent, in place."""
+    top = NOTHING
+    for e in range(indptr[i], indptr[i + 1]):
+        top = max(top, exponent[e])
+    for e in range(indptr[i], indptr[i + 1]):
+        shift = max(exponent[e] - top, -4096)  # below the range of either type: 0
+        mantissa[2 * e] = math.ldexp(mantissa[2 * e], shift)
+        mantissa[2 * e + 1] = math.ldexp(mantissa[2 * e + 1], shift)
+
+
+@kernel
+def align_kernel(start, stop, indptr, exponent, mantissa):
+    for i in range(start, stop):
+        align_row(i, indptr, exponent, mantissa)
+
+
+@scalar
+def union_row(t, tokens, group, entries, table, own_mantissa, own_exponent, own_orientation, indptr, primes, mantissa, exponent, orientation):  # fmt: skip  # noqa: E501
+    """Fill row ``t`` of the full product: each prime seen so far, with its latest running product."""
+    e = indptr[t]
+    end = tokens[t + 1]  # entries of tokens 0..t are those before it
+    for g in range(len(table)):
+        low, high = group[g], group[g + 1]
+        if entries[low] < end:
+            while high - low > 1:  # latest entry of this prime before ``end``
+                middle = (low + high) // 2
+                if entries[middle] < end:
+                    low = middle
+                else:
+                    high = middle
+            s = entries[low]
+            primes[e], exponent[e] = table[g], own_exponent[s]
+            mantissa[2 * e], mantissa[2 * e + 1] = own_mantissa[2 * s], own_mantissa[2 * s + 1]
+            store(orientation, e, load(own_orientation, s))
+            e += 1
+
+
+@kernel
+def union_kernel(start, stop, tokens, group, entries, table, own_mantissa, own_exponent, own_orientation, indptr, primes, mantissa, exponent, orientation):  # fmt: skip  # noqa: E501
+    for t in range(start, stop):
+        union_row(t, tokens, group, entries, table, own_mantissa, own_exponent, own_orientation, indptr, primes, mantissa, exponent, orientation)  # fmt: skip  # noqa: E501
+
+
+ROTOR = Owner(rotor_row, rotor_kernel, "I1 F1 F1", grain=1024)
+TURN = Owner(turn_row, turn_kernel, "I1 F1 F1 F1", grain=1024)
+PRIME = Owner(prime_row, prime_kernel, "I1 I1 F1 F1 F1 I1 F1", grain=64, chunks_per_thread=16)
+ALIGN = Owner(align_row, align_kernel, "I1 I1 F1", grain=1024)
+UNION = Owner(union_row, union_kernel, "I1 I1 I1 I1 F1 I1 F1 I1 I1 F1 I1 F1", grain=16, chunks_per_thread=4)
+
+
+def rotor(states) -> tuple[np.ndarray, ...]:
+    turns = np.empty((len(states), 4), states.dtype)
+    ROTOR(len(states), states.indptr, states.orientation.reshape(-1), turns.reshape(-1))
+    turns = _quaternion.cumprod(turns, axis=0)
+    out = np.empty_like(states.orientation)
+    TURN(len(states), states.indptr, frozen(turns).reshape(-1), states.orientation.reshape(-1), out.reshape(-1))
+    return states.indptr, states.primes, states.amplitude, out
+
+
+def by_prime(states) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``(table, group, entries)``: prime ``table[g]`` has ``entries[group[g]:group[g + 1]]``, in token order."""
+    table = _validate.distinct(states.primes)
+    if table.size and table[-1] <= max(8 * states.nnz, 1 << 20):
+        place = np.empty(table[-1] + 1, np.int64)
+        place[table] = np.arange(len(table))
+        columns = place[states.primes]
+    else:
+        columns = np.searchsorted(table, states.primes)
+    shape = (len(states), len(table))
+    rows = sparse.csr_array((np.arange(states.nnz), columns, states.indptr), shape=shape)
+    grouped = rows.tocsc()  # a counting sort: linear
+    return table, grouped.indptr.astype(np.int64), grouped.data
+
+
+def running_products(states, group, entries) -> tuple[np.ndarray, ...]:
+    """Mantissa, exponent and orientation of each entry's product over the entries of its prime so far."""
+    mantissa = np.empty_like(states.amplitude)
+    exponent = np.empty(states.nnz, np.int64)
+    running = np.empty_like(states.orientation)
+    PRIME(
+        len(group) - 1,
+        group,
+        entries,
+        flat(states.amplitude),
+        states.orientation.reshape(-1),
+        flat(mantissa),
+        exponent,
+        running.reshape(-1),
+    )
+    return mantissa, exponent, running
+
+
+def own(states) -> tuple[np.ndarray, ...]:
+    _, group, entries = by_prime(states)
+    mantissa, exponent, running = running_products(states, group, entries)
+    ALIGN(len(states), states.indptr, frozen(exponent), flat(mantissa))
+    return states.indptr, states.primes, normalized(states.indptr, mantissa), running
+
+
+def full(states, max_bytes: int) -> tuple[np.ndarray, ...]:
+    table, group, entries = by_prime(states)
+    first = _validate.owners(states.indptr)[entries[group[:-1]]] if states.nnz else np.zeros(0, np.int64)
+    indptr = np.concatenate([[0], np.cumsum(np.cumsum(np.bincount(first, minlength=len(states))))]).astype(np.int64)
+    nnz = int(indptr[-1])
+    itemsize = 8 + states.amplitude.itemsize + 4 * states.orientation.itemsize
+    if nnz * itemsize > max_bytes:
+        raise MemoryError(
+            f"cumcompose(mode='full') of {len(states)} states over {len(table)} primes has {nnz} entries, "
+            f"{nnz * itemsize / 2**30:.2f} GiB, but max_bytes is {max_bytes / 2**30:.2f} GiB: use mode='own' or "
+            f"'rotor', whose support does not grow, fewer states, or pass max_bytes={nnz * itemsize}"
+        )
+    done = running_products(states, group, entries)
+    primes = np.empty(nnz, np.int64)
+    mantissa = np.empty(nnz, states.amplitude.dtype)
+    exponent = np.empty(nnz, np.int64)
+    orientation = np.empty((nnz, 4), states.dtype)
+    UNION(
+        len(states),
+        states.indptr,
+        group,
+        entries,
+        table,
+        flat(done[0]),
+        done[1],
+        done[2].reshape(-1),
+        indptr,
+        primes,
+        flat(mantissa),
+        exponent,
+        orientation.reshape(-1),
+    )
+    ALIGN(len(states), frozen(indptr), frozen(exponent), flat(mantissa))
+    return indptr, primes, normalized(indptr, mantissa), orientation
