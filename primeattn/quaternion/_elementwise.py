@@ -6,6 +6,7 @@ every row of the result, 0 where a single one serves all. Any other broadcasting
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,12 +14,19 @@ from .. import _labelled
 from .._runtime import checks, devices
 from .._runtime.owners import Owner
 
-Shape = tuple[int, ...]
+Shape: TypeAlias = tuple[int, ...]
+Array: TypeAlias = Any  # numpy.ndarray or array_like, CUDA array, xarray.DataArray
+
+COMPONENTS = {(3,): ("xyz",), (4,): ("component",), (3, 3): ("row", "column")}  # dimensions that a DataArray lacks
 
 
 @dataclass(frozen=True)
 class Function:
-    """An owner ``owner(n, a, step_a, b, step_b, ..., out, ...)`` and the shape of one row of each array."""
+    """An owner and the shape of one row of each of its arrays.
+
+    The owner is called as ``owner(n, a, out)`` with one operand, as ``owner(n, a, step_a, b, step_b, ..., out)``
+    with several.
+    """
 
     owner: Owner
     inputs: dict[str, Shape]
@@ -32,8 +40,9 @@ def elementwise(function: Function, *operands, out=None, extra=()):
         return _labelled.apply(
             lambda *arrays: elementwise(function, *arrays, extra=extra),
             operands,
-            [len(core) for core in function.inputs.values()],
-            [len(core) for core in function.outputs],
+            list(function.inputs.values()),
+            function.outputs,
+            COMPONENTS,
         )
     arrays = checked(function.inputs, operands)
     lead = leading_shape(function.inputs, arrays)
@@ -82,10 +91,10 @@ def _results(function, arrays, lead, out) -> list:
     outs = list(out) if isinstance(out, (tuple, list)) else [out]
     if len(outs) != len(shapes):
         raise ValueError(f"out holds {len(outs)} arrays: {len(shapes)} are wanted, of shapes {shapes}")
-    return [_checked_out(x, shape, like) for x, shape in zip(outs, shapes, strict=True)]
+    return [checked_out(x, shape, like) for x, shape in zip(outs, shapes, strict=True)]
 
 
-def _checked_out(out, shape, like):
+def checked_out(out, shape, like):
     if devices.is_device_array(like):
         if not devices.is_device_array(out):
             raise TypeError("out is a host array but the operands are on CUDA: pass a CUDA array as out")
@@ -110,9 +119,9 @@ def run(owner: Owner, arrays, cores, lead: Shape, results, extra=()) -> None:
         flat.append(y)
         steps.append(step)
     direct = [_target(result, flat, steps) for result in results]
-    interleaved = [value for pair in zip(flat, steps, strict=True) for value in pair]
+    stepped = flat if len(flat) == 1 else [value for pair in zip(flat, steps, strict=True) for value in pair]
     if n:
-        owner(n, *interleaved, *extra, *(ravel(x) for x in direct))
+        owner(n, *stepped, *extra, *(ravel(x) for x in direct))
     for result, x in zip(results, direct, strict=True):
         if x is not result:
             result[...] = x
@@ -138,7 +147,7 @@ def broadcast(x, shape: Shape):
 
 
 def ravel(x):
-    """A flat view that Numba takes for a plain array: aligned and, as kernels never write to operands, not read-only."""
+    """A flat view that is aligned and, as kernels never write to operands, without the read-only flag."""
     if devices.is_device_array(x):
         return devices.device_view(x).reshape(prod(x.shape))
     if not x.flags.aligned:

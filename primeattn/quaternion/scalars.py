@@ -20,7 +20,7 @@ name: see ``primeattn.quaternion``.
 
 import math
 
-from . import _math as el
+from .._runtime import elementary as el
 from .._runtime.jit import scalar
 from ._scaling import scaling
 
