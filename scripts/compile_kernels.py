@@ -29,9 +29,18 @@ def _import_everything():
 
 
 def _signature(owner, floating):
-    arrays = {"F1": floating[::1], "F2": floating[:, ::1], "I1": types.int64[::1]}
-    scalars = {"F": floating, "i": types.int64}
-    return types.void(types.int64, *({**arrays, **scalars}[t] for t in owner.signature))
+    plain = {
+        "F": floating,
+        "i": types.int64,
+        "F1": floating[::1],
+        "F2": floating[:, ::1],
+        "I1": types.int64[::1],
+    }
+
+    def of(token):
+        return types.Tuple([of(t) for t in token[1:-1].split(",")]) if token[0] == "(" else plain[token]
+
+    return types.void(types.int64, *(of(token) for token in owner.signature))
 
 
 def compile_ptx(owner, floating, capability=(9, 0)) -> str:

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..states import PrimeStates
-
 
 class Wrap(NamedTuple):
     """How to hand back results: plain, or as DataArrays over the states of a and of b."""
@@ -34,6 +32,8 @@ def unwrap(a, b):
     xarray = sys.modules.get("xarray")  # nobody holds a Dataset without having imported xarray
     if xarray is None or not any(isinstance(x, xarray.Dataset) for x in (a, b)):
         return (a, b), Wrap(False)
+    from ..states import PrimeStates
+
     a, b = (PrimeStates.from_xarray(x) if isinstance(x, xarray.Dataset) else x for x in (a, b))
     return (a, b), Wrap(True, _labels_of(a), _labels_of(a if b is None else b))
 

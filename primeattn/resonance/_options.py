@@ -133,5 +133,6 @@ def check_fits(size: int, what: str, instead: str) -> None:
     limit = physical_memory() // 2
     if size > limit:
         raise MemoryError(
-            f"{what} needs {size / 1e9:,.1f} GB, more than half of this machine's memory ({limit / 1e9:,.1f} GB): {instead}"
+            f"{what} needs {size / 1e9:,.1f} GB, more than half of this machine's memory "
+            f"({limit / 1e9:,.1f} GB): {instead}"
         )
