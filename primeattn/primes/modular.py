@@ -159,7 +159,7 @@ def index_cpu(start, stop, x, bitmap, rank, out):
         value = x[i]
         byte, bit = value // 30, BITS[value % 30]
         if value in (2, 3, 5):
-            out[i] = value // 2 if value < 5 else 2
+            out[i] = value // 2 if value > 2 else 0
         elif value < 7 or byte >= bitmap.shape[0] or bitmap[byte] & bit == 0:
             out[i] = -1
         else:
