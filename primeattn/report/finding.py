@@ -1,0 +1,46 @@
+"""What a section of the report hands on: facts for JSON, arrays for netCDF, pictures, and matter for its template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that can be drawn on request.
+
+    ``draw(figure)`` fills a Matplotlib figure of ``width`` x ``height`` inches; ``alt`` says in words what
+    it shows. ``page``: embedded in the HTML; ``file``: written as PNG.
+    """
+
+    draw: Callable[[Any], None]
+    alt: str
+    width: float = 3.7
+    height: float = 2.9
+    page: bool = True
+    file: bool = True
+
+
+@dataclass
+class Finding:
+    """The outcome of one section.
+
+    Attributes
+    ----------
+    facts : dict
+        JSON-ready: numbers, strings, lists, dicts.
+    arrays : dict of str to (dims, ndarray, attributes)
+        Variables of the netCDF file.
+    pictures : dict of str to Picture
+    shown : dict
+        Python objects for the template only.
+    """
+
+    facts: dict = field(default_factory=dict)
+    arrays: dict[str, tuple[tuple[str, ...], np.ndarray, dict]] = field(default_factory=dict)
+    pictures: dict[str, Picture] = field(default_factory=dict)
+    shown: dict = field(default_factory=dict)

@@ -1,0 +1,101 @@
+"""Numbers about one view or one batch of states: attention, neighbours, sparsity, Zipf's law."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def row_softmax(matrix: np.ndarray, temperature: float) -> np.ndarray:
+    """Attention weights exp(score / temperature), each row divided by its sum."""
+    z = np.asarray(matrix, dtype=float) / temperature
+    z = np.exp(z - z.max(axis=1, keepdims=True))
+    return z / z.sum(axis=1, keepdims=True)
+
+
+def attended(weights: np.ndarray) -> np.ndarray:
+    """Effective number of passages each row attends to: exp of the entropy of its weights, from 1 to n."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(weights > 0, weights * np.log(weights), 0.0)
+    return np.exp(-terms.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """How often the nearest other passages come from the same document.
+
+    ``first``: share of passages whose nearest one does; ``precision``: mean share among the nearest
+    ``depth``; ``chance``: the same for a random choice; ``judged``: passages whose document has another.
+    """
+
+    first: float
+    precision: float
+    depth: int
+    chance: float
+    judged: int
+
+
+def neighbours(matrix: np.ndarray, groups: Sequence[str], depth: int = 3) -> Neighbours | None:
+    """Judge a view by the documents that passages come from; None if no document has two passages."""
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+    n = len(codes)
+    same = codes[:, None] == codes[None, :]
+    np.fill_diagonal(same, False)
+    judged = np.flatnonzero(same.any(axis=1))
+    if not len(judged) or same.sum() == n * (n - 1):
+        return None
+    scores = np.asarray(matrix, dtype=float).copy()
+    np.fill_diagonal(scores, -np.inf)
+    depth = min(depth, n - 1)
+    order = np.argsort(-scores, axis=1, kind="stable")[judged, :depth]
+    # A zero score is no evidence: it would only credit the order of the file.
+    hits = np.take_along_axis(same[judged], order, axis=1) & (np.take_along_axis(scores[judged], order, axis=1) > 0)
+    chance = float((same.sum(axis=1)[judged] / (n - 1)).mean())
+    return Neighbours(float(hits[:, 0].mean()), float(hits.mean()), depth, chance, len(judged))
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Active primes of each passage, passages on each prime, pairs with a common prime, and a Zipf fit.
+
+    The fit is log10(frequency) = intercept + slope log10(rank), least squares over the primes that
+    at least two passages share, with its coefficient of determination ``r2`` (nan: too few to fit).
+    """
+
+    active: np.ndarray
+    frequency: np.ndarray
+    overlapping: float
+    slope: float
+    intercept: float
+    r2: float
+
+
+def sparsity(states) -> Sparsity:
+    """Measure a batch of states (anything with ``indptr`` and ``primes``)."""
+    from scipy.sparse import csr_array
+
+    indptr, primes = np.asarray(states.indptr), np.asarray(states.primes)
+    n = len(indptr) - 1
+    table, column, count = np.unique(primes, return_inverse=True, return_counts=True)
+    if n > 1 and len(table):
+        on = csr_array((np.ones(len(primes), np.float32), column, indptr), shape=(n, len(table)))
+        common = on @ on.T
+        diagonal = np.count_nonzero(np.diff(indptr))
+        overlapping = (common.nnz - diagonal) / (n * (n - 1))
+    else:
+        overlapping = 0.0
+    frequency = np.sort(count)[::-1]
+    slope, intercept, r2 = zipf(frequency)
+    return Sparsity(np.diff(indptr), frequency, float(overlapping), slope, intercept, r2)
+
+
+def zipf(frequency: np.ndarray) -> tuple[float, float, float]:
+    """Slope, intercept and r2 of log10 frequency against log10 rank, over frequencies of at least 2."""
+    values = np.asarray(frequency, dtype=float)
+    values = values[values >= 2]
+    if len(values) < 3 or values[0] == values[-1]:
+        return float("nan"), float("nan"), float("nan")
+    x, y = np.log10(np.arange(1, len(values) + 1)), np.log10(values)
+    slope, intercept = np.polyfit(x, y, 1)
+    rest = y - (intercept + slope * x)
+    return float(slope), float(intercept), float(1 - (rest @ rest) / ((y - y.mean()) @ (y - y.mean())))

@@ -1,0 +1,90 @@
+"""The sections of the report, in the order of the page. A new section is one more entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..finding import Finding
+from ..material import Material
+from . import cost, maps, neighbours, opening, pairs, positivity, sparsity
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section.
+
+    Attributes
+    ----------
+    name : str
+        Anchor on the page, key in the JSON summary.
+    title : str
+        Heading.
+    question : str
+        What the section answers, in one sentence, under the heading.
+    compute : callable(Material) -> Finding
+        Everything that costs time; knows nothing of HTML.
+    template : str
+        File in ``report/`` that renders the finding; it sees ``finding``, ``section``, ``material``, ``views``.
+    """
+
+    name: str
+    title: str
+    question: str
+    compute: Callable[[Material], Finding]
+    template: str
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("opening", "", "", opening.find, "opening.html.j2"),
+    Section(
+        "closest",
+        "Which passages resonate, and why",
+        "The closest pairs, what their score is made of, and the words they share.",
+        pairs.closest,
+        "pairs.html.j2",
+    ),
+    Section(
+        "differing",
+        "Where the views disagree",
+        "The same pairs, ordered by two measures: where do they part, and what did each of them see?",
+        pairs.differing,
+        "differing.html.j2",
+    ),
+    Section(
+        "maps",
+        "All views, side by side",
+        "Each square holds all pairs; rows and columns are the passages in the order of the text.",
+        maps.find,
+        "maps.html.j2",
+    ),
+    Section(
+        "neighbours",
+        "Does it find what belongs together?",
+        "Passages of one document should be close to one another; no view is told which is which.",
+        neighbours.find,
+        "neighbours.html.j2",
+    ),
+    Section(
+        "positivity",
+        "Is it a true inner product?",
+        "A score that has no negative eigenvalue on any input is a kernel: distances, projections and linear-time "
+        "attention follow. One negative eigenvalue refutes it.",
+        positivity.find,
+        "positivity.html.j2",
+    ),
+    Section(
+        "sparsity",
+        "How sparse the states are",
+        "Few primes in a passage and few passages on a prime are what makes the sums short.",
+        sparsity.find,
+        "sparsity.html.j2",
+    ),
+    Section(
+        "cost",
+        "What it costs",
+        "Measured on this machine, on this text, for all pairs; compilation is not included.",
+        cost.find,
+        "cost.html.j2",
+    ),
+)

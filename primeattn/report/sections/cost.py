@@ -1,0 +1,80 @@
+"""What each view costs on this material: time, bytes, operations, and how the time grows."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import numpy as np
+
+from ..finding import Finding, Picture
+from ..material import Material
+from ..views import View
+
+LEAST, MOST, ENOUGH = 3, 9, 0.15  # runs and seconds of one measurement
+
+
+def milliseconds(view: View, material: Material) -> float:
+    """Median time of all scores of a material, in milliseconds; compilation is not in it."""
+    view.matrix(material)
+    runs: list[float] = []
+    begin = time.perf_counter()
+    while len(runs) < LEAST or (len(runs) < MOST and time.perf_counter() - begin < ENOUGH):
+        start = time.perf_counter()
+        view.matrix(material)
+        runs.append(1e3 * (time.perf_counter() - start))
+    return median(runs)
+
+
+def find(material: Material) -> Finding:
+    """Measure every view on growing parts of the material."""
+    n, views = len(material), material.views
+    sizes = np.unique([max(2, n // part) for part in (8, 4, 2, 1)])
+    times = {name: np.empty(len(sizes)) for name in views}
+    for place, size in enumerate(sizes):
+        part = material if size == n else material.take(np.linspace(0, n - 1, size).astype(int))
+        for name, view in views.items():
+            times[name][place] = milliseconds(view, part)
+    rows = [
+        {
+            "name": name,
+            "title": view.title,
+            "milliseconds": float(times[name][-1]),
+            "nbytes": view.nbytes(material),
+            "operations": view.operations(material),
+        }
+        for name, view in views.items()
+    ]
+
+    def draw(figure):
+        from ... import plot
+
+        ax = plot.lines(
+            sizes,
+            {views[name].short: values for name, values in times.items()},
+            ax=figure.subplots(),
+            accent=material.lead_view.short,
+            log_x=True,
+            xlabel="passages",
+            ylabel="milliseconds for all pairs",
+        )
+        ax.set_yscale("log")
+
+    pictures = {}
+    if len(sizes) > 1:
+        alt = "Milliseconds for all pairs against the number of passages: " + ", ".join(
+            f"{views[name].short} {values[-1]:.2g} ms" for name, values in times.items()
+        )
+        pictures["cost"] = Picture(draw, alt + f" at {n} passages.", 4.6, 3.0)
+    return Finding(
+        facts={"views": rows, "dense_matrix_bytes": 8 * n * n, "shared_entries": material.shared_entries},
+        arrays={
+            "milliseconds": (
+                ("view", "measured_size"),
+                np.stack(list(times.values())),
+                {"long_name": "time for all pairs", "units": "ms"},
+            ),
+            "measured_size": (("measured_size",), sizes, {"long_name": "passages in the measurement"}),
+        },
+        pictures=pictures,
+    )

@@ -1,0 +1,118 @@
+"""The first thing on the page: three sentences and one picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..finding import Finding, Picture
+from ..material import Material
+from ..measures import neighbours
+from ..ranking import agreement, pair_at, pair_values, rank_matrix, strongest
+from ..spectra import NEGATIVE, Spectrum, spectrum
+
+MARKED = 3
+
+
+def _count(number: int, singular: str, plural: str | None = None) -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def what(material: Material) -> str:
+    """Sentence one: what is on the page."""
+    documents = len(set(material.documents))
+    where = f" from {_count(documents, 'document')}" if documents > 1 else ""
+    active = int(np.median(np.diff(material.states.indptr)))
+    return (
+        f"You see {_count(len(material), 'passage')}{where}: each became a set of about {_count(active, 'prime')}, one for "
+        f"every telling word or part of a word, with an angle and a rotation for where it stands, and each pair of "
+        f"passages got a score for how well the two sets resonate."
+    )
+
+
+def outcome(material: Material) -> str:
+    """Sentence two: what came out, beside the baseline."""
+    lead, baseline = material.lead_view, material.baseline_view
+    if lead.name == baseline.name:
+        return f"The passages are compared by {lead.title}, the baseline itself."
+    a, b = pair_values(material.scores(lead.name)), pair_values(material.scores(baseline.name))
+    if len(a) < 10:
+        return f"With {_count(len(a), 'pair')} there is little to rank; {lead.short} and {baseline.short} stand side by side."
+    both = agreement(a, b)
+    text = (
+        f"Of the {both.top} closest pairs by {lead.title.lower()}, {both.shared} are also among the {both.top} closest "
+        f"by {baseline.title} (chance would give {both.expected:.0f})"
+    )
+    mine, other = (neighbours(material.scores(v.name), material.documents) for v in (lead, baseline))
+    if mine and other:
+        text += (
+            f"; and a passage's nearest other passage comes from its own document in {mine.first:.0%} of all cases, "
+            f"against {other.first:.0%} by {baseline.title} and {mine.chance:.0%} by chance"
+        )
+    return text + "."
+
+
+def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
+    """Sentence three: positive semi-definiteness, of the lead and of the views that do not have it."""
+    lead = material.lead_view
+    found = spectra[lead.name]
+    if lead.claim.holds:
+        first = (
+            f"{lead.title} is positive semi-definite, so it is a true inner product: by proof, and on this text "
+            f"(smallest eigenvalue {found.smallest:.2g})"
+        )
+    elif found.verdict == NEGATIVE:
+        first = f"{lead.title} is not positive semi-definite: its smallest eigenvalue here is {found.smallest:.2g}"
+    else:
+        first = (
+            f"{lead.title} is not positive semi-definite in general, although no eigenvalue is negative here "
+            f"(smallest {found.smallest:.2g})"
+        )
+    for view in material.views.values():
+        if view.claim.holds or view.name == lead.name:
+            continue
+        found = spectra[view.name]
+        if found.verdict == NEGATIVE:
+            first += f"; the {view.title.lower()} is not: {_count(found.negative, 'eigenvalue')} below zero here"
+        else:
+            first += f"; the {view.title.lower()} is not in general, though nothing on this text shows it"
+    return first + "."
+
+
+def find(material: Material) -> Finding:
+    """Rank the pairs of both views, and say what the rest of the page shows in detail."""
+    lead, baseline = material.lead_view, material.baseline_view
+    n = len(material)
+    spectra = {name: spectrum(material.scores(name)) for name in material.views}
+    below, above = rank_matrix(material.scores(lead.name)), rank_matrix(material.scores(baseline.name))
+    values = pair_values(material.scores(lead.name))
+    top = [pair_at(int(flat), n) for flat in strongest(values, MARKED) if values[flat] > 0]
+
+    def draw(figure):
+        from ... import plot
+
+        plot.mirror_map(
+            below,
+            above,
+            ax=figure.subplots(),
+            labels=material.documents,
+            names=(lead.title, baseline.title),
+            marked=top,
+        )
+
+    sentences = [what(material), outcome(material), verdict(material, spectra)]
+    alt = (
+        f"A square map of all pairs of {n} passages. Below the diagonal: {lead.title}; above it: {baseline.title}. "
+        f"Bright cells are close pairs; the more the picture is its own mirror image, the more the two agree."
+    )
+    return Finding(
+        facts={"sentences": sentences, "strongest_pairs": top},
+        arrays={
+            "rank": (
+                ("view", "passage", "other_passage"),
+                np.stack([rank_matrix(material.scores(name)) for name in material.views]),
+                {"long_name": "rank of the pair within its view, 0 weakest to 1 strongest"},
+            ),
+        },
+        pictures={"map": Picture(draw, alt, 7.2, 6.4, page=False)},
+        shown={"top": top, "below": below, "above": above, "alt": alt},
+    )

@@ -1,0 +1,136 @@
+"""Kernel spectra, and the verdict on positive semi-definiteness."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..finding import Finding, Picture
+from ..material import Material
+from ..spectra import NEGATIVE, Spectrum, spectrum
+
+VERDICTS = {True: "holds by proof", False: "fails here", None: "fails elsewhere"}
+
+
+def _settled(holds: bool, found: Spectrum) -> bool | None:
+    """True: proved and seen. False: refuted by this text. None: refuted in general, not by this text."""
+    return True if holds else (False if found.verdict == NEGATIVE else None)
+
+
+def _thinning(material: Material) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Smallest eigenvalue of the views of states when only the k strongest primes of each state stay."""
+    most = int(np.diff(material.states.indptr).max(initial=0))
+    sizes = np.unique([k for k in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256) if k < most] + [most])
+    views = [view for view in material.views.values() if view.of_states]
+    if most < 2 or not views:
+        return sizes, {}
+    smallest = {view.name: np.empty(len(sizes)) for view in views}
+    for place, k in enumerate(sizes):
+        thin = material if k == most else material.thinned(int(k))
+        for view in views:
+            smallest[view.name][place] = np.linalg.eigvalsh(np.asarray(view.matrix(thin), dtype=float))[0]
+    return sizes, smallest
+
+
+def find(material: Material) -> Finding:
+    """Eigenvalues of every view, a verdict, a witness where there is one, and what thinning does."""
+    views = material.views
+    found = {name: spectrum(material.scores(name)) for name in views}
+    sizes, smallest = _thinning(material)
+    pictures: dict[str, Picture] = {}
+
+    def panel(name):
+        def draw(figure):
+            from ... import plot
+
+            plot.spectrum(found[name].eigenvalues, ax=figure.subplots(), bound=found[name].bound)
+
+        s = found[name]
+        alt = (
+            f"Eigenvalues of {views[name].title} in falling order, from {s.largest:.3g} down to {s.smallest:.3g}; "
+            f"{s.negative} of {len(s.eigenvalues)} are negative."
+        )
+        return Picture(draw, alt, 3.5, 2.5, file=False)
+
+    for name in views:
+        pictures[f"spectrum:{name}"] = panel(name)
+
+    def draw_all(figure):
+        from ... import plot
+
+        columns = min(2, len(views))
+        axes = figure.subplots(-(-len(views) // columns), columns, squeeze=False).flat
+        for ax in list(axes)[len(views) :]:
+            ax.set_visible(False)
+        for ax, name in zip(figure.axes, views, strict=False):
+            plot.spectrum(found[name].eigenvalues, ax=ax, bound=found[name].bound, title=views[name].title)
+
+    pictures["spectra"] = Picture(draw_all, "Eigenvalues of every view.", 8.4, 6.4, page=False)
+    if smallest:
+
+        def draw_thinning(figure):
+            from ... import plot
+
+            ax = plot.lines(
+                sizes,
+                {views[name].short: values for name, values in smallest.items()},
+                ax=figure.subplots(),
+                accent=next((v.short for v in views.values() if v.of_states and not v.claim.holds), None),
+                log_x=True,
+                xlabel="primes kept in each passage",
+                ylabel="smallest eigenvalue",
+            )
+            ax.axhline(0, color=plot.INK, linewidth=0.8)
+
+        worst = {views[name].short: float(values.min()) for name, values in smallest.items()}
+        alt = "Smallest eigenvalue against the number of primes kept in each passage; lowest values: " + ", ".join(
+            f"{name} {value:.2g}" for name, value in worst.items()
+        )
+        pictures["thinning"] = Picture(draw_thinning, alt + ".", 4.6, 3.0)
+
+    arrays = {
+        "eigenvalue": (
+            ("view", "order"),
+            np.stack([s.eigenvalues for s in found.values()]),
+            {"long_name": "eigenvalues of the score matrix, rising"},
+        ),
+        "eigenvalue_bound": (
+            ("view",),
+            np.array([s.bound for s in found.values()]),
+            {"long_name": "n eps max |eigenvalue|"},
+        ),
+    }
+    if smallest:
+        rows = [smallest.get(name, np.full(len(sizes), np.nan)) for name in views]
+        arrays["smallest_eigenvalue_thinned"] = (
+            ("view", "kept"),
+            np.stack(rows),
+            {"long_name": "smallest eigenvalue with only the strongest primes of each state"},
+        )
+        arrays["kept"] = (("kept",), sizes, {"long_name": "primes kept in each state"})
+    settled = {name: _settled(views[name].claim.holds, s) for name, s in found.items()}
+    facts = {name: _facts(views[name].claim, s, VERDICTS[settled[name]]) for name, s in found.items()}
+    return Finding(
+        facts={"views": facts, "thinning": {"kept": sizes, "smallest": smallest}},
+        arrays=arrays,
+        pictures=pictures,
+        shown={"found": found, "settled": settled, "verdicts": VERDICTS},
+    )
+
+
+def _facts(claim, s: Spectrum, verdict: str) -> dict:
+    facts = {
+        "verdict": verdict,
+        "theorem": claim.theorem,
+        "on_this_text": s.verdict,
+        "smallest": s.smallest,
+        "largest": s.largest,
+        "bound": s.bound,
+        "negative": s.negative,
+    }
+    if s.witness is not None:
+        facts["witness"] = {
+            "passages": s.witness.members,
+            "coefficients": s.witness.coefficients,
+            "value": s.witness.value,
+        }
+    return facts

@@ -1,0 +1,138 @@
+"""Is a score positive semi-definite on these passages? Eigenvalues, a rounding bound, and a witness.
+
+For a symmetric matrix with exact smallest eigenvalue ``m``, LAPACK's computed value is off by at most a
+small multiple of eps times the largest absolute eigenvalue; ``n eps max|eigenvalue|`` is the customary
+bound, and it also covers entries that are each wrong by one unit in the last place. A smaller value
+than minus the bound is therefore a negative eigenvalue and no accident of rounding.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NEGATIVE, ROUNDING, POSITIVE = "negative", "zero within rounding", "positive"
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A few passages on which the score already fails: ``coefficients @ matrix @ coefficients = value < 0``."""
+
+    members: np.ndarray
+    coefficients: np.ndarray
+    matrix: np.ndarray
+    value: float
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues in rising order, the bound on their error, and what follows for positive semi-definiteness."""
+
+    eigenvalues: np.ndarray
+    bound: float
+    verdict: str
+    witness: Witness | None
+
+    @property
+    def smallest(self) -> float:
+        return float(self.eigenvalues[0])
+
+    @property
+    def largest(self) -> float:
+        return float(self.eigenvalues[-1])
+
+    @property
+    def negative(self) -> int:
+        """How many eigenvalues lie below minus the bound."""
+        return int((self.eigenvalues < -self.bound).sum())
+
+
+def rounding_bound(eigenvalues: np.ndarray) -> float:
+    """n eps max |eigenvalue|."""
+    return len(eigenvalues) * np.finfo(float).eps * float(np.abs(eigenvalues).max(initial=0.0))
+
+
+def spectrum(matrix: np.ndarray) -> Spectrum:
+    """Judge a symmetric matrix.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is empty, not square, not finite, or not symmetric to 1e-12 of its largest entry.
+    """
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ValueError(f"matrix has shape {matrix.shape}: a square one with at least one row is wanted")
+    if not np.isfinite(matrix).all():
+        raise ValueError("matrix has NaN or infinite entries: it has no spectrum")
+    if np.abs(matrix - matrix.T).max() > 1e-12 * np.abs(matrix).max():
+        raise ValueError("matrix is not symmetric: eigenvalues may be complex; pass (matrix + matrix.T) / 2 if you mean it")
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    bound = rounding_bound(values)
+    if values[0] < -bound:
+        return Spectrum(values, bound, NEGATIVE, witness(matrix, vectors[:, 0]))
+    return Spectrum(values, bound, POSITIVE if values[0] > bound else ROUNDING, None)
+
+
+def _smallest(matrix: np.ndarray) -> tuple[float, np.ndarray, float]:
+    values, vectors = np.linalg.eigh(matrix)
+    return float(values[0]), vectors[:, 0], rounding_bound(values)
+
+
+def worst_triple(matrix: np.ndarray) -> np.ndarray:
+    """The three members whose 3 x 3 determinant is least (all triples; n**3 / 6 of them)."""
+    n, diagonal = len(matrix), np.diag(matrix)
+    best, members = np.inf, np.arange(3)
+    for i in range(n - 2):
+        a = matrix[i, i + 1 :]  # i with j, and i with k
+        block = matrix[i + 1 :, i + 1 :]
+        d = diagonal[i + 1 :]
+        det = (
+            diagonal[i] * (np.multiply.outer(d, d) - block**2)
+            + 2 * np.multiply.outer(a, a) * block
+            - np.multiply.outer(d, a**2)
+            - np.multiply.outer(a**2, d)
+        )
+        np.fill_diagonal(det, np.inf)
+        flat = int(np.argmin(det))
+        if det.flat[flat] < best:
+            best = float(det.flat[flat])
+            j, k = divmod(flat, len(d))
+            members = np.sort([i, i + 1 + j, i + 1 + k])
+    return members
+
+
+def witness(matrix: np.ndarray, eigenvector: np.ndarray, *, every_triple_up_to: int = 200) -> Witness:
+    """A small set of members on which the matrix has a negative eigenvalue.
+
+    First every triple (two members never fail when the diagonal dominates). Otherwise: as many members
+    as it takes, heaviest first in the eigenvector of the smallest eigenvalue, and then without each one
+    that is not needed. The set is minimal (no member can be left out), not always the smallest.
+    """
+    if 3 <= len(matrix) <= every_triple_up_to:
+        members = worst_triple(matrix)
+        value, _, bound = _smallest(matrix[np.ix_(members, members)])
+        if value < -4 * bound:
+            return _as_witness(matrix, members)
+    order = np.argsort(-np.abs(eigenvector), kind="stable")
+    size = 2
+    while size < len(order):
+        part = matrix[np.ix_(order[:size], order[:size])]
+        value, _, bound = _smallest(part)
+        if value < -bound:
+            break
+        size = size + 1 if size < 32 else int(size * 1.25)
+    members = np.sort(order[:size])
+    for member in order[:size][::-1]:  # lightest first
+        rest = members[members != member]
+        if len(rest) < 2:
+            break
+        value, _, bound = _smallest(matrix[np.ix_(rest, rest)])
+        if value < -bound:
+            members = rest
+    return _as_witness(matrix, members)
+
+
+def _as_witness(matrix: np.ndarray, members: np.ndarray) -> Witness:
+    part = matrix[np.ix_(members, members)]
+    value, vector, _ = _smallest(part)
+    return Witness(members, vector * np.sign(vector[np.argmax(np.abs(vector))]), part, value)
