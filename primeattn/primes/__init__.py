@@ -13,8 +13,7 @@ import numpy as np
 
 from .._runtime import devices
 from .._runtime.owners import share
-from . import modular
-from .sieve import CACHED_BITS, primes_of, sieve, table
+from . import modular, sieve
 
 __all__ = ["LIMIT", "PrimeFactors", "factorize", "first", "index", "is_prime", "nth", "up_to"]
 
@@ -187,7 +186,7 @@ def index(p):
     p = _integers("p", p)
     _refuse(p > LIMIT, p, "p", "indices are known below 2**32; re-index your primes with numpy.unique")
     x = _flat(p)
-    known = table(int(x.max(initial=0)))
+    known = sieve.table(int(x.max(initial=0)))
     out = np.empty(x.size, np.int64)
     share(lambda start, stop: modular.index_cpu(start, stop, x, known.bitmap, known.rank, out), x.size, 16_384)
     if (out < 0).any():
@@ -239,9 +238,9 @@ def is_prime(x):
         out = np.fromiter((isprime(int(value)) for value in x.flat), bool, x.size)
     else:
         flat = _flat(x)
-        known = table(min(int(flat.max(initial=0)), (1 << CACHED_BITS) - 1))
+        known = sieve.table(min(int(flat.max(initial=0)), (1 << sieve.CACHED_BITS) - 1))
         out = np.empty(flat.size, bool)
-        modular.IS_PRIME(flat.size, flat, known.bitmap, min(known.limit + 1, 1 << CACHED_BITS), out)
+        modular.IS_PRIME(flat.size, flat, known.bitmap, min(known.limit + 1, 1 << sieve.CACHED_BITS), out)
     return _scalar_or_array(out.reshape(x.shape))
 
 
@@ -334,7 +333,7 @@ def _is_prime_on_cuda(x):
 
 def _primes_to(limit: int) -> np.ndarray:
     """Primes up to at least ``limit``; a view of a kept table or a fresh array."""
-    return table(limit).primes if limit < 1 << CACHED_BITS else primes_of(sieve(limit))
+    return sieve.table(limit).primes if limit < 1 << sieve.CACHED_BITS else sieve.primes_of(sieve.bitmap_to(limit))
 
 
 def _bound(n: int) -> int:

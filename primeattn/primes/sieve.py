@@ -82,7 +82,7 @@ def _primes_of_the_wheel(limit: int) -> np.ndarray:
     return 7 + np.flatnonzero(prime[7:])
 
 
-def sieve(limit: int) -> np.ndarray:
+def bitmap_to(limit: int) -> np.ndarray:
     """The bitmap of all numbers below ``30 * (limit // 30 + 1)``, ``limit`` included: ``limit / 30`` bytes."""
     bitmap = np.empty(limit // 30 + 1, np.uint8)
     primes = _primes_of_the_wheel(isqrt(30 * bitmap.size) + 1)
@@ -103,7 +103,7 @@ def primes_of(bitmap: np.ndarray) -> np.ndarray:
 
 def build(limit: int) -> Table:
     """Sieve and make a table; the caller may keep it."""
-    bitmap = sieve(limit)
+    bitmap = bitmap_to(limit)
     ones = np.bitwise_count(bitmap)
     table = Table(30 * bitmap.size - 1, bitmap, np.cumsum(ones, dtype=np.int32) - ones, primes_of(bitmap))
     for array in table[1:]:
