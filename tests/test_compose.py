@@ -99,7 +99,7 @@ def test_states_without_energy_stay():
 
 def test_sparsify_refuses_bad_options():
     s = PrimeStates.random(2, 3)
-    with pytest.raises(TypeError, match="pass k=16, or energy=0.95"):
+    with pytest.raises(TypeError, match=r"pass k=16, or energy=0\.95"):
         s.sparsify()
     for options in ({"k": 0}, {"energy": 0.0}, {"energy": 1.5}):
         with pytest.raises(ValueError, match=next(iter(options))):
@@ -167,7 +167,7 @@ def test_composition_refuses(rng):
         a.noncommutativity(b)
     with pytest.raises(ValueError, match="'identity' or 'original'"):
         a.compose(a, mode="Identity")
-    with pytest.raises(TypeError, match="other is a list.*from_dicts"):
+    with pytest.raises(TypeError, match=r"other is a list.*from_dicts"):
         a.compose([{2: 1}])
     with pytest.raises(ValueError, match="'rotor', 'own' or 'full'"):
         a.cumcompose(mode="all")
@@ -253,7 +253,7 @@ def test_own_is_full_read_on_the_tokens_own_primes(s):
 
 
 def test_rotor_is_a_relative_position(rng):
-    """The alignment of two tokens does not change when something is put before both, and does when it is put between."""
+    """What is put before two tokens does not change their alignment; what is put between them does."""
     s = PrimeStates.random(6, 3, n_primes=4, rng=rng)
     prefix, between = PrimeStates.random(2, 3, n_primes=4, rng=rng)
 
@@ -308,54 +308,71 @@ def test_full_says_how_large_it_would_be():
 # Both devices
 
 
+def on(device, x):
+    """A copy of an array, or of a tuple of them, on one device."""
+    if isinstance(x, tuple):
+        return tuple(on(device, part) for part in x)
+    return device(np.array(x)) if isinstance(x, np.ndarray) else x
+
+
 def both_devices(owner, n, *arguments, outputs):
-    """Run an owner on the host and on CUDA; ``outputs`` are positions of arrays it writes."""
-    host = [np.array(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    device = [devices.to_device(np.array(a)) if isinstance(a, np.ndarray) else a for a in arguments]
+    """Run an owner on the host and on CUDA, compare what it wrote, return the host's. Outputs come last."""
+    host, device = on(np.array, arguments), on(devices.to_device, arguments)
     owner.cpu(0, n, *host)
     owner(n, *device)
-    for at in outputs:
-        tolerance = 1e-12 if arguments[at].dtype != np.float32 else 1e-5
-        np.testing.assert_allclose(devices.to_host(device[at]), host[at], rtol=0, atol=tolerance)
-        assert np.ptp(host[at]) > 0  # something was written
-    return [host[at] for at in outputs]
+    for got, want in zip(device[-outputs:], host[-outputs:], strict=True):
+        # the same operations in the same order; only fused multiply-adds differ
+        tolerance = 1e-12 if want.dtype != np.float32 else 1e-5
+        np.testing.assert_allclose(devices.to_host(got), want, rtol=0, atol=tolerance)
+        assert np.ptp(want) > 0  # something was written
+    return host[-outputs:]
+
+
+def random_arrays(rng, counts, dtype):
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    primes = np.concatenate([np.sort(rng.choice([2, 3, 5, 7], c, replace=False)) for c in counts])
+    q = rng.standard_normal((indptr[-1], 4))
+    q /= np.linalg.norm(q, axis=1, keepdims=True)
+    return indptr, primes, rng.standard_normal(2 * indptr[-1]).astype(dtype), q.astype(dtype).ravel()
+
+
+def blank(size, dtype):
+    return np.zeros(size, np.int64), np.zeros(2 * size, dtype), np.zeros(4 * size, dtype)
 
 
 @pytest.mark.cudasim
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_cuda_twins(dtype):
-    rng = np.random.default_rng(3)
-
-    def batch():
-        counts = rng.integers(0, 4, 5)
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        primes = np.concatenate([np.sort(rng.choice([2, 3, 5, 7], c, replace=False)) for c in counts])
-        q = rng.standard_normal((indptr[-1], 4))
-        q /= np.linalg.norm(q, axis=1, keepdims=True)
-        return indptr, primes, rng.standard_normal(2 * indptr[-1]).astype(dtype), q.astype(dtype).ravel()
-
-    (a, ap, aa, aq), (b, bp, ba, bq) = batch(), batch()
-    n, nnz = 5, a[-1]
-    both_devices(_energy.NORMALIZE, n, a, aa, np.zeros_like(aa), outputs=[2])
-    both_devices(_energy.ENTROPY, n, a, aa, np.zeros(n, dtype), outputs=[2])
-    (counts,) = both_devices(_compose.COUNT, n, 1, a, ap, 1, b, bp, np.zeros(n, np.int64), outputs=[6])
+def test_cuda_twins_of_what_states_do_alone_and_in_pairs(rng, dtype):
+    n = 5
+    a, ap, aa, aq = random_arrays(rng, [3, 0, 2, 4, 1], dtype)
+    b, bp, ba, bq = random_arrays(rng, [2, 3, 0, 4, 2], dtype)
+    both_devices(_energy.NORMALIZE, n, a, aa, np.zeros_like(aa), outputs=1)
+    both_devices(_energy.ENTROPY, n, a, aa, np.zeros(n, dtype), outputs=1)
+    (counts,) = both_devices(_compose.COUNT, n, (1, a, ap), (1, b, bp), np.zeros(n, np.int64), outputs=1)
     union = np.concatenate([[0], np.cumsum(counts)])
-    outputs = (np.zeros(union[-1], np.int64), np.zeros(2 * union[-1], dtype), np.zeros(4 * union[-1], dtype))
     for original in (0, 1):
-        arguments = (original, 1, a, ap, aa, aq, 1, b, bp, ba, bq, union, *outputs)
-        both_devices(_compose.COMPOSE, n, *arguments, outputs=[12, 13, 14])
-    both_devices(_compose.NONCOMMUTATIVITY, n, 1, a, ap, aq, 0, b[1:], bp, bq, np.zeros(n, dtype), outputs=[8])
-    (turns,) = both_devices(_scan.ROTOR, n, a, aq, np.zeros(4 * n, dtype), outputs=[2])
-    both_devices(_scan.TURN, n, a, turns, aq, np.zeros_like(aq), outputs=[3])
-    entries = np.argsort(ap, kind="stable")
-    table = np.unique(ap)
+        left, right = (1, a, ap, aa, aq), (1, b, bp, ba, bq)
+        both_devices(_compose.COMPOSE, n, original, left, right, union, *blank(union[-1], dtype), outputs=3)
+    for step in (0, 1):
+        out = np.zeros(n, dtype)
+        both_devices(_compose.NONCOMMUTATIVITY, n, (1, a, ap, aq), (step, b, bp, bq), out, outputs=1)
+
+
+@pytest.mark.cudasim
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_cuda_twins_of_the_scans(rng, dtype):
+    n = 5
+    a, ap, aa, aq = random_arrays(rng, [3, 0, 2, 4, 1], dtype)
+    nnz = len(ap)
+    (turns,) = both_devices(_scan.ROTOR, n, a, aq, np.zeros(4 * n, dtype), outputs=1)
+    both_devices(_scan.TURN, n, a, turns, aq, np.zeros_like(aq), outputs=1)
+    entries, table = np.argsort(ap, kind="stable"), np.unique(ap)
     group = np.searchsorted(ap[entries], np.append(table, 99))
-    arguments = (group, entries, aa, aq, np.zeros_like(aa), np.zeros(nnz, np.int64), np.zeros_like(aq))
-    mantissa, exponent, running = both_devices(_scan.PRIME, len(table), *arguments, outputs=[4, 5, 6])
-    both_devices(_scan.ALIGN, n, a, exponent, mantissa, outputs=[2])
+    running = (np.zeros_like(aa), np.zeros(nnz, np.int64), np.zeros_like(aq))
+    own = both_devices(_scan.PRIME, len(table), group, entries, aa, aq, *running, outputs=3)
+    both_devices(_scan.ALIGN, n, a, own[1], own[0], outputs=1)
     first = np.searchsorted(a, entries[group[:-1]], side="right") - 1
     grown = np.concatenate([[0], np.cumsum(np.cumsum(np.bincount(first, minlength=n)))])
-    outputs = (np.zeros(grown[-1], np.int64), np.zeros(2 * grown[-1], dtype))
-    outputs += (np.zeros(grown[-1], np.int64), np.zeros(4 * grown[-1], dtype))
-    arguments = (a, group, entries, table, mantissa, exponent, running, grown, *outputs)
-    both_devices(_scan.UNION, n, *arguments, outputs=[8, 9, 10, 11])
+    primes, mantissa, orientation = blank(grown[-1], dtype)
+    outputs = (primes, mantissa, np.zeros(grown[-1], np.int64), orientation)
+    both_devices(_scan.UNION, n, a, (table, group, entries), tuple(own), grown, *outputs, outputs=4)

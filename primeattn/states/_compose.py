@@ -39,8 +39,10 @@ def copy_entry(amplitude, orientation, e, from_amplitude, from_orientation, s):
 
 
 @scalar
-def count_row(i, a_step, a_indptr, a_primes, b_step, b_indptr, b_primes, counts):
+def count_row(i, a, b, counts):
     """Size of the union of two ascending lists."""
+    a_step, a_indptr, a_primes = a
+    b_step, b_indptr, b_primes = b
     s, s_stop = a_indptr[i * a_step], a_indptr[i * a_step + 1]
     t, t_stop = b_indptr[i * b_step], b_indptr[i * b_step + 1]
     n = (s_stop - s) + (t_stop - t)
@@ -53,14 +55,16 @@ def count_row(i, a_step, a_indptr, a_primes, b_step, b_indptr, b_primes, counts)
 
 
 @kernel
-def count_kernel(start, stop, a_step, a_indptr, a_primes, b_step, b_indptr, b_primes, counts):
+def count_kernel(start, stop, a, b, counts):
     for i in range(start, stop):
-        count_row(i, a_step, a_indptr, a_primes, b_step, b_indptr, b_primes, counts)
+        count_row(i, a, b, counts)
 
 
 @scalar
-def compose_row(i, original, a_step, a_indptr, a_primes, a_amplitude, a_orientation, b_step, b_indptr, b_primes, b_amplitude, b_orientation, indptr, primes, amplitude, orientation):  # fmt: skip  # noqa: E501
+def compose_row(i, original, a, b, indptr, primes, amplitude, orientation):
     """Fill the union, prime by prime."""
+    a_step, a_indptr, a_primes, a_amplitude, a_orientation = a
+    b_step, b_indptr, b_primes, b_amplitude, b_orientation = b
     s, s_stop = a_indptr[i * a_step], a_indptr[i * a_step + 1]
     t, t_stop = b_indptr[i * b_step], b_indptr[i * b_step + 1]
     for e in range(indptr[i], indptr[i + 1]):
@@ -70,8 +74,7 @@ def compose_row(i, original, a_step, a_indptr, a_primes, a_amplitude, a_orientat
         if in_a and in_b:
             re, im = a_amplitude[2 * s], a_amplitude[2 * s + 1]
             x, y = b_amplitude[2 * t], b_amplitude[2 * t + 1]
-            amplitude[2 * e] = re * x - im * y
-            amplitude[2 * e + 1] = re * y + im * x
+            amplitude[2 * e], amplitude[2 * e + 1] = re * x - im * y, re * y + im * x
             product = quaternion.multiply(load(a_orientation, s), load(b_orientation, t))
             store(orientation, e, quaternion.normalize(product))
         elif original:
@@ -86,14 +89,16 @@ def compose_row(i, original, a_step, a_indptr, a_primes, a_amplitude, a_orientat
 
 
 @kernel
-def compose_kernel(start, stop, original, a_step, a_indptr, a_primes, a_amplitude, a_orientation, b_step, b_indptr, b_primes, b_amplitude, b_orientation, indptr, primes, amplitude, orientation):  # fmt: skip  # noqa: E501
+def compose_kernel(start, stop, original, a, b, indptr, primes, amplitude, orientation):
     for i in range(start, stop):
-        compose_row(i, original, a_step, a_indptr, a_primes, a_amplitude, a_orientation, b_step, b_indptr, b_primes, b_amplitude, b_orientation, indptr, primes, amplitude, orientation)  # fmt: skip  # noqa: E501
+        compose_row(i, original, a, b, indptr, primes, amplitude, orientation)
 
 
 @scalar
-def noncommutativity_row(i, a_step, a_indptr, a_primes, a_orientation, b_step, b_indptr, b_primes, b_orientation, out):
+def noncommutativity_row(i, a, b, out):
     """Mean of |q r - r q| over the shared primes; 0 without any."""
+    a_step, a_indptr, a_primes, a_orientation = a
+    b_step, b_indptr, b_primes, b_orientation = b
     s, s_stop = a_indptr[i * a_step], a_indptr[i * a_step + 1]
     t, t_stop = b_indptr[i * b_step], b_indptr[i * b_step + 1]
     out[i] = 0
@@ -111,17 +116,17 @@ def noncommutativity_row(i, a_step, a_indptr, a_primes, a_orientation, b_step, b
 
 
 @kernel
-def noncommutativity_kernel(start, stop, a_step, a_indptr, a_primes, a_orientation, b_step, b_indptr, b_primes, b_orientation, out):  # fmt: skip  # noqa: E501
+def noncommutativity_kernel(start, stop, a, b, out):
     for i in range(start, stop):
-        noncommutativity_row(i, a_step, a_indptr, a_primes, a_orientation, b_step, b_indptr, b_primes, b_orientation, out)  # fmt: skip  # noqa: E501
+        noncommutativity_row(i, a, b, out)
 
 
-COUNT = Owner(count_row, count_kernel, "i I1 I1 i I1 I1 I1", grain=1024, chunks_per_thread=4)
+COUNT = Owner(count_row, count_kernel, "(i,I1,I1) (i,I1,I1) I1", grain=1024, chunks_per_thread=4)
 COMPOSE = Owner(
-    compose_row, compose_kernel, "i i I1 I1 F1 F1 i I1 I1 F1 F1 I1 I1 F1 F1", grain=512, chunks_per_thread=4
+    compose_row, compose_kernel, "i (i,I1,I1,F1,F1) (i,I1,I1,F1,F1) I1 I1 F1 F1", grain=512, chunks_per_thread=4
 )
 NONCOMMUTATIVITY = Owner(
-    noncommutativity_row, noncommutativity_kernel, "i I1 I1 F1 i I1 I1 F1 F1", grain=1024, chunks_per_thread=4
+    noncommutativity_row, noncommutativity_kernel, "(i,I1,I1,F1) (i,I1,I1,F1) F1", grain=1024, chunks_per_thread=4
 )
 
 
@@ -146,14 +151,14 @@ def compose(a, b, original: bool) -> tuple[np.ndarray, ...]:
     """The four arrays of ``a o b``, not normalised; both batches have one precision."""
     n, a_step, b_step = pairs(a, b)
     counts = np.empty(n, np.int64)
-    COUNT(n, a_step, a.indptr, a.primes, b_step, b.indptr, b.primes, counts)
+    COUNT(n, (a_step, a.indptr, a.primes), (b_step, b.indptr, b.primes), counts)
     indptr = np.concatenate([[0], np.cumsum(counts)])
     primes = np.empty(indptr[-1], np.int64)
     amplitude = np.empty(indptr[-1], a.amplitude.dtype)
     orientation = np.empty((indptr[-1], 4), a.dtype)
     first = (a_step, a.indptr, a.primes, flat(a.amplitude), a.orientation.reshape(-1))
     second = (b_step, b.indptr, b.primes, flat(b.amplitude), b.orientation.reshape(-1))
-    COMPOSE(n, int(original), *first, *second, indptr, primes, flat(amplitude), orientation.reshape(-1))
+    COMPOSE(n, int(original), first, second, indptr, primes, flat(amplitude), orientation.reshape(-1))
     return indptr, primes, amplitude, orientation
 
 
@@ -162,5 +167,6 @@ def noncommutativity(a, b) -> np.ndarray:
     n, a_step, b_step = pairs(a, b)
     out = np.empty(n, a.dtype)
     first = (a_step, a.indptr, a.primes, a.orientation.reshape(-1))
-    NONCOMMUTATIVITY(n, *first, b_step, b.indptr, b.primes, b.orientation.reshape(-1), out)
+    second = (b_step, b.indptr, b.primes, b.orientation.reshape(-1))
+    NONCOMMUTATIVITY(n, first, second, out)
     return out

@@ -101,7 +101,7 @@ def align_row(i, indptr, exponent, mantissa):
     for e in range(indptr[i], indptr[i + 1]):
         top = max(top, exponent[e])
     for e in range(indptr[i], indptr[i + 1]):
-        shift = max(exponent[e] - top, -4096)  # below the range of either type: 0
+        shift = int(max(exponent[e] - top, -4096))  # below the range of either type: 0
         mantissa[2 * e] = math.ldexp(mantissa[2 * e], shift)
         mantissa[2 * e + 1] = math.ldexp(mantissa[2 * e + 1], shift)
 
@@ -113,14 +113,16 @@ def align_kernel(start, stop, indptr, exponent, mantissa):
 
 
 @scalar
-def union_row(t, tokens, group, entries, table, own_mantissa, own_exponent, own_orientation, indptr, primes, mantissa, exponent, orientation):  # fmt: skip  # noqa: E501
+def union_row(t, tokens, by_prime, own, indptr, primes, mantissa, exponent, orientation):
     """Fill row ``t`` of the full product: each prime seen so far, with its latest running product."""
+    table, group, entries = by_prime
+    own_mantissa, own_exponent, own_orientation = own
     e = indptr[t]
-    end = tokens[t + 1]  # entries of tokens 0..t are those before it
+    end = tokens[t + 1]  # the entries of tokens 0..t are those before it
     for g in range(len(table)):
         low, high = group[g], group[g + 1]
         if entries[low] < end:
-            while high - low > 1:  # latest entry of this prime before ``end``
+            while high - low > 1:  # the latest entry of this prime before ``end``
                 middle = (low + high) // 2
                 if entries[middle] < end:
                     low = middle
@@ -134,16 +136,16 @@ def union_row(t, tokens, group, entries, table, own_mantissa, own_exponent, own_
 
 
 @kernel
-def union_kernel(start, stop, tokens, group, entries, table, own_mantissa, own_exponent, own_orientation, indptr, primes, mantissa, exponent, orientation):  # fmt: skip  # noqa: E501
+def union_kernel(start, stop, tokens, by_prime, own, indptr, primes, mantissa, exponent, orientation):
     for t in range(start, stop):
-        union_row(t, tokens, group, entries, table, own_mantissa, own_exponent, own_orientation, indptr, primes, mantissa, exponent, orientation)  # fmt: skip  # noqa: E501
+        union_row(t, tokens, by_prime, own, indptr, primes, mantissa, exponent, orientation)
 
 
 ROTOR = Owner(rotor_row, rotor_kernel, "I1 F1 F1", grain=1024)
 TURN = Owner(turn_row, turn_kernel, "I1 F1 F1 F1", grain=1024)
 PRIME = Owner(prime_row, prime_kernel, "I1 I1 F1 F1 F1 I1 F1", grain=64, chunks_per_thread=16)
 ALIGN = Owner(align_row, align_kernel, "I1 I1 F1", grain=1024)
-UNION = Owner(union_row, union_kernel, "I1 I1 I1 I1 F1 I1 F1 I1 I1 F1 I1 F1", grain=16, chunks_per_thread=4)
+UNION = Owner(union_row, union_kernel, "I1 (I1,I1,I1) (F1,I1,F1) I1 I1 F1 I1 F1", grain=16, chunks_per_thread=4)
 
 
 def rotor(states) -> tuple[np.ndarray, ...]:
@@ -212,20 +214,9 @@ def full(states, max_bytes: int) -> tuple[np.ndarray, ...]:
     mantissa = np.empty(nnz, states.amplitude.dtype)
     exponent = np.empty(nnz, np.int64)
     orientation = np.empty((nnz, 4), states.dtype)
-    UNION(
-        len(states),
-        states.indptr,
-        group,
-        entries,
-        table,
-        flat(done[0]),
-        done[1],
-        done[2].reshape(-1),
-        indptr,
-        primes,
-        flat(mantissa),
-        exponent,
-        orientation.reshape(-1),
-    )
+    grouped = (frozen(table), frozen(group), frozen(entries))
+    own_products = (frozen(flat(done[0])), frozen(done[1]), frozen(done[2].reshape(-1)))
+    grown = (frozen(indptr), primes, flat(mantissa), exponent, orientation.reshape(-1))
+    UNION(len(states), states.indptr, grouped, own_products, *grown)
     ALIGN(len(states), frozen(indptr), frozen(exponent), flat(mantissa))
     return indptr, primes, normalized(indptr, mantissa), orientation
