@@ -33,8 +33,9 @@ def as_floating(name: str, x, *, last: int | None = None, dtype=None):
         if dtype is None:
             dtype = np.float32 if kind == "f" and x.dtype.itemsize <= 4 else np.float64
         x = np.asarray(x, dtype=dtype, order="C")
-    if last is not None and (x.ndim == 0 or x.shape[-1] != last):
-        raise ValueError(f"{name} has shape {x.shape}: the last axis must have length {last}")
+    shape = tuple(x.shape)  # the simulator's shapes refuse negative indices
+    if last is not None and (not shape or shape[-1] != last):
+        raise ValueError(f"{name} has shape {shape}: the last axis must have length {last}")
     return x
 
 
