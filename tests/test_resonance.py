@@ -277,3 +277,27 @@ def test_a_matrix_beyond_memory_names_its_size_and_costs_nothing():
     with pytest.raises(MemoryError, match=r"8,000\.0 GB"):
         pa.resonance.matrix(many)
     assert pa.resonance.matrix(one_state, many[:5]).shape == (1, 5)
+
+
+def test_labelled_in_labelled_out(rng):
+    xarray = pytest.importorskip("xarray")
+    a, b = states(rng, 3).with_labels(["x", "y", "z"]), states(rng, 2)
+    x, y = a.to_xarray(), b.to_xarray()
+    table = pa.resonance.matrix(x, y)
+    assert isinstance(table, xarray.DataArray)
+    assert table.dims == ("state", "other_state")
+    assert table.name == "score"
+    assert table.state.values.tolist() == ["x", "y", "z"]
+    assert "other_state" not in table.coords  # b has no labels
+    np.testing.assert_array_equal(table, pa.resonance.matrix(a, b))
+    square = pa.resonance.matrix(x)
+    assert square.other_state.values.tolist() == ["x", "y", "z"]
+    rows = pa.resonance.score(x, b[:1])
+    assert rows.dims == ("state",)
+    assert rows.state.values.tolist() == ["x", "y", "z"]
+    parts = pa.resonance.components(b[:1], x)
+    assert parts["alignment"].state.values.tolist() == ["x", "y", "z"]
+    np.testing.assert_array_equal(pa.resonance.sparse_matrix(x).toarray(), square)
+    assert isinstance(pa.resonance.vjp("matrix", x)[0], np.ndarray)
+    assert pa.resonance.features(x).shape[0] == 3
+    assert pa.resonance.explain(x, 0)["contribution"].sum() == pytest.approx(float(square[0, 0]), abs=16 * EPS)
