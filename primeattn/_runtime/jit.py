@@ -10,7 +10,8 @@ would break range reduction and compensated sums; ``nnan`` and ``ninf`` would ch
 
 import os
 
-from numba import njit
+from numba import config, njit, types
+from numba.extending import intrinsic
 
 CACHE = os.environ.get("PRIMEATTN_CACHE", "1") != "0"
 MATH = {"error_model": "numpy", "fastmath": {"contract"}}
@@ -24,3 +25,25 @@ def scalar(function):
 def kernel(function):
     """Compile a CPU loop ``function(start, stop, *arrays)``: cached on disk, runs without the GIL."""
     return njit(function, nogil=True, cache=CACHE, **MATH)
+
+
+if config.DISABLE_JIT:
+
+    def nonnegative(i):
+        """``i`` itself; tells the compiler that it is >= 0: ``row(nonnegative(i), ...)`` in a CPU kernel.
+
+        Numba counts a negative index from the end, and in ``range(start, stop)`` LLVM cannot see that none
+        comes: every load becomes a gather (measured: exp of float32 0.95 ns an element, 0.42 ns with this).
+        """
+        return i
+
+else:
+
+    @intrinsic
+    def nonnegative(typing, i):
+        def codegen(context, builder, signature, arguments):
+            (index,) = arguments
+            builder.assume(builder.icmp_signed(">=", index, index.type(0)))
+            return index
+
+        return (i(i), codegen) if isinstance(i, types.Integer) else None

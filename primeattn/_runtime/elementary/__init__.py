@@ -6,6 +6,6 @@ is vectorised; the type of the argument, float32 or float64, chooses the polynom
 """
 
 from .exponential import exp, expm1, log, sigmoid, tanh
-from .trigonometric import atan2, cos, sin, sincos
+from .trigonometric import all_near, atan2, cos, sin, sincos, sincos_near
 
-__all__ = ["atan2", "cos", "exp", "expm1", "log", "sigmoid", "sin", "sincos", "tanh"]
+__all__ = ["all_near", "atan2", "cos", "exp", "expm1", "log", "sigmoid", "sin", "sincos", "sincos_near", "tanh"]

@@ -31,6 +31,18 @@ def _half_pi64(x):
 half_pi = by_type(_half_pi32, _half_pi64)
 
 
+def _near_limit32(x):
+    return F(131072.0)
+
+
+def _near_limit64(x):
+    return 1073741824.0
+
+
+#: Below it |x| is reduced with pi / 2 as a sum of three; from it on, with the digits of 2 / pi.
+near_limit = by_type(_near_limit32, _near_limit64)
+
+
 def _quarter_pi32(x):
     return F(0.7853982), F(-2.1855694e-08)
 

@@ -2,22 +2,26 @@
 
 import numpy as np
 
-from ..jit import scalar
-from .constants import half_pi, quarter_pi, rounder, tan_eighth
+from numba import njit
+
+from ..jit import MATH, nonnegative, scalar
+from .constants import half_pi, near_limit, quarter_pi, rounder, tan_eighth
 from .machine import bits, fma
+from .payne_hanek import far
 from .polynomials import arctangent, cosine, sine
 
 
 @scalar
-def reduced(x):
+def near(x):
     """x - n pi/2 as ``r + rest``, and the bit pattern whose last two bits are those of n."""
     per, high, middle, low = half_pi(x)
     shifted = fma(x, per, rounder(x))
     n = shifted - rounder(x)
     exact = fma(-n, high, x)  # representable: its last bit is at worst that of ``high``
     r = fma(-n, middle, exact)
-    rest = fma(-n, low, fma(-n, middle, exact - r))
-    return r, rest, bits(shifted)
+    difference = exact - r
+    lost = (exact - difference) - r
+    return r, fma(-n, low, fma(-n, middle, difference) + lost), bits(shifted)
 
 
 @scalar
@@ -32,22 +36,58 @@ def octant(r, rest):
 
 
 @scalar
-def sincos(x):
-    r, rest, n = reduced(x)
+def turned(x, r, rest, n):
+    """(sin, cos) of x = n pi/2 + r + rest."""
     s, c = octant(r, rest)
-    s, c = (c, s) if n & 1 else (s, c)
-    s = -s if n & 2 else s
-    c = -c if (n + 1) & 2 else c
-    return s if x != 0 else x, c
+    odd, lower, left = (n & 1) != 0, (n & 2) != 0, ((n + 1) & 2) != 0
+    s, c = c if odd else s, s if odd else c
+    s, c = -s if lower else s, -c if left else c
+    return s if x != 0 else x, c  # keeps the sign of zero
+
+
+@scalar
+def sincos_near(x):
+    """(sin x, cos x) for |x| < 2**17 (float32) or 2**30 (float64), NaN beyond: vectorises."""
+    x = x if abs(x) < near_limit(x) else type(x)(np.nan)
+    r, rest, n = near(x)
+    return turned(x, r, rest, n)
+
+
+@njit(**MATH)
+def sincos_far(x):
+    """(sin x, cos x) for the rest: a call, so that it stays out of the loops."""
+    r, rest, n = far(x)
+    return turned(x, r, rest, n)
+
+
+@scalar
+def sincos(x):
+    """(sin x, cos x) of any x, with a rare branch that keeps a loop from being vectorised."""
+    if abs(x) >= near_limit(x):
+        return sincos_far(x)
+    r, rest, n = near(x)
+    return turned(x, r, rest, n)
+
+
+@scalar
+def all_near(x, start, stop):
+    """Whether ``sincos_near`` serves x[start:stop], and the norm of up to four of its elements."""
+    bound = near_limit(x[0]) * type(x[0])(0.5)
+    far_ones = 0
+    for i in range(start, stop):
+        far_ones += abs(x[nonnegative(i)]) >= bound
+    return far_ones == 0
 
 
 @scalar
 def sin(x):
+    """sin x of any x; a rare branch."""
     return sincos(x)[0]
 
 
 @scalar
 def cos(x):
+    """cos x of any x; a rare branch."""
     return sincos(x)[1]
 
 
