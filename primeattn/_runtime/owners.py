@@ -89,8 +89,13 @@ class Owner:
         """The undecorated CUDA kernel ``kernel(n, *arguments)``."""
         row = getattr(self.row, "py_func", self.row)
         names = ", ".join(list(inspect.signature(row).parameters)[1:])
-        source = f"def {row.__name__}_cuda(n, {names}):\n    i = cuda.grid(1)\n    if i < n:\n        row(i, {names})\n"
-        scope = {"cuda": devices.cuda(), "row": self.row}
+        source = (  # underscores: a row may call its own arguments n or row
+            f"def {row.__name__}_cuda(_n, {names}):\n"
+            f"    _i = _cuda.grid(1)\n"
+            f"    if _i < _n:\n"
+            f"        _row(_i, {names})\n"
+        )
+        scope = {"_cuda": devices.cuda(), "_row": self.row}
         exec(source, scope)
         return scope[f"{row.__name__}_cuda"]
 
