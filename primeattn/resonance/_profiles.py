@@ -27,7 +27,7 @@ from ._scalars import (
 class StateArrays(NamedTuple):
     """Prime states as four flat arrays: the form in which states live on CUDA.
 
-    Attributes
+    Parameters
     ----------
     indptr : int64, shape (n + 1,)
     primes : int64, shape (nnz,)

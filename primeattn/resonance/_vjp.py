@@ -47,7 +47,7 @@ def vjp(
         - "b": the same for b; absent if b was
         - "weights": float (3,), of free weights (not held to the sum 1)
 
-        On CUDA the arrays of "a" and "b" are float, (nnz, 2) and (nnz, 4), and stay there.
+        On CUDA the arrays of "a" and "b" are float, (nnz, 2) and (nnz, 4), and stay there; "weights" comes to the host.
 
     Raises
     ------
