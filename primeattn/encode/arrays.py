@@ -93,7 +93,7 @@ def strongest_row(i, indptr, magnitude, k, energy, heap, keep):
         keep[start + e] = 0
     for node in range(size // 2 - 1, -1, -1):
         sink(magnitude, heap, start, node, size)
-    if size > 0:
+    if size > 0 and magnitude[heap[start]] > 0:
         largest = magnitude[heap[start]]
         total = type(energy)(0)
         for e in range(size):
