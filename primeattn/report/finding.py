@@ -19,8 +19,8 @@ class Picture:
 
     draw: Callable[[Any], None]
     alt: str
-    width: float = 3.7
-    height: float = 2.9
+    width: float = 4.6
+    height: float = 3.0
     page: bool = True
     file: bool = True
 

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def row_softmax(matrix: np.ndarray, temperature: float) -> np.ndarray:
-    """Attention weights exp(score / temperature), each row divided by its sum."""
-    z = np.asarray(matrix, dtype=float) / temperature
+def attention_to_others(matrix: np.ndarray, temperature: float) -> np.ndarray:
+    """Attention weights exp(score / temperature) over the other passages, each row divided by its sum.
+
+    A passage's score with itself is 1 in every view and would take nearly all of its attention.
+    """
+    z = np.array(matrix, dtype=float) / temperature
+    np.fill_diagonal(z, -np.inf)
     z = np.exp(z - z.max(axis=1, keepdims=True))
     return z / z.sum(axis=1, keepdims=True)
 

@@ -42,13 +42,19 @@ def positions(values: np.ndarray) -> np.ndarray:
     return 1 + (len(values) - 1) * (1 - ranks(values)) if len(values) > 1 else np.ones(len(values))
 
 
-def rank_matrix(matrix: np.ndarray) -> np.ndarray:
-    """A symmetric matrix with each score replaced by its rank among the pairs; 1 on the diagonal."""
-    n = len(matrix)
-    result = np.eye(n)
-    upper = np.triu_indices(n, 1)
-    result[upper] = ranks(pair_values(matrix))
-    return np.maximum(result, result.T)
+def prominence(values: np.ndarray) -> np.ndarray:
+    """1 for the strongest pair, 0 for the last; steps are ratios of positions, so 10th to 1st is as far as 100th to 10th.
+
+    Plain ranks spread the colours over all pairs; this spends them on the few that are close.
+    """
+    return 1 - np.log(positions(values)) / np.log(max(len(values), 2))
+
+
+def symmetric(values: np.ndarray, n: int) -> np.ndarray:
+    """A list of pairs as a symmetric matrix with 1 on the diagonal."""
+    result = np.zeros((n, n))
+    result[np.triu_indices(n, 1)] = values
+    return result + result.T + np.eye(n)
 
 
 def strongest(values: np.ndarray, count: int) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..material import Material
 from ..measures import neighbours
-from ..ranking import agreement, pair_at, pair_values, rank_matrix, strongest
-from ..spectra import NEGATIVE, Spectrum, spectrum
+from ..ranking import agreement, pair_at, pair_values, prominence, ranks, strongest, symmetric
+from ..spectra import NEGATIVE, ROUNDING, Spectrum, spectrum
 
 MARKED = 3
 
@@ -39,7 +39,7 @@ def outcome(material: Material) -> str:
         return f"With {_count(len(a), 'pair')} there is little to rank; {lead.short} and {baseline.short} stand side by side."
     both = agreement(a, b)
     text = (
-        f"Of the {both.top} closest pairs by {lead.title.lower()}, {both.shared} are also among the {both.top} closest "
+        f"Of the {both.top} closest pairs by the {lead.title}, {both.shared} are also among the {both.top} closest "
         f"by {baseline.title} (chance would give {both.expected:.0f})"
     )
     mine, other = (neighbours(material.scores(v.name), material.documents) for v in (lead, baseline))
@@ -51,20 +51,26 @@ def outcome(material: Material) -> str:
     return text + "."
 
 
+def _smallest(found: Spectrum) -> str:
+    if found.verdict == ROUNDING:
+        return "smallest eigenvalue zero within rounding"
+    return f"smallest eigenvalue {found.smallest:.2g}"
+
+
 def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
     """Sentence three: positive semi-definiteness, of the lead and of the views that do not have it."""
     lead = material.lead_view
     found = spectra[lead.name]
     if lead.claim.holds:
         first = (
-            f"{lead.title} is positive semi-definite, so it is a true inner product: by proof, and on this text "
-            f"(smallest eigenvalue {found.smallest:.2g})"
+            f"The {lead.title} is positive semi-definite, so it is a true inner product: by proof, and on this text "
+            f"({_smallest(found)})"
         )
     elif found.verdict == NEGATIVE:
-        first = f"{lead.title} is not positive semi-definite: its smallest eigenvalue here is {found.smallest:.2g}"
+        first = f"The {lead.title} is not positive semi-definite: its smallest eigenvalue here is {found.smallest:.2g}"
     else:
         first = (
-            f"{lead.title} is not positive semi-definite in general, although no eigenvalue is negative here "
+            f"The {lead.title} is not positive semi-definite in general, although no eigenvalue is negative here "
             f"(smallest {found.smallest:.2g})"
         )
     for view in material.views.values():
@@ -72,9 +78,9 @@ def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
             continue
         found = spectra[view.name]
         if found.verdict == NEGATIVE:
-            first += f"; the {view.title.lower()} is not: {_count(found.negative, 'eigenvalue')} below zero here"
+            first += f"; the {view.title} is not: {_count(found.negative, 'eigenvalue')} of {len(material)} are below zero here"
         else:
-            first += f"; the {view.title.lower()} is not in general, though nothing on this text shows it"
+            first += f"; the {view.title} is not in general, though nothing on this text shows it"
     return first + "."
 
 
@@ -83,7 +89,7 @@ def find(material: Material) -> Finding:
     lead, baseline = material.lead_view, material.baseline_view
     n = len(material)
     spectra = {name: spectrum(material.scores(name)) for name in material.views}
-    below, above = rank_matrix(material.scores(lead.name)), rank_matrix(material.scores(baseline.name))
+    below, above = (symmetric(prominence(pair_values(material.scores(v.name))), n) for v in (lead, baseline))
     values = pair_values(material.scores(lead.name))
     top = [pair_at(int(flat), n) for flat in strongest(values, MARKED) if values[flat] > 0]
 
@@ -95,13 +101,13 @@ def find(material: Material) -> Finding:
             above,
             ax=figure.subplots(),
             labels=material.documents,
-            names=(lead.title, baseline.title),
+            names=(lead.heading, baseline.heading),
             marked=top,
         )
 
     sentences = [what(material), outcome(material), verdict(material, spectra)]
     alt = (
-        f"A square map of all pairs of {n} passages. Below the diagonal: {lead.title}; above it: {baseline.title}. "
+        f"A square map of all pairs of {n} passages. Below the diagonal: the {lead.title}; above it: {baseline.title}. "
         f"Bright cells are close pairs; the more the picture is its own mirror image, the more the two agree."
     )
     return Finding(
@@ -109,7 +115,7 @@ def find(material: Material) -> Finding:
         arrays={
             "rank": (
                 ("view", "passage", "other_passage"),
-                np.stack([rank_matrix(material.scores(name)) for name in material.views]),
+                np.stack([symmetric(ranks(pair_values(material.scores(name))), n) for name in material.views]),
                 {"long_name": "rank of the pair within its view, 0 weakest to 1 strongest"},
             ),
         },

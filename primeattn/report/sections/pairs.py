@@ -11,7 +11,6 @@ from ..finding import Finding, Picture
 from ..highlight import marked
 from ..material import Material
 from ..ranking import agreement, disagreements, pair_at, pair_values, place_of, positions, strongest
-from ..views import Shared
 
 CLOSEST, ACROSS, DIFFERING = 6, 4, 4
 CHIPS = 18
@@ -32,20 +31,19 @@ class Explainer:
         place = place_of(i, j, len(material))
         view = material.views[shared_by or material.lead]
         shared = view.shared(material, i, j) if view.shared else []
-        mentioned = [item for item in shared if item.words]
         return {
             "i": i,
             "j": j,
             "titles": [material.passages[k].title for k in (i, j)],
-            "documents": [material.passages[k].document for k in (i, j)],
+            "places": [material.passages[k].place for k in (i, j)],
             "scores": {name: float(values[place]) for name, values in self.values.items()},
             "positions": {name: float(place_[place]) for name, place_ in self.positions.items()},
             "parts": {part: float(matrix[i, j]) for part, matrix in self.parts.items()},
             "shared_count": len(shared),
             "shared_by": view.name,
-            "shared": mentioned[:CHIPS],
+            "shared": shared[:CHIPS],
             "strongest_contribution": max((item.contribution for item in shared), default=0.0),
-            "texts": [marked(material.passages[k].text, mentioned) for k in (i, j)],
+            "texts": [marked(material.passages[k].text, shared, side) for side, k in enumerate((i, j))],
             "active": [int(np.diff(material.states.indptr)[k]) for k in (i, j)],
         }
 
@@ -55,8 +53,10 @@ class Explainer:
 
 def _fact(card: dict) -> dict:
     """A card without its texts, for JSON."""
-    kept = {key: card[key] for key in ("i", "j", "titles", "documents", "scores", "positions", "parts", "shared_count")}
-    return kept | {"shared": [asdict(item) if isinstance(item, Shared) else item for item in card["shared"]]}
+    kept = {key: card[key] for key in ("i", "j", "titles", "places", "scores", "positions", "parts", "shared_count")}
+    return kept | {
+        "shared": [{"label": x.label, "prime": x.prime, "contribution": x.contribution} for x in card["shared"]]
+    }
 
 
 def closest(material: Material) -> Finding:
@@ -91,7 +91,7 @@ def differing(material: Material) -> Finding:
     def draw(figure):
         from ... import plot
 
-        plot.agreement(x, y, ax=figure.subplots(), names=(lead.title, baseline.title), marked=[*more, *less])
+        plot.agreement(x, y, ax=figure.subplots(), names=(lead.heading, baseline.heading), marked=[*more, *less])
 
     alt = (
         f"Scatter of {len(x):,} pairs: {lead.title} across, {baseline.title} upwards; rank correlation "
@@ -110,12 +110,12 @@ def differing(material: Material) -> Finding:
                 {"long_name": "rank correlation of the scores of all pairs"},
             )
         },
-        pictures={"agreement": Picture(draw, alt, 4.4, 3.8)},
+        pictures={"agreement": Picture(draw, alt, 5.2, 4.2)},
         shown={
             "table": table,
             "groups": [
-                (f"{lead.title} puts these far above {baseline.title}", higher),
-                (f"{baseline.title} puts these far above {lead.title.lower()}", lower),
+                (f"The {lead.title} puts these far above the {baseline.title}", higher),
+                (f"The {baseline.title} puts these far above the {lead.title}", lower),
             ],
         },
     )

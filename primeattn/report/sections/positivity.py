@@ -49,7 +49,7 @@ def find(material: Material) -> Finding:
             f"Eigenvalues of {views[name].title} in falling order, from {s.largest:.3g} down to {s.smallest:.3g}; "
             f"{s.negative} of {len(s.eigenvalues)} are negative."
         )
-        return Picture(draw, alt, 3.5, 2.5, file=False)
+        return Picture(draw, alt, 4.8, 2.7, file=False)
 
     for name in views:
         pictures[f"spectrum:{name}"] = panel(name)
@@ -62,7 +62,7 @@ def find(material: Material) -> Finding:
         for ax in list(axes)[len(views) :]:
             ax.set_visible(False)
         for ax, name in zip(figure.axes, views, strict=False):
-            plot.spectrum(found[name].eigenvalues, ax=ax, bound=found[name].bound, title=views[name].title)
+            plot.spectrum(found[name].eigenvalues, ax=ax, bound=found[name].bound, title=views[name].heading)
 
     pictures["spectra"] = Picture(draw_all, "Eigenvalues of every view.", 8.4, 6.4, page=False)
     if smallest:
@@ -85,7 +85,7 @@ def find(material: Material) -> Finding:
         alt = "Smallest eigenvalue against the number of primes kept in each passage; lowest values: " + ", ".join(
             f"{name} {value:.2g}" for name, value in worst.items()
         )
-        pictures["thinning"] = Picture(draw_thinning, alt + ".", 4.6, 3.0)
+        pictures["thinning"] = Picture(draw_thinning, alt + ".", 5.2, 3.4)
 
     arrays = {
         "eigenvalue": (

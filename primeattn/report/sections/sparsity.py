@@ -17,7 +17,7 @@ def find(material: Material) -> Finding:
     primes, count = np.unique(material.states.primes, return_counts=True)
     order = np.argsort(-count, kind="stable")[:10]
     common = [
-        {"prime": int(primes[k]), "states": int(count[k]), "words": material.words_of(int(primes[k]))} for k in order
+        {"prime": int(primes[k]), "states": int(count[k]), "words": material.labels_of(int(primes[k]))} for k in order
     ]
 
     def active(figure):
