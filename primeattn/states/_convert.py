@@ -80,6 +80,8 @@ def to_xarray(states):
 
 
 def from_xarray(dataset) -> tuple[_validate.Arrays, np.ndarray | None]:
+    if not hasattr(dataset, "data_vars"):
+        raise TypeError(f"a {type(dataset).__name__} came where an xarray.Dataset of PrimeStates.to_xarray() is wanted")
     missing = [name for name in ("count", "prime", "amplitude", "orientation") if name not in dataset]
     if missing:
         raise ValueError(

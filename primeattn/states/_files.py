@@ -4,7 +4,8 @@ The file is an uncompressed zip of .npy members, as ``numpy.savez`` writes, so `
 
     format        text, "primeattn.PrimeStates"
     version       int64
-    indptr, primes, amplitude, orientation, and labels where there are any
+    labelled      bool: whether there is a member labels (a damaged directory may hide one)
+    indptr, primes, amplitude, orientation, and maybe labels
 
 Reading checks the names, and each member's dtype, shape and length before memory is taken for it; the zip's CRC-32
 finds changed bytes; then every invariant of `PrimeStates` is checked again.
@@ -21,10 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from . import _validate
+from ._batch import checked_labels
 
 FORMAT = "primeattn.PrimeStates"
 VERSION = 1
-REQUIRED = ("format", "version", "indptr", "primes", "amplitude", "orientation")
+REQUIRED = ("format", "version", "labelled", "indptr", "primes", "amplitude", "orientation")
 DTYPES = {
     "indptr": ("<i8",),
     "primes": ("<i8",),
@@ -45,6 +47,7 @@ BROKEN = (
     ValueError,  # the same, other versions of NumPy; UnicodeDecodeError too
     TypeError,
     MemoryError,
+    OSError,  # an offset before the beginning
 )
 
 
@@ -55,7 +58,12 @@ class _Refused(ValueError):
 def save(path, arrays: _validate.Arrays, labels: np.ndarray | None) -> None:
     """Write beside ``path``, then rename: a reader sees the old file or the whole new one."""
     path = Path(path)
-    members = {"format": np.array(FORMAT), "version": np.array(VERSION, "<i8"), **arrays._asdict()}
+    members = {
+        "format": np.array(FORMAT),
+        "version": np.array(VERSION, "<i8"),
+        "labelled": np.array(labels is not None),
+    }
+    members |= arrays._asdict()
     if labels is not None:
         members["labels"] = labels
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -106,8 +114,15 @@ def _read(file) -> tuple[_validate.Arrays, np.ndarray | None]:
         if len(set(names)) != len(names) or set(names) - {"labels"} != set(REQUIRED):
             raise _Refused(f"members are {', '.join(names)}; wanted: {', '.join(REQUIRED)}, and maybe labels")
         arrays = _validate.Arrays(*(_member(archive, name) for name in DTYPES))
-        labels = _member(archive, "labels") if "labels" in names else None
-    return _checked(arrays), labels
+        labelled = bool(_member(archive, "labelled") == np.True_)
+        if labelled != ("labels" in names):
+            raise _Refused(f"labels are {'missing' if labelled else 'not announced'}")
+        labels = _member(archive, "labels") if labelled else None
+    arrays = _checked(arrays)
+    try:
+        return arrays, checked_labels(labels, len(arrays.indptr) - 1)
+    except (TypeError, ValueError) as error:
+        raise _Refused(str(error)) from None
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -372,6 +372,8 @@ class PrimeStates(Algebra):
 
         Raises
         ------
+        TypeError
+            If it is no Dataset.
         ValueError
             If a variable is missing, and as the class does.
         """
@@ -388,7 +390,7 @@ class PrimeStates(Algebra):
 
         Notes
         -----
-        Format 1: an uncompressed zip of .npy members ``format``, ``version``, ``indptr``, ``primes``,
+        Format 1: an uncompressed zip of .npy members ``format``, ``version``, ``labelled``, ``indptr``, ``primes``,
         ``amplitude``, ``orientation``, and ``labels`` if there are any; little-endian, no pickle. The same states
         give the same bytes.
         """

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import primes as _primes
+from .._runtime import devices
 
 # A quaternion whose squared norm is within this many eps of 1 is left as it is, so that validating twice changes
 # nothing. Dividing by a computed norm leaves the squared norm within 6 eps of 1: four squares and three sums (2 eps),
@@ -44,6 +45,12 @@ def frozen(x: np.ndarray) -> np.ndarray:
     view = x.view()
     view.flags.writeable = False
     return view
+
+
+def sealed(x: np.ndarray) -> np.ndarray:
+    """The array itself, made read-only: for arrays that belong to us."""
+    x.flags.writeable = False
+    return x
 
 
 def is_frozen(x) -> bool:
@@ -257,6 +264,9 @@ def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = T
         Copy what the caller could still write to. False for arrays that were made for this call.
     """
     given = (indptr, primes, amplitude, orientation)
+    for name, x in zip(Arrays._fields, given, strict=True):
+        if devices.is_device_array(x):
+            raise TypeError(f"{name} is a CUDA array, but prime states live on the host: pass pa.to_host({name})")
     primes = as_int64("primes", primes)
     indptr = check_indptr(indptr, len(primes))
     check_primes(indptr, primes)
@@ -280,6 +290,7 @@ def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = T
     out = [indptr, primes, a, q]
     if copy:
         for i, source in enumerate(given):
-            if source is not None and not is_frozen(out[i]) and np.may_share_memory(out[i], np.asarray(source)):
+            lent = source is not None and not isinstance(source, (list, tuple)) and not is_frozen(out[i])
+            if lent and np.may_share_memory(out[i], np.asarray(source)):
                 out[i] = out[i].copy()
-    return Arrays(*(frozen(x) for x in out))
+    return Arrays(*(sealed(x) for x in out))
