@@ -1,7 +1,6 @@
 """sin and cos, alone and together, and the angle of a point."""
 
 import numpy as np
-
 from numba import njit
 
 from ..jit import MATH, nonnegative, scalar
