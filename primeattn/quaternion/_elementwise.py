@@ -54,7 +54,7 @@ def elementwise(function: Function, *operands, out=None, extra=()):
 def checked(inputs: dict[str, Shape], operands) -> list:
     """Floating arrays of one dtype whose last axes are as wanted; Python numbers take the others' dtype."""
     named = dict(zip(inputs, operands, strict=True))
-    numbers = {name: x for name, x in named.items() if isinstance(x, (int, float)) and not inputs[name]}
+    numbers = {name: x for name, x in named.items() if type(x) in (int, float) and not inputs[name]}
     if len(numbers) == len(named):
         numbers = {}
     last = {name: core[-1] if core else None for name, core in inputs.items()}
@@ -88,10 +88,11 @@ def _results(function, arrays, lead, out) -> list:
     shapes = [lead + core for core in function.outputs]
     if out is None:
         return [devices.empty(shape, like.dtype, like=like) for shape in shapes]
-    outs = list(out) if isinstance(out, (tuple, list)) else [out]
-    if len(outs) != len(shapes):
-        raise ValueError(f"out holds {len(outs)} arrays: {len(shapes)} are wanted, of shapes {shapes}")
-    return [checked_out(x, shape, like) for x, shape in zip(outs, shapes, strict=True)]
+    if len(shapes) == 1:
+        return [checked_out(out, shapes[0], like)]
+    if not isinstance(out, tuple) or len(out) != len(shapes):
+        raise TypeError(f"out is a {type(out).__name__}: a tuple of {len(shapes)} arrays is wanted, of shapes {shapes}")
+    return [checked_out(x, shape, like) for x, shape in zip(out, shapes, strict=True)]
 
 
 def checked_out(out, shape, like):
