@@ -188,12 +188,23 @@ def test_composition_is_associative_with_the_empty_state_as_identity(a, b, c):
     assert a.compose(nothing) == a == nothing.compose(a)  # exactly
 
 
-def test_the_originals_composition_is_not_associative_and_destroys_what_is_not_shared():
-    a, b, c = (PrimeStates.from_dicts([x]) for x in ({2: 1, 3: 1}, {2: 1, 3: 2}, {2: 1, 5: 1}))
-    assert (a.compose(c, mode="original").amplitude[1:] == 0).all()
-    one = a.compose(b, mode="original").compose(c)
-    other = a.compose(b.compose(c), mode="original")
-    assert not np.allclose(one.amplitude, other.amplitude)
+def test_the_original_has_no_identity_and_brackets_matter_on_dead_primes():
+    i, j = (0, 1, 0, 0), (0, 0, 1, 0)
+    a, b, c = (PrimeStates.from_dicts([x]) for x in ({2: 1, 3: (1, i)}, {2: 2}, {2: 1, 3: (1, j)}))
+    assert (a.compose(PrimeStates.empty(1), mode="original").amplitude == 0).all()
+    left = a.compose(b, mode="original").compose(c, mode="original")
+    right = a.compose(b.compose(c, mode="original"), mode="original")
+    np.testing.assert_array_equal(left.amplitude, right.amplitude)
+    assert left.to_dicts()[0][3] == (0, j)
+    assert right.to_dicts()[0][3] == (0, i)
+
+
+def test_normalising_at_each_step_is_not_associative():
+    a, c = PrimeStates.from_dicts([{2: 1, 3: 1}]), PrimeStates.from_dicts([{5: 1}])
+    left = a.compose(a).normalize().compose(c).normalize()
+    right = a.compose(a.compose(c).normalize()).normalize()
+    np.testing.assert_allclose(left.amplitude, [0.5, 0.5, 0.5**0.5], rtol=1e-15)
+    np.testing.assert_allclose(right.amplitude, [3**-0.5] * 3, rtol=1e-15)
 
 
 def test_orthogonal_quaternions_may_commute():
