@@ -1,9 +1,9 @@
 """Primes: the n-th, the index of one, primality, factorisation; vectorised over NumPy arrays.
 
 Indices start at 0: ``nth(0) == 2``. Integers of every width and byte order are taken, floats, booleans and text are
-not: an error says which entry is at fault and what to write instead. Nothing is sieved at import. Tables up to 2**24
-(11 MB) are kept once they have been needed; longer ones are made for the call and dropped. The results are new arrays
-that the caller owns.
+not: an error says which entry is at fault and what to write instead. `nth`, `index` and `is_prime` give a DataArray
+for a DataArray. Nothing is sieved at import. Tables up to 2**24 (11 MB) are kept once they have been needed; longer
+ones are made for the call and dropped. The results are new arrays that the caller owns.
 """
 
 from math import log
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import _labelled
 from .._runtime import devices
 from .._runtime.owners import share
 from . import modular, sieve
@@ -74,7 +75,7 @@ def first(n: int) -> np.ndarray:
         raise ValueError(
             f"n is {n}: {_size(8 * n)} of primes; at most {_COUNT} are given (those below 2**32, {_size(8 * _COUNT)})"
         )
-    return _primes_to(_bound(n))[:n].copy()
+    return _owned(_primes_to(_bound(n))[:n])
 
 
 def up_to(limit: int) -> np.ndarray:
@@ -119,7 +120,7 @@ def up_to(limit: int) -> np.ndarray:
             f"at most 2**32 is accepted ({_size(8 * _COUNT)}); is_prime and factorize need no table and go on"
         )
     primes = _primes_to(limit)
-    return primes[: np.searchsorted(primes, limit, side="right")].copy()
+    return _owned(primes[: np.searchsorted(primes, limit, side="right")])
 
 
 def nth(i):
@@ -147,6 +148,8 @@ def nth(i):
     >>> pa.primes.nth(0), pa.primes.nth([3, 999])
     (2, array([   7, 7919]))
     """
+    if _labelled.is_labelled(i):
+        return _labelled.apply(nth, (i,), ((),), ((),), {})
     indices = _integers("i", i)
     _refuse(indices < 0, indices, "i", "indices start at 0")
     _refuse(indices >= _COUNT, indices, "i", f"the largest index is {_COUNT - 1} (primes below 2**32)")
@@ -183,6 +186,8 @@ def index(p):
     >>> pa.primes.index(2), pa.primes.index([7, 7919])
     (0, array([  3, 999]))
     """
+    if _labelled.is_labelled(p):
+        return _labelled.apply(index, (p,), ((),), ((),), {})
     p = _integers("p", p)
     _refuse(p > LIMIT, p, "p", "indices are known below 2**32; re-index your primes with numpy.unique")
     x = _flat(p)
@@ -229,6 +234,8 @@ def is_prime(x):
     >>> pa.primes.is_prime([1, 2, 9, 2**61 - 1])
     array([False,  True, False,  True])
     """
+    if _labelled.is_labelled(x):
+        return _labelled.apply(is_prime, (x,), ((),), ((),), {})
     if devices.is_device_array(x):
         return _is_prime_on_cuda(x)
     x = _integers("x", x)
@@ -334,6 +341,11 @@ def _is_prime_on_cuda(x):
 def _primes_to(limit: int) -> np.ndarray:
     """Primes up to at least ``limit``; a view of a kept table or a fresh array."""
     return sieve.table(limit).primes if limit < 1 << sieve.CACHED_BITS else sieve.primes_of(sieve.bitmap_to(limit))
+
+
+def _owned(primes: np.ndarray) -> np.ndarray:
+    """A copy of a part of a kept table; a part of a fresh array is the caller's already."""
+    return primes if primes.flags.writeable else primes.copy()
 
 
 def _bound(n: int) -> int:
