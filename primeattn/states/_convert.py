@@ -1,10 +1,17 @@
 """States as dense arrays, as SciPy matrices, and as an xarray Dataset."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
 
 from .. import primes as _primes
 from . import _validate
+
+if TYPE_CHECKING:  # xarray and SciPy are imported by those who ask for them
+    from scipy import sparse
+    from xarray import Dataset
 
 COMPONENTS = ("w", "x", "y", "z")
 
@@ -46,6 +53,8 @@ def to_dense(states, n_primes: int | None, component: str, max_bytes: int) -> np
 
 
 def to_scipy(states, n_primes: int | None) -> dict[str, sparse.csr_array]:
+    from scipy import sparse
+
     shape = (len(states), width(states, n_primes))
     indices = columns(states)
     parts = {"amplitude": states.amplitude.copy()}
@@ -57,7 +66,7 @@ def to_scipy(states, n_primes: int | None) -> dict[str, sparse.csr_array]:
     return out
 
 
-def to_xarray(states):
+def to_xarray(states) -> Dataset:
     import xarray
 
     coordinates = {"component": list(COMPONENTS)}
@@ -79,7 +88,7 @@ def to_xarray(states):
     )
 
 
-def from_xarray(dataset) -> tuple[_validate.Arrays, np.ndarray | None]:
+def from_xarray(dataset: Dataset) -> tuple[_validate.Arrays, np.ndarray | None]:
     if not hasattr(dataset, "data_vars"):
         raise TypeError(f"a {type(dataset).__name__} came where an xarray.Dataset of PrimeStates.to_xarray() is wanted")
     missing = [name for name in ("count", "prime", "amplitude", "orientation") if name not in dataset]

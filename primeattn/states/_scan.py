@@ -16,7 +16,6 @@ import math
 
 import numpy as np
 from numba import get_num_threads
-from scipy import sparse
 
 from .. import quaternion as _quaternion
 from .._runtime.jit import kernel, scalar
@@ -206,6 +205,8 @@ def columns_of(states) -> tuple[np.ndarray, np.ndarray]:
 
 def grouped(states, table, columns) -> tuple[np.ndarray, np.ndarray]:
     """``(group, entries)``: prime ``table[g]`` has ``entries[group[g]:group[g + 1]]``, in token order."""
+    from scipy import sparse  # 60 ms that only mode "full" needs
+
     shape = (len(states), len(table))
     rows = sparse.csr_array((np.arange(states.nnz), columns, states.indptr), shape=shape)
     by_prime = rows.tocsc()  # a counting sort: linear
