@@ -31,6 +31,7 @@ autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc sections say more: shapes and units
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # fields of a NamedTuple are objects already
 
 html_theme = "pydata_sphinx_theme"
 html_title = "primeattn"
