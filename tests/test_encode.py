@@ -211,6 +211,12 @@ def test_refusals_say_what_came_and_what_is_wanted(call, error, message):
 
 
 @pytest.mark.cudasim
+def test_cuda_arrays_are_sent_back():
+    with pytest.raises(TypeError, match=r"pass pa\.to_host"):
+        pa.encode.dense(pa.to_device(np.ones((2, 3))))
+
+
+@pytest.mark.cudasim
 def test_strongest_on_cuda_equals_the_oracle():
     magnitude = np.array([1.0, 3, 3, 0, 2, 0, 0, 5, 5, 5, 4])
     indptr = np.array([0, 5, 5, 7, 11])

@@ -15,6 +15,7 @@ from .. import _labelled
 from .._runtime import devices
 from .._runtime.owners import share
 from . import modular, sieve
+from .integers import as_integers, flat, one_integer, refuse, scalar_or_array
 
 __all__ = ["LIMIT", "PrimeFactors", "factorize", "first", "index", "is_prime", "nth", "up_to"]
 
@@ -68,7 +69,7 @@ def first(n: int) -> np.ndarray:
     >>> pa.primes.first(8)
     array([ 2,  3,  5,  7, 11, 13, 17, 19])
     """
-    n = _one_integer("n", n)
+    n = one_integer("n", n)
     if n < 0:
         raise ValueError(f"n is {n}: a count of primes is at least 0")
     if n > _COUNT:
@@ -110,7 +111,7 @@ def up_to(limit: int) -> np.ndarray:
     >>> len(pa.primes.up_to(10**6))
     78498
     """
-    limit = _one_integer("limit", limit)
+    limit = one_integer("limit", limit)
     if limit < 0:
         raise ValueError(f"limit is {limit}: it is at least 0")
     if limit > LIMIT:
@@ -150,11 +151,11 @@ def nth(i):
     """
     if _labelled.is_labelled(i):
         return _labelled.apply(nth, (i,), ((),), ((),), {})
-    indices = _integers("i", i)
-    _refuse(indices < 0, indices, "i", "indices start at 0")
-    _refuse(indices >= _COUNT, indices, "i", f"the largest index is {_COUNT - 1} (primes below 2**32)")
+    indices = as_integers("i", i)
+    refuse(indices < 0, indices, "i", "indices start at 0")
+    refuse(indices >= _COUNT, indices, "i", f"the largest index is {_COUNT - 1} (primes below 2**32)")
     top = int(indices.max(initial=0)) + 1
-    return _scalar_or_array(_primes_to(_bound(top))[indices.astype(np.int64, copy=False)])
+    return scalar_or_array(_primes_to(_bound(top))[indices.astype(np.int64, copy=False)])
 
 
 def index(p):
@@ -188,16 +189,16 @@ def index(p):
     """
     if _labelled.is_labelled(p):
         return _labelled.apply(index, (p,), ((),), ((),), {})
-    p = _integers("p", p)
-    _refuse(p > LIMIT, p, "p", "indices are known below 2**32; re-index your primes with numpy.unique")
-    x = _flat(p)
+    p = as_integers("p", p)
+    refuse(p > LIMIT, p, "p", "indices are known below 2**32; re-index your primes with numpy.unique")
+    x = flat(p)
     known = sieve.table(int(x.max(initial=0)))
     out = np.empty(x.size, np.int64)
     share(lambda start, stop: modular.index_cpu(start, stop, x, known.bitmap, known.rank, out), x.size, 16_384)
     if (out < 0).any():
         composite = int(x[np.flatnonzero(out < 0)[0]])
         raise ValueError(f"p holds {composite}{_factored(composite)}, which is not prime; only primes have an index")
-    return _scalar_or_array(out.reshape(p.shape))
+    return scalar_or_array(out.reshape(p.shape))
 
 
 def is_prime(x):
@@ -238,17 +239,17 @@ def is_prime(x):
         return _labelled.apply(is_prime, (x,), ((),), ((),), {})
     if devices.is_device_array(x):
         return _is_prime_on_cuda(x)
-    x = _integers("x", x)
+    x = as_integers("x", x)
     if x.dtype == object:
         from sympy import isprime
 
         out = np.fromiter((isprime(int(value)) for value in x.flat), bool, x.size)
     else:
-        flat = _flat(x)
-        known = sieve.table(min(int(flat.max(initial=0)), (1 << sieve.CACHED_BITS) - 1))
-        out = np.empty(flat.size, bool)
-        modular.IS_PRIME(flat.size, flat, known.bitmap, min(known.limit + 1, 1 << sieve.CACHED_BITS), out)
-    return _scalar_or_array(out.reshape(x.shape))
+        values = flat(x)
+        known = sieve.table(min(int(values.max(initial=0)), (1 << sieve.CACHED_BITS) - 1))
+        out = np.empty(values.size, bool)
+        modular.IS_PRIME(values.size, values, known.bitmap, min(known.limit + 1, 1 << sieve.CACHED_BITS), out)
+    return scalar_or_array(out.reshape(x.shape))
 
 
 def factorize(n) -> PrimeFactors:
@@ -287,11 +288,11 @@ def factorize(n) -> PrimeFactors:
     >>> pa.primes.factorize([12, 1, 35])
     PrimeFactors(indptr=array([0, 2, 2, 4]), primes=array([2, 3, 5, 7]), exponents=array([2, 1, 1, 1]))
     """
-    n = _integers("n", n)
+    n = as_integers("n", n)
     if n.ndim > 1:
         raise ValueError(f"n has shape {n.shape}: one axis is wanted, one row for a number; pass n.ravel()")
     n = np.atleast_1d(n)
-    _refuse(n < 1, n, "n", "only numbers from 1 on have a prime factorisation")
+    refuse(n < 1, n, "n", "only numbers from 1 on have a prime factorisation")
     if n.dtype == object:
         return _factorize_with_sympy(n)
     blocks = [_factorize_block(n[i : i + _BLOCK]) for i in range(0, max(n.size, 1), _BLOCK)]
@@ -301,7 +302,7 @@ def factorize(n) -> PrimeFactors:
 
 def _factorize_block(n):
     """Counts, primes and exponents of one block."""
-    n = _flat(n)
+    n = flat(n)
     width = sum(bound <= n.max(initial=2) for bound in _PRIMORIALS)  # distinct primes that such a number can have
     primes, exponents = np.empty((2, n.size * width), np.int64)
     count = np.empty(n.size, np.int64)
@@ -368,62 +369,3 @@ def _factored(value: int) -> str:
     row = factorize(value)
     powers = (f"{p}^{e}" if e > 1 else f"{p}" for p, e in zip(row.primes, row.exponents, strict=True))
     return " = " + " * ".join(powers)
-
-
-def _refuse(bad, values, name: str, wanted: str) -> None:
-    """Raise ValueError naming the first bad entry, if there is one."""
-    where = np.flatnonzero(bad)
-    if where.size:
-        place = f"[{where[0]}]" if values.ndim else ""
-        raise ValueError(f"{name}{place} is {values.flat[where[0]]}: {wanted}")
-
-
-def _scalar_or_array(x):
-    return x if x.ndim else x.item()
-
-
-def _flat(x) -> np.ndarray:
-    """One contiguous axis, writeable: one compiled kernel serves every caller."""
-    x = np.ascontiguousarray(x, dtype=np.int64).ravel()
-    return x if x.flags.writeable else x.copy()
-
-
-def _one_integer(name: str, x) -> int:
-    x = _integers(name, x)
-    if x.ndim:
-        raise TypeError(f"{name} has shape {x.shape}: one integer is wanted")
-    return x.item()
-
-
-def _integers(name: str, x) -> np.ndarray:
-    """Integers of any origin as native int64, or as objects where one of them does not fit.
-
-    An empty list is an empty array of integers, although NumPy would make it one of floats.
-    """
-    if devices.is_device_array(x):
-        raise TypeError(f"{name} is a CUDA array: only is_prime runs there; pass pa.to_host({name})")
-    try:
-        array = np.asarray(x)
-        if array.dtype.kind == "f" and not isinstance(x, np.ndarray | np.generic):
-            array = np.asarray(x, dtype=object)  # NumPy makes floats of [2**63, -1]
-    except ValueError as error:
-        raise ValueError(f"{name} is ragged: rows must have equal lengths ({error})") from None
-    if array.size == 0 and array.dtype.kind in "fO":
-        return array.astype(np.int64)
-    if array.dtype.kind == "O":
-        for value in array.flat:
-            if not isinstance(value, int | np.integer) or isinstance(value, bool):
-                raise TypeError(f"{name} holds {value!r}: integers are wanted{_hint(value)}")
-        fits = all(-(1 << 63) <= value < 1 << 63 for value in array.flat)
-        return array.astype(np.int64) if fits else array
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} has dtype {array.dtype}: integers are wanted{_hint(array)}")
-    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.max(initial=0) >= 1 << 63:
-        return array.astype(object)
-    return array.astype(np.int64, copy=False)
-
-
-def _hint(x) -> str:
-    if isinstance(x, float):
-        return f"; write {int(x)}" if x.is_integer() else ""
-    return "; round them and pass .astype(numpy.int64)" if isinstance(x, np.ndarray) and x.dtype.kind == "f" else ""
