@@ -317,18 +317,17 @@ def _moments(theta, weights, m: int, axis):
 def _checked_weights(weights, x, axis):
     if weights is None:
         return None
+    shape = tuple(x.shape)
     w = checks.as_floating("weights", weights, dtype=None if devices.is_device_array(x) else x.dtype)
-    along = axis is not None and isinstance(axis, int) and -x.ndim <= axis < x.ndim and w.shape == (x.shape[axis],)
-    if w.shape != x.shape and not along:
-        raise ValueError(
-            f"weights have shape {w.shape}: the shape of theta, {x.shape}, or one weight along axis {axis}"
-        )
+    along = axis is not None and isinstance(axis, int) and -x.ndim <= axis < x.ndim and w.shape == (shape[axis],)
+    if w.shape != shape and not along:
+        raise ValueError(f"weights have shape {w.shape}: the shape of theta, {shape}, or one weight along axis {axis}")
     if devices.is_device_array(w):
-        if w.shape != x.shape:
-            raise ValueError(f"weights have shape {w.shape}: on CUDA the full shape {x.shape} is wanted")
+        if w.shape != shape:
+            raise ValueError(f"weights have shape {w.shape}: on CUDA the full shape {shape} is wanted")
         return w
     if not np.all(w >= 0):
         raise ValueError("weights hold negative numbers or NaN: pass weights >= 0")
-    if w.shape != x.shape:
-        w = np.ascontiguousarray(np.broadcast_to(w.reshape((-1,) + (1,) * (x.ndim - axis % x.ndim - 1)), x.shape))
+    if w.shape != shape:
+        w = np.ascontiguousarray(np.broadcast_to(w.reshape((-1,) + (1,) * (x.ndim - axis % x.ndim - 1)), shape))
     return w

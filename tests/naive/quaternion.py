@@ -51,9 +51,9 @@ def commutator(a, b):
 
 
 def angle(y, x):
-    """atan2 that continues to complex arguments."""
+    """atan2(y, x) for y >= 0, continued to complex arguments."""
     if np.iscomplexobj(y) or np.iscomplexobj(x):
-        return -1j * np.log((x + 1j * y) / np.sqrt(x * x + y * y))
+        return np.arctan(y / x) + (np.pi if np.real(x) < 0 else 0.0)
     return np.arctan2(y, x)
 
 
