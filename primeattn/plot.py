@@ -45,12 +45,32 @@ def _plain(ax, *, grid: str | None = None) -> None:
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         ax.spines[side].set_color(RULE)
-    ax.tick_params(colors=MUTED, labelsize=9, length=3, width=0.8)
-    ax.xaxis.label.set(color=MUTED, size=9.5)
-    ax.yaxis.label.set(color=MUTED, size=9.5)
+    ax.tick_params(colors=MUTED, labelsize=9.5, length=3, width=0.8)
+    ax.tick_params(which="minor", length=0)
+    ax.xaxis.label.set(color=MUTED, size=10)
+    ax.yaxis.label.set(color=MUTED, size=10)
     if grid:
         ax.grid(axis=grid, color=RULE, linewidth=0.6)
         ax.set_axisbelow(True)
+
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _decimal(value: float, _place=None) -> str:
+    """A tick in plain figures, or as a power of ten; Matplotlib's own would call TeX's grammar for each."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:,g}".replace("-", "−")
+    exponent = round(np.log10(abs(value)))
+    return ("−" if value < 0 else "") + "10" + str(exponent).translate(_SUPERSCRIPT)
+
+
+def plain_decades(axis) -> None:
+    """Label the ticks of a logarithmic axis in plain figures."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(_decimal))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _title(ax, title: str | None) -> None:
@@ -106,10 +126,20 @@ def _bar(image, ax, label: str) -> None:
     bar.set_label(label, color=MUTED, size=9)
 
 
-def off_diagonal_limits(*matrices) -> tuple[float, float]:
+def off_diagonal_limits(*matrices, quantile: float = 1.0) -> tuple[float, float]:
     """Common colour limits of several square maps: 0 (or the least value) to the largest off-diagonal value.
 
     The diagonal (each passage with itself) is 1 in most views and would leave the rest in the dark.
+
+    Parameters
+    ----------
+    *matrices : array_like, each of shape (n, m)
+    quantile : float
+        Below 1: the upper limit is that quantile of all values, so that a few outliers do not set the scale.
+
+    Returns
+    -------
+    (float, float)
 
     Examples
     --------
@@ -118,14 +148,16 @@ def off_diagonal_limits(*matrices) -> tuple[float, float]:
     >>> plot.off_diagonal_limits(np.array([[1, .25], [.25, 1]]))
     (0.0, 0.25)
     """
-    low, high = 0.0, 0.0
+    shown = []
     for matrix in matrices:
         values = _matrix(matrix)
         if values.shape[0] == values.shape[1]:
             values = values[~np.eye(len(values), dtype=bool)]
-        values = values[np.isfinite(values)]
-        if values.size:
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
+        shown.append(values[np.isfinite(values)])
+    together = np.concatenate(shown) if shown else np.zeros(0)
+    if not together.size:
+        return 0.0, 1.0
+    low, high = min(0.0, float(together.min())), float(np.quantile(together, quantile))
     return low, (high if high > low else low + 1.0)
 
 
@@ -334,16 +366,22 @@ def spectrum(eigenvalues, *, ax: Axes | None = None, bound: float | None = None,
     negative = values < -bound
     index = np.arange(1, len(values) + 1)
     # Linear between the smallest and the next decade that matter, logarithmic beyond: the sign must stay visible.
-    ax.set_yscale("symlog", linthresh=max(top * 1e-2, 1e-12), linscale=1.2)
+    threshold = max(10.0 ** np.floor(np.log10(top)) / 100, 1e-12) if top > 0 else 1e-12
+    ax.set_yscale("symlog", linthresh=threshold, linscale=1.0)
+    decades = [threshold * 10.0**k for k in range(4) if threshold * 10.0**k <= 1.2 * top]
+    ax.set_yticks([-x for x in decades if x <= -1.2 * values[-1]] + [0.0, *decades] if len(values) else [0.0])
+    ax.set_yticks([], minor=True)
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.plot(index, values, color=FAINT, linewidth=1.0)
     ax.scatter(index[~negative], values[~negative], s=9, color=INK, linewidths=0, zorder=3)
     ax.scatter(index[negative], values[negative], s=16, color=ACCENT, linewidths=0, zorder=4)
     if negative.any():
         ax.axhspan(-top * 10, 0, color=ACCENT, alpha=0.07, linewidth=0)
-        ax.set_ylim(bottom=min(-top * 1e-2, values[-1] * 1.6))
+        ax.set_ylim(bottom=min(-1.2 * threshold, values[-1] * 1.6))
     elif len(values):
-        ax.set_ylim(bottom=-top * 2e-3)
+        ax.set_ylim(bottom=-0.2 * threshold)
+    ax.set_xlim(left=0)
+    plain_decades(ax.yaxis)
     _plain(ax, grid="y")
     ax.set_xlabel("eigenvalue, largest first")
     _title(ax, title)
@@ -457,8 +495,10 @@ def rank_frequency(
         if slope is not None and intercept is not None:
             line = 10.0 ** (intercept + slope * np.log10(rank[keep]))
             ax.plot(rank[keep], line, color=ACCENT, linewidth=1.2, linestyle=(0, (4, 3)))
-            ax.annotate(f"slope {slope:.2f}", (0.97, 0.95), xycoords="axes fraction", ha="right", va="top", color=ACCENT)
+            ax.annotate(f"slope {slope:.2f}".replace("-", "−"), (0.97, 0.95), xycoords="axes fraction", ha="right", va="top", color=ACCENT)
             ax.set_ylim(bottom=0.7)
+        plain_decades(ax.xaxis)
+        plain_decades(ax.yaxis)
     _plain(ax)
     ax.set_xlabel("prime, most common first")
     ax.set_ylabel("states that have it")
@@ -557,7 +597,7 @@ def agreement(
     if x.shape != y.shape:
         raise ValueError(f"x has {x.size} pairs and y has {y.size}: give both scores of the same pairs")
     ax = _axes(ax, 4.2, 4.0)
-    size, alpha = (7, 0.35) if x.size < 3000 else (4, max(0.04, 600 / x.size))
+    size, alpha = (9, 0.5) if x.size < 3000 else (6, max(0.05, 1500 / x.size))
     ax.scatter(x, y, s=size, color=INK, alpha=alpha, linewidths=0, rasterized=True)
     marked = np.asarray(marked, dtype=int)
     ax.scatter(x[marked], y[marked], s=20, color=ACCENT, linewidths=0, zorder=3)
@@ -579,7 +619,7 @@ def lines(
     ylabel: str = "",
     title: str | None = None,
 ) -> Axes:
-    """Draw a few curves with their names written at their ends, and one of them in the accent colour.
+    """Draw a few curves, one of them in the accent colour.
 
     Parameters
     ----------
@@ -598,14 +638,15 @@ def lines(
     x = np.asarray(x, dtype=float)
     ax = _axes(ax)
     if log_x:
-        ax.set_xscale("log")
-    ends = []
+        ax.set_xscale("log", base=2)
+        shown = x[:: -(-len(x) // 8)]
+        ax.set_xticks(shown, [_decimal(value) for value in shown])
+        ax.set_xticks([], minor=True)
     for number, (name, values) in enumerate(series.items()):
         y = np.asarray(values, dtype=float)
         color = ACCENT if name == accent else (INK, MUTED, FAINT)[number % 3]
         style = "-" if name == accent else ("-", (0, (5, 2)), (0, (1.5, 1.5)))[number % 3]
         ax.plot(x, y, color=color, linewidth=1.6, linestyle=style, marker="o", markersize=3, label=name)
-        ends.append((y[-1], name, color))
     _plain(ax, grid="y")
     ax.legend(frameon=False, fontsize=8.5, labelcolor="linecolor", handlelength=1.6)
     ax.set_xlabel(xlabel)

@@ -19,8 +19,8 @@ class Picture:
 
     draw: Callable[[Any], None]
     alt: str
-    width: float = 4.6
-    height: float = 3.0
+    width: float = 4.0
+    height: float = 2.7
     page: bool = True
     file: bool = True
 

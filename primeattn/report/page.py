@@ -106,7 +106,6 @@ def _environment():
     )
     environment.filters.update(FILTERS)
     environment.globals.update(
-        margin=lambda judged: f"{1 / math.sqrt(judged):.0%}",
         witness_rows=lambda w: sorted(zip(w.members, w.coefficients, strict=True), key=lambda row: -abs(row[1]))[:8],
     )
     return environment

@@ -44,9 +44,10 @@ def outcome(material: Material) -> str:
     )
     mine, other = (neighbours(material.scores(v.name), material.documents) for v in (lead, baseline))
     if mine and other:
+        close = " (too few passages to call that a difference)" if 0 < abs(mine.first - other.first) <= mine.margin else ""
         text += (
             f"; and a passage's nearest other passage comes from its own document in {mine.first:.0%} of all cases, "
-            f"against {other.first:.0%} by {baseline.title} and {mine.chance:.0%} by chance"
+            f"against {other.first:.0%} by {baseline.title}{close} and {mine.chance:.0%} by chance"
         )
     return text + "."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -11,9 +11,43 @@ from ..finding import Finding, Picture
 from ..highlight import marked
 from ..material import Material
 from ..ranking import agreement, disagreements, pair_at, pair_values, place_of, positions, strongest
+from ..views import Shared
 
 CLOSEST, ACROSS, DIFFERING = 6, 4, 4
 CHIPS = 18
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A word that two passages share, with all primes that lead to it, and what they add to the score."""
+
+    label: str
+    contribution: float
+    primes: tuple[int, ...]
+    words: tuple[str, ...] = ()
+
+
+def chips(shared: Iterable[Shared]) -> list[Chip]:
+    """Put the fragments of a shared word under that word; largest contribution first.
+
+    A fragment of different words ("key…" in "keys" and "keyerror") stands by itself, with those words.
+    """
+    shared = list(shared)
+    whole = {item.label for item in shared if not item.words}
+    groups: dict[str, list[Shared]] = {}
+    for item in shared:
+        homes = sorted((word for word in item.words if word in whole), key=len)
+        groups.setdefault(homes[-1] if homes else item.label, []).append(item)
+    found = [
+        Chip(
+            label,
+            sum(item.contribution for item in items),
+            tuple(item.prime for item in items if item.prime is not None),
+            () if label in whole else tuple(dict.fromkeys(word for item in items for word in item.words)),
+        )
+        for label, items in groups.items()
+    ]
+    return sorted(found, key=lambda chip: -chip.contribution)
 
 
 class Explainer:
@@ -41,8 +75,8 @@ class Explainer:
             "parts": {part: float(matrix[i, j]) for part, matrix in self.parts.items()},
             "shared_count": len(shared),
             "shared_by": view.name,
-            "shared": shared[:CHIPS],
-            "strongest_contribution": max((item.contribution for item in shared), default=0.0),
+            "shared": shared,
+            "chips": chips(shared),
             "texts": [marked(material.passages[k].text, shared, side) for side, k in enumerate((i, j))],
             "active": [int(np.diff(material.states.indptr)[k]) for k in (i, j)],
         }
@@ -55,7 +89,7 @@ def _fact(card: dict) -> dict:
     """A card without its texts, for JSON."""
     kept = {key: card[key] for key in ("i", "j", "titles", "places", "scores", "positions", "parts", "shared_count")}
     return kept | {
-        "shared": [{"label": x.label, "prime": x.prime, "contribution": x.contribution} for x in card["shared"]]
+        "shared": [{"label": x.label, "prime": x.prime, "contribution": x.contribution} for x in card["shared"][:CHIPS]]
     }
 
 
@@ -110,7 +144,7 @@ def differing(material: Material) -> Finding:
                 {"long_name": "rank correlation of the scores of all pairs"},
             )
         },
-        pictures={"agreement": Picture(draw, alt, 5.2, 4.2)},
+        pictures={"agreement": Picture(draw, alt, 4.4, 3.7)},
         shown={
             "table": table,
             "groups": [

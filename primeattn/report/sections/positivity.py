@@ -49,7 +49,7 @@ def find(material: Material) -> Finding:
             f"Eigenvalues of {views[name].title} in falling order, from {s.largest:.3g} down to {s.smallest:.3g}; "
             f"{s.negative} of {len(s.eigenvalues)} are negative."
         )
-        return Picture(draw, alt, 4.8, 2.7, file=False)
+        return Picture(draw, alt, 4.2, 2.5, file=False)
 
     for name in views:
         pictures[f"spectrum:{name}"] = panel(name)
@@ -85,7 +85,7 @@ def find(material: Material) -> Finding:
         alt = "Smallest eigenvalue against the number of primes kept in each passage; lowest values: " + ", ".join(
             f"{name} {value:.2g}" for name, value in worst.items()
         )
-        pictures["thinning"] = Picture(draw_thinning, alt + ".", 5.2, 3.4)
+        pictures["thinning"] = Picture(draw_thinning, alt + ".", 4.4, 3.0)
 
     arrays = {
         "eigenvalue": (
