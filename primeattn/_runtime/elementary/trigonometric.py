@@ -1,11 +1,10 @@
 """sin and cos, alone and together, and the angle of a point."""
 
 import numpy as np
-from numba import njit
 
-from ..jit import MATH, nonnegative, scalar
+from ..jit import nonnegative, scalar
 from .constants import half_pi, near_limit, quarter_pi, rounder, tan_eighth
-from .machine import bits, fma
+from .machine import bits, fma, rare
 from .payne_hanek import far
 from .polynomials import arctangent, cosine, sine
 
@@ -52,9 +51,10 @@ def sincos_near(x):
     return turned(x, r, rest, n)
 
 
-@njit(**MATH)
+@rare
+@scalar
 def sincos_far(x):
-    """(sin x, cos x) for the rest: a call, so that it stays out of the loops."""
+    """(sin x, cos x) for the rest."""
     r, rest, n = far(x)
     return turned(x, r, rest, n)
 
