@@ -294,7 +294,7 @@ def test_astype(batch):
     np.testing.assert_allclose(single.orientation, batch.orientation, rtol=0, atol=1e-7)
     with pytest.raises(ValueError, match="not finite"):
         PrimeStates([0, 1], [2], [1e60]).astype("float32")
-    with pytest.raises(TypeError, match="'float32' or 'float64'"):
+    with pytest.raises(TypeError, match=r"dtype is 'int32': numpy\.float32 or numpy\.float64"):
         batch.astype("int32")
 
 
@@ -407,6 +407,36 @@ def test_xarray_round_trip_is_exact(batch, dtype):
     broken["prime"] = broken["prime"] + 1
     with pytest.raises(ValueError, match=r"not a prime|composite"):
         PrimeStates.from_xarray(broken)
+
+
+# From other things (the encoders have tests of their own: here that their arrays arrive)
+
+
+def test_from_dense(rng):
+    x = rng.standard_normal((5, 9)) * (rng.random((5, 9)) < 0.6)
+    s = PrimeStates.from_dense(x)
+    np.testing.assert_array_equal(s.to_dense(9), x)
+    assert PrimeStates.from_dense(x, k=2) == s.sparsify(k=2)
+    assert PrimeStates.from_dense(x, energy=0.8) == s.sparsify(energy=0.8)
+    assert PrimeStates.from_dense(x.astype(np.complex64)).dtype == np.float32
+    q = rng.standard_normal((5, 9, 4))
+    turned = PrimeStates.from_dense(x, orientation=q)
+    wanted = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    q[:] = 0  # the caller's array stays the caller's
+    np.testing.assert_allclose(turned.to_dense(9, component="orientation")[x != 0], wanted[x != 0], rtol=0, atol=1e-15)
+    assert PrimeStates.from_dense([[1.0, 2.0]], primes=[7, 3]).to_dicts() == [{3: (2, IDENTITY), 7: (1, IDENTITY)}]
+
+
+def test_from_integers_and_text():
+    s = PrimeStates.from_integers([360, 1, 97], dtype="float32")
+    assert s.primes.tolist() == [2, 3, 5, 97]
+    np.testing.assert_allclose(np.abs(s.amplitude) ** 2, [3, 2, 1, 1], rtol=1e-6)
+    assert s.dtype == np.float32
+    for scheme in ("ngram", "original"):
+        text = PrimeStates.from_text(["prime numbers", "", "prime number"], scheme=scheme, k=8, dtype="float32")
+        assert len(text) == 3
+        assert text.n_active.max() <= 8
+        assert text.dtype == np.float32
 
 
 # Size

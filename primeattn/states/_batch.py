@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..encode.arrays import precision
 from . import _validate
 
 
@@ -167,7 +168,7 @@ class Batch:
         >>> pa.PrimeStates.random(2, 3).astype("float32").amplitude.dtype
         dtype('complex64')
         """
-        real = _validate.real_dtype(dtype)
+        real = precision(dtype)
         if real == self.dtype:
             return self
         with np.errstate(over="ignore"):

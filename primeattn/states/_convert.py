@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import primes as _primes
+from ..encode.arrays import StateArrays, row_numbers
 from . import _validate
 
 if TYPE_CHECKING:  # xarray and SciPy are imported by those who ask for them
@@ -48,7 +49,7 @@ def to_dense(states, n_primes: int | None, component: str, max_bytes: int) -> np
             f"{max_bytes / 2**30:.2f} GiB: use to_scipy(), fewer states, or pass max_bytes={n_bytes}"
         )
     out = np.zeros(shape, chosen.dtype)
-    out[_validate.owners(states.indptr), columns(states)] = chosen
+    out[row_numbers(states.indptr), columns(states)] = chosen
     return out
 
 
@@ -88,7 +89,7 @@ def to_xarray(states) -> Dataset:
     )
 
 
-def from_xarray(dataset: Dataset) -> tuple[_validate.Arrays, np.ndarray | None]:
+def from_xarray(dataset: Dataset) -> tuple[StateArrays, np.ndarray | None]:
     if not hasattr(dataset, "data_vars"):
         raise TypeError(f"a {type(dataset).__name__} came where an xarray.Dataset of PrimeStates.to_xarray() is wanted")
     missing = [name for name in ("count", "prime", "amplitude", "orientation") if name not in dataset]

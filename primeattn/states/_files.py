@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..encode.arrays import StateArrays
 from . import _validate
 from ._batch import checked_labels
 
@@ -55,7 +56,7 @@ class _Refused(ValueError):
     """A complaint that already says what is wrong."""
 
 
-def save(path, arrays: _validate.Arrays, labels: np.ndarray | None) -> None:
+def save(path, arrays: StateArrays, labels: np.ndarray | None) -> None:
     """Write beside ``path``, then rename: a reader sees the old file or the whole new one."""
     path = Path(path)
     members = {
@@ -84,7 +85,7 @@ def save(path, arrays: _validate.Arrays, labels: np.ndarray | None) -> None:
             draft.unlink()
 
 
-def load(path) -> tuple[_validate.Arrays, np.ndarray | None]:
+def load(path) -> tuple[StateArrays, np.ndarray | None]:
     """Read and check; every defect of the file is a ValueError that names it."""
     with open(path, "rb") as file:  # FileNotFoundError and its like stay what they are
         try:
@@ -98,7 +99,7 @@ def load(path) -> tuple[_validate.Arrays, np.ndarray | None]:
             ) from error
 
 
-def _read(file) -> tuple[_validate.Arrays, np.ndarray | None]:
+def _read(file) -> tuple[StateArrays, np.ndarray | None]:
     if not zipfile.is_zipfile(file):
         raise _Refused("this is no .npz file, or its end is missing: pass a file that PrimeStates.save wrote")
     with zipfile.ZipFile(file) as archive:
@@ -113,7 +114,7 @@ def _read(file) -> tuple[_validate.Arrays, np.ndarray | None]:
             raise _Refused(f"the file has version {version} of the format, this primeattn reads {VERSION}: update it")
         if len(set(names)) != len(names) or set(names) - {"labels"} != set(REQUIRED):
             raise _Refused(f"members are {', '.join(names)}; wanted: {', '.join(REQUIRED)}, and maybe labels")
-        arrays = _validate.Arrays(*(_member(archive, name) for name in DTYPES))
+        arrays = StateArrays(*(_member(archive, name) for name in DTYPES))
         labelled = bool(_member(archive, "labelled") == np.True_)
         if labelled != ("labels" in names):
             raise _Refused(f"labels are {'missing' if labelled else 'not announced'}")
@@ -165,7 +166,7 @@ def _fill(member, out: np.ndarray) -> None:
         raise _Refused("a member is longer than its array")
 
 
-def _checked(arrays: _validate.Arrays) -> _validate.Arrays:
+def _checked(arrays: StateArrays) -> StateArrays:
     indptr, primes, amplitude, orientation = arrays
     if primes.ndim != 1 or indptr.ndim != 1:
         raise _Refused(f"indptr has shape {indptr.shape} and primes {primes.shape}: one axis each is wanted")

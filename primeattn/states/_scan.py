@@ -20,6 +20,7 @@ from numba import get_num_threads
 from .. import quaternion as _quaternion
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner, share
+from ..encode.arrays import row_numbers
 from ..quaternion import scalars as quaternion
 from . import _validate
 from ._compose import load, store
@@ -240,7 +241,7 @@ def own(states) -> tuple[np.ndarray, ...]:
 def full(states, max_bytes: int) -> tuple[np.ndarray, ...]:
     table, columns = columns_of(states)
     group, entries = grouped(states, table, columns)
-    first = _validate.owners(states.indptr)[entries[group[:-1]]]  # the token that brings each prime
+    first = row_numbers(states.indptr)[entries[group[:-1]]]  # the token that brings each prime
     indptr = np.concatenate([[0], np.cumsum(np.cumsum(np.bincount(first, minlength=len(states))))]).astype(np.int64)
     nnz = int(indptr[-1])
     itemsize = 8 + states.amplitude.itemsize + 4 * states.orientation.itemsize
