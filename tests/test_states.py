@@ -313,6 +313,7 @@ def test_html_is_escaped_and_short(rng):
     assert "+30" in html
     assert len(html) < 40_000
     assert not re.search(r"(?<!background-)color:\s*(black|white|#)", html)  # reads on light and dark pages
+    assert "y" * 48 not in PrimeStates([0, 1], [2], labels=["x" + "y" * 100])._repr_html_()
     assert "nan" not in PrimeStates([0, 1, 1], [2], [0])._repr_html_()
 
 
