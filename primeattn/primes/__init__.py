@@ -221,13 +221,14 @@ def is_prime(x):
     Notes
     -----
     Below 2**24 the sieve's bitmap, above it Miller-Rabin, which is a proof with the right bases: 2, 3, 5, 7 below
-    3,215,031,751; the primes to 17 below 341,550,071,728,321 [1]_; the primes to 37 below 3.1e23 [2]_, and so for
+    3,215,031,751; the primes to 17 below 341,550,071,728,321 (Jaeschke); the primes to 37 below 3.1e23 (Sorenson, Webster), and so for
     every int64.
 
     References
     ----------
-    .. [1] G. Jaeschke, On strong pseudoprimes to several bases, Math. Comp. 61 (1993) 915-926.
-    .. [2] J. Sorenson, J. Webster, Strong pseudoprimes to twelve prime bases, Math. Comp. 86 (2017) 985-1003.
+    G. Jaeschke, On strong pseudoprimes to several bases, Math. Comp. 61 (1993) 915-926.
+
+    J. Sorenson, J. Webster, Strong pseudoprimes to twelve prime bases, Math. Comp. 86 (2017) 985-1003.
 
     Examples
     --------
@@ -274,13 +275,13 @@ def factorize(n) -> PrimeFactors:
 
     Notes
     -----
-    Trial division by the primes below 1009, then Miller-Rabin and Pollard's rho as Brent batched it [1]_ on what is
+    Trial division by the primes below 1009, then Miller-Rabin and Pollard's rho as Brent batched it on what is
     left: below a millisecond for every int64. Larger Python integers go to SymPy, one at a time, and may take
     for ever, as factoring does.
 
     References
     ----------
-    .. [1] R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20 (1980) 176-184.
+    R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20 (1980) 176-184.
 
     Examples
     --------
