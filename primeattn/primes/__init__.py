@@ -221,8 +221,8 @@ def is_prime(x):
     Notes
     -----
     Below 2**24 the sieve's bitmap, above it Miller-Rabin, which is a proof with the right bases: 2, 3, 5, 7 below
-    3,215,031,751; the primes to 17 below 341,550,071,728,321 (Jaeschke); the primes to 37 below 3.1e23 (Sorenson, Webster), and so for
-    every int64.
+    3,215,031,751; the primes to 17 below 341,550,071,728,321 (Jaeschke); the primes to 37 below 3.1e23 (Sorenson,
+    Webster), and so for every int64.
 
     References
     ----------
