@@ -66,9 +66,7 @@ def _complain(message: str) -> None:
 
 def _command(name: str, options: Sequence[str]) -> int:
     module = import_module(f".{name}", __name__)
-    parser = Parser(
-        prog=f"primeattn {name}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(prog=f"primeattn {name}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     module.configure(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     arguments = parser.parse_intermixed_args(options)

@@ -13,7 +13,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from .exits import EXTRA, OUTPUT, USAGE, Failure
+from .exits import EXTRA, INPUT, OUTPUT, USAGE, Failure
 from .progress import Progress
 
 _EPILOG = """examples:
@@ -72,21 +72,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "resonate with which, and why; maps, spectra, sparsity, cost."
     )
     parser.epilog = _EPILOG
-    parser.add_argument("files", nargs="*", metavar="FILE", help="text files; default: Python's own documentation")
-    parser.add_argument("-o", "--output", type=Path, default=Path("primeattn-report"), metavar="DIR",
-                        help="folder of the report, made if need be (default: primeattn-report)")  # fmt: skip
-    parser.add_argument("--passages", type=_passages, default=120, metavar="N",
-                        help="most passages to compare, taken in short runs all over the text (default: 120)")  # fmt: skip
-    parser.add_argument("--kind", default="kernel", metavar="NAME",
-                        help="the view the report is about: kernel, sqrt, original, tfidf (default: kernel)")  # fmt: skip
-    parser.add_argument("--temperature", type=_temperature, default=0.1, metavar="T",
-                        help="of the attention maps (default: 0.1)")  # fmt: skip
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="says where the runs of passages lie (default: 0)")
-    parser.add_argument("--encoding", type=_encoding, metavar="NAME", help="of the files (default: UTF-8, or as the byte-order mark says)")
-    parser.add_argument("--max-bytes", type=_nbytes, default=64 << 20, metavar="SIZE",
-                        help="largest file that is read (default: 64MiB)")  # fmt: skip
-    parser.add_argument("--open", action="store_true", help="show the report in a browser at the end")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="text files; default: Python's own documentation")
+    folder = "folder of the report, made if need be (default: primeattn-report)"
+    add("-o", "--output", type=Path, default=Path("primeattn-report"), metavar="DIR", help=folder)
+    most = "most passages to compare, taken in short runs all over the text (default: 120)"
+    add("--passages", type=_passages, default=120, metavar="N", help=most)
+    kind = "the view the report is about: kernel, sqrt, original, tfidf (default: kernel)"
+    add("--kind", default="kernel", metavar="NAME", help=kind)
+    add("--temperature", type=_temperature, default=0.1, metavar="T", help="of the attention maps (default: 0.1)")
+    add("--seed", type=_seed, default=0, metavar="N", help="says where the runs of passages lie (default: 0)")
+    encoding = "of the files (default: UTF-8, or as the byte-order mark says)"
+    add("--encoding", type=_encoding, metavar="NAME", help=encoding)
+    largest = "largest file that is read (default: 64MiB)"
+    add("--max-bytes", type=_nbytes, default=64 << 20, metavar="SIZE", help=largest)
+    add("--open", action="store_true", help="show the report in a browser at the end")
+    add("-q", "--quiet", action="store_true", help="print nothing but errors")
 
 
 def _check_extras() -> None:
@@ -104,7 +105,9 @@ def _check_output(folder: Path) -> None:
     except FileExistsError:
         raise Failure(OUTPUT, f"{folder}: a file; name a folder with --output") from None
     except OSError as error:
-        raise Failure(OUTPUT, f"{folder}: cannot be written ({error.strerror or error}); name another --output") from None
+        raise Failure(
+            OUTPUT, f"{folder}: cannot be written ({error.strerror or error}); name another --output"
+        ) from None
 
 
 def _view(name: str, views) -> str:
@@ -112,7 +115,9 @@ def _view(name: str, views) -> str:
     for full in views:
         if name in (full, full.partition(":")[2]):
             return full
-    raise Failure(USAGE, f"there is no view {name!r}: choose one of {', '.join(full.partition(':')[2] or full for full in views)}")
+    raise Failure(
+        USAGE, f"there is no view {name!r}: choose one of {', '.join(full.partition(':')[2] or full for full in views)}"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -121,11 +126,15 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress(arguments.quiet) as progress:
         progress.say("starting")
         from .. import report
+        from ..corpus import HugeFile
 
         lead = _view(arguments.kind, report.VIEWS)
-        found, title = report.read(
-            arguments.files, encoding=arguments.encoding, limit=arguments.max_bytes, say=progress.say
-        )
+        try:
+            found, title = report.read(
+                arguments.files, encoding=arguments.encoding, limit=arguments.max_bytes, say=progress.say
+            )
+        except HugeFile as error:
+            raise Failure(INPUT, f"{str(error).partition(';')[0]}; cut it, or raise --max-bytes") from None
         progress.say("encoding")
         material = report.prepare(
             found,

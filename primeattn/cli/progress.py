@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager
+from typing import Any
 
 
 class Progress(AbstractContextManager):
@@ -14,8 +15,8 @@ class Progress(AbstractContextManager):
     """
 
     def __init__(self, quiet: bool = False):
-        self._bar = None
-        self._task = None
+        self._bar: Any = None
+        self._task: Any = None
         if quiet or not sys.stderr.isatty():
             return
         from rich.console import Console

@@ -1,7 +1,7 @@
 """The report on a text: which passages resonate, why, what it costs, and whether the score is a kernel.
 
-`read` and `prepare` turn files into a `Material`; `write` makes the page and its files; ``VIEWS`` and ``SECTIONS`` are the
-tables to which a new mechanism or a new chapter is added.
+`read` and `prepare` turn files into a `Material`; `write` makes the page and its files; ``VIEWS`` and ``SECTIONS`` are
+the tables to which a new mechanism or a new chapter is added.
 
 Needs ``pip install "primeattn[report]"``.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,19 @@ class Picture:
     height: float = 2.7
     page: bool = True
     file: bool = True
+
+    def png(self) -> bytes:
+        """As a PNG."""
+        from ..plot import files
+
+        return files.png(self.draw, self.width, self.height)
+
+    def svg(self, name: str) -> str:
+        """As SVG for the page, with ids that begin with ``name``."""
+        from ..plot import files
+
+        safe = re.sub(r"\W", "-", name)
+        return files.svg(self.draw, self.width, self.height, name=safe, alt=self.alt)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def marked(text: str, shared: Iterable[Shared], side: int) -> str:
     step = np.ceil(STEPS * weight / top - 1e-9).astype(int) if top > 0 else np.zeros(len(text), int)
     edges = [0, *(np.flatnonzero(np.diff(step)) + 1), len(text)]
     pieces = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         piece = escape(text[start:stop])
         pieces.append(f'<mark class="m{step[start]}">{piece}</mark>' if start < stop and step[start] else piece)
     return "".join(pieces)

@@ -102,7 +102,9 @@ class Material:
         if n < 2:
             raise ValueError(f"{n} passage(s): at least two are needed to compare anything")
         if len(self.states) != n or self.tfidf.shape[0] != n:
-            raise ValueError(f"{n} passages, {len(self.states)} states, {self.tfidf.shape[0]} vectors: one each is wanted")
+            raise ValueError(
+                f"{n} passages, {len(self.states)} states, {self.tfidf.shape[0]} vectors: one each is wanted"
+            )
         for name in (self.lead, self.baseline):
             if name not in self.views:
                 raise ValueError(f"no view is called {name!r}: choose one of {', '.join(self.views)}")

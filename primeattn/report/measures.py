@@ -67,8 +67,9 @@ def neighbours(matrix: np.ndarray, groups: Sequence[str], depth: int = 3) -> Nei
 class Sparsity:
     """Active primes of each passage, passages on each prime, common primes of each pair, and a Zipf fit.
 
-    ``shared`` lists the pairs i < j row by row; ``overlapping`` is the share of them with a common prime. The fit is log10(frequency) = intercept + slope log10(rank), least squares over the primes that
-    at least two passages share, with its coefficient of determination ``r2`` (nan: too few to fit).
+    ``shared`` lists the pairs i < j row by row; ``overlapping`` is the share of them with a common prime. The fit
+    is log10(frequency) = intercept + slope log10(rank), least squares over the primes that at least two passages
+    share, with its coefficient of determination ``r2`` (nan: too few to fit).
     """
 
     active: np.ndarray

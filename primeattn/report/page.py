@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import figures
+from ..plot import files as figures
 from .export import versions
 from .finding import Finding
 from .material import Material
@@ -30,9 +30,8 @@ _SHORT = {
 }
 
 
-def ordinal(position: float) -> str:
-    """1 -> "1st"; the mean position of equals is rounded."""
-    x = round(position)
+def ordinal(x: int) -> str:
+    """1 -> "1st"."""
     suffix = "th" if 10 < x % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(x % 10, "th")
     return f"{x:,}{suffix}"
 
@@ -124,8 +123,12 @@ def explorer(material: Material) -> str:
     parts = lead.components(material) if lead.components else {}
     # one row a passage: prime, number of places, start, stop, start, stop, ...
     marks = [
-        [number for prime in features for where in [material.prime_spans(i, prime)]
-         for number in (prime, len(where), *(edge for span in where for edge in span))]
+        [
+            number
+            for prime in features
+            for where in [material.prime_spans(i, prime)]
+            for number in (prime, len(where), *(edge for span in where for edge in span))
+        ]
         for i, features in enumerate(material.features)
     ]
     content = {
@@ -180,7 +183,7 @@ class Page:
         from markupsafe import Markup
 
         svgs = {
-            name: Markup(figures.svg(picture, f"{section.name}-{name}"))
+            name: Markup(picture.svg(f"{section.name}-{name}"))
             for name, picture in finding.pictures.items()
             if picture.page
         }

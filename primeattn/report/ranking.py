@@ -42,8 +42,14 @@ def positions(values: np.ndarray) -> np.ndarray:
     return 1 + (len(values) - 1) * (1 - ranks(values)) if len(values) > 1 else np.ones(len(values))
 
 
+def places(values: np.ndarray) -> np.ndarray:
+    """Place of each value from the top as people count: 1 for the largest; equals share the better place."""
+    ordered = np.sort(values)
+    return 1 + len(values) - np.searchsorted(ordered, values, side="right")
+
+
 def prominence(values: np.ndarray) -> np.ndarray:
-    """1 for the strongest pair, 0 for the last; steps are ratios of positions, so 10th to 1st is as far as 100th to 10th.
+    """1 for the strongest pair, 0 for the last; from 10th to 1st is as far as from 100th to 10th.
 
     Plain ranks spread the colours over all pairs; this spends them on the few that are close.
     """

@@ -177,7 +177,7 @@ _TABLE = (
         name="resonance:kernel",
         title="resonance kernel",
         short="kernel",
-        says="A pair scores high when its passages share many primes and each shared word sits at a like place in both.",
+        says="A pair scores high when its passages share many primes and each shared word stands at a like place.",
         options={"kind": "kernel", "normalizer": "union", "weights": _THIRD},
         claim=Claim(
             True,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import export, figures
+from . import export
 from .finding import Finding
 from .material import Material
 from .page import Page
@@ -74,7 +74,7 @@ def write(
         findings[section.name] = finding
         for name, picture in finding.pictures.items():
             if picture.file:
-                file(f"{name}.png", figures.png(picture), "")
+                file(f"{name}.png", picture.png(), "")
                 material.seconds.setdefault("first picture", time.perf_counter() - begin)
         page.add(section, finding)
         material.seconds[section.name] = time.perf_counter() - start

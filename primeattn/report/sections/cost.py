@@ -48,6 +48,7 @@ def find(material: Material) -> Finding:
 
     def draw(figure):
         from ... import plot
+        from ...plot.style import plain_decades
 
         ax = plot.lines(
             sizes,
@@ -59,7 +60,7 @@ def find(material: Material) -> Finding:
             ylabel="milliseconds for all pairs",
         )
         ax.set_yscale("log")
-        plot.plain_decades(ax.yaxis)
+        plain_decades(ax.yaxis)
 
     pictures = {}
     if len(sizes) > 1:

@@ -9,7 +9,6 @@ from ..material import Material
 from ..measures import attended, attention_to_others
 from ..ranking import pair_values, prominence, symmetric
 
-
 CLIP = 0.995  # share of pairs within the colour scale: a few twins would leave the rest in the dark
 
 
@@ -28,7 +27,7 @@ def find(material: Material) -> Finding:
     reach = max(1e-6, float(np.quantile(np.abs(np.concatenate([x[off] for x in lean.values()])), CLIP)))
     limits = plot.off_diagonal_limits(*scores.values(), quantile=CLIP)
 
-    readings = [
+    readings: list[dict] = [
         {
             "name": "scores",
             "title": "Scores as they are",
@@ -56,25 +55,20 @@ def find(material: Material) -> Finding:
         },
     ]
 
-    def draw(figure, reading):
-        plot.score_maps(
-            {views[name].heading: m for name, m in reading["maps"].items()},
-            labels=material.documents,
-            limits=reading["limits"],
-            colorbar_label=reading["title"].lower(),
-            figure=figure,
-        )
+    def picture(reading: dict) -> Picture:
+        def draw(figure):
+            plot.score_maps(
+                {views[name].heading: m for name, m in reading["maps"].items()},
+                labels=material.documents,
+                limits=reading["limits"],
+                colorbar_label=reading["title"].lower(),
+                figure=figure,
+            )
 
-    pictures = {
-        f"maps_{reading['name']}": Picture(
-            lambda figure, reading=reading: draw(figure, reading),
-            f"{len(views)} maps of all pairs of passages side by side: {reading['title'].lower()}.",
-            10,
-            8.6,
-            page=False,
-        )
-        for reading in readings
-    }
+        alt = f"{len(views)} maps of all pairs of passages side by side: {reading['title'].lower()}."
+        return Picture(draw, alt, 10, 8.6, page=False)
+
+    pictures = {f"maps_{reading['name']}": picture(reading) for reading in readings}
     dims = ("view", "passage", "other_passage")
     return Finding(
         facts={

@@ -23,9 +23,9 @@ def what(material: Material) -> str:
     where = f" from {_count(documents, 'document')}" if documents > 1 else ""
     active = int(np.median(np.diff(material.states.indptr)))
     return (
-        f"You see {_count(len(material), 'passage')}{where}: each became a set of about {_count(active, 'prime')}, one for "
-        f"every telling word or part of a word, with an angle and a rotation for where it stands, and each pair of "
-        f"passages got a score for how well the two sets resonate."
+        f"You see {_count(len(material), 'passage')}{where}: each became a set of about {_count(active, 'prime')}, "
+        f"one for every telling word or part of a word, with an angle and a rotation for where it stands, and each "
+        f"pair of passages got a score for how well the two sets resonate."
     )
 
 
@@ -36,7 +36,7 @@ def outcome(material: Material) -> str:
         return f"The passages are compared by {lead.title}, the baseline itself."
     a, b = pair_values(material.scores(lead.name)), pair_values(material.scores(baseline.name))
     if len(a) < 10:
-        return f"With {_count(len(a), 'pair')} there is little to rank; {lead.short} and {baseline.short} stand side by side."
+        return f"With {_count(len(a), 'pair')} there is little to rank; all scores stand side by side below."
     both = agreement(a, b)
     text = (
         f"Of the {both.top} closest pairs by the {lead.title}, {both.shared} are also among the {both.top} closest "
@@ -44,7 +44,9 @@ def outcome(material: Material) -> str:
     )
     mine, other = (neighbours(material.scores(v.name), material.documents) for v in (lead, baseline))
     if mine and other:
-        close = " (too few passages to call that a difference)" if 0 < abs(mine.first - other.first) <= mine.margin else ""
+        close = (
+            " (too few passages to call that a difference)" if 0 < abs(mine.first - other.first) <= mine.margin else ""
+        )
         text += (
             f"; and a passage's nearest other passage comes from its own document in {mine.first:.0%} of all cases, "
             f"against {other.first:.0%} by {baseline.title}{close} and {mine.chance:.0%} by chance"
@@ -79,7 +81,8 @@ def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
             continue
         found = spectra[view.name]
         if found.verdict == NEGATIVE:
-            first += f"; the {view.title} is not: {_count(found.negative, 'eigenvalue')} of {len(material)} are below zero here"
+            below = _count(found.negative, "eigenvalue")
+            first += f"; the {view.title} is not: {below} of {len(material)} below zero here"
         else:
             first += f"; the {view.title} is not in general, though nothing on this text shows it"
     return first + "."

@@ -10,7 +10,7 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..highlight import marked
 from ..material import Material
-from ..ranking import agreement, disagreements, pair_at, pair_values, place_of, positions, strongest
+from ..ranking import agreement, disagreements, pair_at, pair_values, place_of, places, strongest
 from ..views import Shared
 
 CLOSEST, ACROSS, DIFFERING = 6, 4, 4
@@ -51,12 +51,12 @@ def chips(shared: Iterable[Shared]) -> list[Chip]:
 
 
 class Explainer:
-    """Builds what a card about one pair shows: scores and positions in all views, parts, shared words, texts."""
+    """Builds what a card about one pair shows: scores and places in all views, parts, shared words, texts."""
 
     def __init__(self, material: Material):
         self.material = material
         self.values = {name: pair_values(material.scores(name)) for name in material.views}
-        self.positions = {name: positions(values) for name, values in self.values.items()}
+        self.places = {name: places(values) for name, values in self.values.items()}
         lead = material.lead_view
         self.parts = lead.components(material) if lead.components else {}
 
@@ -71,7 +71,7 @@ class Explainer:
             "titles": [material.passages[k].title for k in (i, j)],
             "places": [material.passages[k].place for k in (i, j)],
             "scores": {name: float(values[place]) for name, values in self.values.items()},
-            "positions": {name: float(place_[place]) for name, place_ in self.positions.items()},
+            "from_top": {name: int(all_[place]) for name, all_ in self.places.items()},
             "parts": {part: float(matrix[i, j]) for part, matrix in self.parts.items()},
             "shared_count": len(shared),
             "shared_by": view.name,
@@ -87,7 +87,7 @@ class Explainer:
 
 def _fact(card: dict) -> dict:
     """A card without its texts, for JSON."""
-    kept = {key: card[key] for key in ("i", "j", "titles", "places", "scores", "positions", "parts", "shared_count")}
+    kept = {key: card[key] for key in ("i", "j", "titles", "places", "scores", "from_top", "parts", "shared_count")}
     return kept | {
         "shared": [{"label": x.label, "prime": x.prime, "contribution": x.contribution} for x in card["shared"][:CHIPS]]
     }
@@ -104,7 +104,7 @@ def closest(material: Material) -> Finding:
     i, j = np.triu_indices(len(material), 1)
     apart = order[documents[i[order]] != documents[j[order]]]
     listed = set(order[:CLOSEST].tolist())
-    across = explain.cards([place for place in apart[:CLOSEST + ACROSS] if int(place) not in listed][:ACROSS])
+    across = explain.cards([place for place in apart[: CLOSEST + ACROSS] if int(place) not in listed][:ACROSS])
     return Finding(
         facts={"strongest": [_fact(card) for card in first], "across_documents": [_fact(card) for card in across]},
         shown={"groups": [("", first), ("The closest pairs from two different documents", across)]},

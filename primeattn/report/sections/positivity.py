@@ -69,6 +69,7 @@ def find(material: Material) -> Finding:
 
         def draw_thinning(figure):
             from ... import plot
+            from ...plot.style import INK
 
             ax = plot.lines(
                 sizes,
@@ -79,7 +80,7 @@ def find(material: Material) -> Finding:
                 xlabel="primes kept in each passage",
                 ylabel="smallest eigenvalue",
             )
-            ax.axhline(0, color=plot.INK, linewidth=0.8)
+            ax.axhline(0, color=INK, linewidth=0.8)
 
         worst = {views[name].short: float(values.min()) for name, values in smallest.items()}
         alt = "Smallest eigenvalue against the number of primes kept in each passage; lowest values: " + ", ".join(

@@ -33,8 +33,9 @@ def find(material: Material) -> Finding:
     def zipf(figure):
         from ... import plot
 
-        fit = {} if math.isnan(found.slope) else {"slope": found.slope, "intercept": found.intercept}
-        plot.rank_frequency(found.frequency, ax=figure.subplots(), **fit)
+        fitted = not math.isnan(found.slope)
+        slope, intercept = (found.slope, found.intercept) if fitted else (None, None)
+        plot.rank_frequency(found.frequency, ax=figure.subplots(), slope=slope, intercept=intercept)
 
     middle = float(np.median(found.active))
     single = float((found.frequency == 1).mean()) if len(found.frequency) else 0.0
