@@ -123,6 +123,8 @@ def test_atan2_error(dtype, rng):
     with np.errstate(over="ignore"):
         x[: n // 2] = y[: n // 2] * rng.uniform(0.1, 10, n // 2).astype(dtype)  # one binade, any scale
     x[np.isinf(x)] = 1
+    least = np.finfo(dtype).smallest_subnormal * np.arange(1, 12, dtype=dtype)  # 1.5 of them is not a number
+    y, x = np.concatenate([y, np.repeat(least, 11)]), np.concatenate([x, -np.tile(least, 11)])
     with mp.workprec(200):
         exact = [mpmath.atan2(mpmath.mpf(b), mpmath.mpf(a)) for b, a in zip(y.tolist(), x.tolist(), strict=True)]
         worst, where = ulps(computed("atan2", y, x), exact, dtype)

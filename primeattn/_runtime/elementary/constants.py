@@ -55,18 +55,6 @@ def _quarter_pi64(x):
 quarter_pi = by_type(_quarter_pi32, _quarter_pi64)
 
 
-def _tan_eighth32(x):
-    return F(0.41421357)
-
-
-def _tan_eighth64(x):
-    return 0.41421356237309503
-
-
-#: tan(pi / 8).
-tan_eighth = by_type(_tan_eighth32, _tan_eighth64)
-
-
 def _log2_32(x):
     return F(1.442695), F(0.6931472), F(-1.9046542e-09)
 

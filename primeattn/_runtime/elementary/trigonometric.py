@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..jit import nonnegative, scalar
-from .constants import half_pi, near_limit, quarter_pi, rounder, tan_eighth
+from .constants import half_pi, near_limit, quarter_pi, rounder
 from .machine import bits, fma, rare
 from .payne_hanek import far
 from .polynomials import arctangent, cosine, sine
@@ -94,8 +94,8 @@ def cos(x):
 def atan2(y, x):
     """The angle of (x, y) in [-pi, pi], with every special case of IEEE 754.
 
-    With u = small / big, or (small - big) / (small + big) beside the diagonal, |u| <= tan(pi/8), and
-    the angle is a multiple of pi/4, plus or minus arctan u.
+    With u = small / big, or (small - big) / (small + big) beside the diagonal, |u| <= 1/2, and the
+    angle is a multiple of pi/4, plus or minus arctan u.
     """
     zero, half, one, inf = type(x)(0), type(x)(0.5), type(x)(1), type(x)(np.inf)
     quarter, quarter_rest = quarter_pi(x)
@@ -107,7 +107,7 @@ def atan2(y, x):
     big, small = (a, b) if steep else (b, a)
     scale = half if big > one else one  # the sum below must not overflow
     big, small = scale * big, scale * small
-    beside = small > tan_eighth(x) * big
+    beside = small + small > big  # then the difference below is exact
     numerator = small - big if beside else small
     denominator = small + big if beside else big
     u = numerator / (denominator if denominator > zero else one)
