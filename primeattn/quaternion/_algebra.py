@@ -88,7 +88,7 @@ def normalize_cpu(start, stop, a, out):
         normalize_row(i, a, out)
 
 
-_PAIR = {"a": (4,), "b": (4,)}
+_PAIR: dict[str, tuple[int, ...]] = {"a": (4,), "b": (4,)}
 MULTIPLY = Function(Owner(multiply_row, multiply_cpu, "F1 i F1 i F1"), _PAIR)
 COMMUTATOR = Function(Owner(commutator_row, commutator_cpu, "F1 i F1 i F1"), _PAIR)
 DOT = Function(Owner(dot_row, dot_cpu, "F1 i F1 i F1"), _PAIR, ((),))
