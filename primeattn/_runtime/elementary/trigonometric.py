@@ -8,6 +8,8 @@ from .machine import bits, fma, rare
 from .payne_hanek import far
 from .polynomials import arctangent, cosine, sine
 
+BLOCK = 512  # angles looked at before they are computed: they stay in the first-level cache
+
 
 @scalar
 def near(x):
