@@ -77,7 +77,8 @@ def svg(draw: Draw, width: float, height: float, *, name: str, alt: str) -> str:
     stop = text.index(">", start) + 1
     view = f'viewBox="{text[start:stop].partition("viewBox=")[2].split(chr(34))[1]}"'
     spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return f'<svg {view} {spaces} style="stroke-linejoin:round" role="img" aria-label="{escape(alt, quote=True)}">{text[stop:]}'
+    told = escape(alt, quote=True)
+    return f'<svg {view} {spaces} style="stroke-linejoin:round" role="img" aria-label="{told}">{text[stop:]}'
 
 
 def pixels(matrix: np.ndarray, limits: tuple[float, float], *, largest: int = 400) -> str:
