@@ -1,7 +1,7 @@
 """Angles as points of the circle: wrapping, means, order parameters.
 
-Angles are radians. float32 stays float32, integers become float64. Sums run over ``LANES`` interleaved partial sums in
-blocks of fixed length, so that LLVM vectorises them and the bits do not depend on the number of threads.
+Angles are radians. float32 stays float32, integers become float64. Sums run over blocks of fixed length, so that their
+bits do not depend on the number of threads.
 """
 
 import math
@@ -19,8 +19,7 @@ from ._runtime.owners import Owner
 __all__ = ["mean", "order_parameter", "wrap"]
 
 Array: TypeAlias = Any  # numpy.ndarray or array_like, CUDA array, xarray.DataArray
-LANES = 16
-BLOCK = 4096  # elements of a block; a multiple of LANES
+BLOCK = 1024  # elements that are summed together; sums of blocks are summed in order
 
 
 @scalar
@@ -54,58 +53,85 @@ def wrap_cpu(start, stop, theta, out):
 
 
 @scalar
-def deposit(partial, base, lane, lanes, w, sine, cosine):
+def weighted(w, sine, cosine):
+    """``w cos, w sin, w``; a weight of zero removes its angle, NaN included."""
     zero = type(w)(0)
-    k, width = np.uint64(base + lane), np.uint64(lanes)
-    partial[k] += w * cosine if w != zero else zero  # a weight of zero removes its angle, NaN included
-    partial[k + width] += w * sine if w != zero else zero
-    partial[k + width + width] += w
+    return w * cosine if w != zero else zero, w * sine if w != zero else zero, w
 
 
 @scalar
-def moment_row(i, theta, weights, s_weights, length, blocks, block, lanes, m, partial):
-    """Sums of ``w cos m theta``, ``w sin m theta`` and ``w`` over block ``i``, in lanes: ``partial[i, 3, lanes]``."""
-    line, b = i // blocks * length, i % blocks
-    first, stop = line + b * block, line + min((b + 1) * block, length)
-    base = 3 * i * lanes
-    zero = type(partial[0])(0)
-    for lane in range(3 * lanes):
-        partial[np.uint64(base + lane)] = zero
-    near = abs(m) <= 2 and el.all_near(theta, first, stop)
-    for j in range(first, stop, lanes):
-        if near:
-            for lane in range(min(lanes, stop - j)):
-                sine, cosine = el.sincos_near(type(zero)(m) * theta[np.uint64(j + lane)])
-                deposit(partial, base, lane, lanes, weights[np.uint64((j + lane) * s_weights)], sine, cosine)
-        else:
-            for lane in range(min(lanes, stop - j)):
-                sine, cosine = el.sincos(type(zero)(m) * theta[np.uint64(j + lane)])
-                deposit(partial, base, lane, lanes, weights[np.uint64((j + lane) * s_weights)], sine, cosine)
+def bounds(i, length, blocks, block):
+    """First and last element of block ``i``; blocks are ordered (line, block)."""
+    first = i // blocks * length + i % blocks * block
+    return first, min(first + block, (i // blocks + 1) * length)
+
+
+@scalar
+def moment_row(i, theta, weights, s_weights, length, blocks, block, m, partial):
+    """Sums of ``w cos m theta``, ``w sin m theta`` and ``w`` over block ``i``."""
+    first, last = bounds(i, length, blocks, block)
+    c = s = total = type(partial[0])(0)
+    for j in range(first, last):
+        sine, cosine = el.sincos(type(c)(m) * theta[j])
+        x, y, w = weighted(weights[j * s_weights], sine, cosine)
+        c += x
+        s += y
+        total += w
+    partial[3 * i], partial[3 * i + 1], partial[3 * i + 2] = c, s, total
+
+
+@scalar
+def sum_in_lanes(x, n):
+    """Four interleaved sums: four times shorter, so more accurate, and not bound by the latency of one addition."""
+    a = b = c = d = type(x[0])(0)
+    for j in range(n // 4):
+        a += x[4 * j]
+        b += x[4 * j + 1]
+        c += x[4 * j + 2]
+        d += x[4 * j + 3]
+    for j in range(n // 4 * 4, n):
+        a += x[j]
+    return (a + b) + (c + d)
 
 
 @kernel
-def moment_cpu(start, stop, theta, weights, s_weights, length, blocks, block, lanes, m, partial):
+def moment_cpu(start, stop, theta, weights, s_weights, length, blocks, block, m, partial):
+    # terms first, sums after: LLVM vectorises the first loop and not a sum, whose order it must keep
+    real = type(theta[0])
+    cosines, sines, loads = np.empty(block, theta.dtype), np.empty(block, theta.dtype), np.ones(block, theta.dtype)
     for i in range(start, stop):
-        moment_row(i, theta, weights, s_weights, length, blocks, block, lanes, m, partial)
+        first, last = bounds(i, length, blocks, block)
+        n = last - first
+        if abs(m) <= 2 and el.all_near(theta, first, last):
+            for k in range(n):
+                sines[k], cosines[k] = el.sincos_near(real(m) * theta[np.uint64(first + k)])
+        else:
+            for k in range(n):
+                sines[k], cosines[k] = el.sincos(real(m) * theta[np.uint64(first + k)])
+        if s_weights == 1:
+            for k in range(n):
+                w = weights[np.uint64(first + k)]
+                cosines[k], sines[k], loads[k] = weighted(w, sines[k], cosines[k])
+        partial[3 * i], partial[3 * i + 1] = sum_in_lanes(cosines, n), sum_in_lanes(sines, n)
+        partial[3 * i + 2] = sum_in_lanes(loads, n)
 
 
 @scalar
-def total_row(i, partial, blocks, lanes, out):
+def total_row(i, partial, blocks, out):
     """``(sum w cos, sum w sin) / sum w`` of line ``i``; 0 / 0 = NaN for nothing."""
     c = s = w = type(partial[0])(0)
     for b in range(i * blocks, (i + 1) * blocks):
-        for lane in range(3 * b * lanes, 3 * b * lanes + lanes):
-            c += partial[lane]
-            s += partial[lane + lanes]
-            w += partial[lane + 2 * lanes]
+        c += partial[3 * b]
+        s += partial[3 * b + 1]
+        w += partial[3 * b + 2]
     out[2 * i] = c / w
     out[2 * i + 1] = s / w
 
 
 @kernel
-def total_cpu(start, stop, partial, blocks, lanes, out):
+def total_cpu(start, stop, partial, blocks, out):
     for i in range(start, stop):
-        total_row(i, partial, blocks, lanes, out)
+        total_row(i, partial, blocks, out)
 
 
 @scalar
@@ -126,8 +152,8 @@ def angle_cpu(start, stop, moments, out):
 
 
 WRAP = Owner(wrap_row, wrap_cpu, "F1 F1")
-MOMENT = Owner(moment_row, moment_cpu, "F1 F1 i i i i i i F1", grain=1)
-TOTAL = Owner(total_row, total_cpu, "F1 i i F1", grain=256)
+MOMENT = Owner(moment_row, moment_cpu, "F1 F1 i i i i i F1", grain=16)
+TOTAL = Owner(total_row, total_cpu, "F1 i F1", grain=256)
 ANGLE = Owner(angle_row, angle_cpu, "F1 F1")
 
 
@@ -303,14 +329,14 @@ def _moments(theta, weights, m: int, axis):
             w = w if w is None else np.ascontiguousarray(np.moveaxis(w, axis, -1))
     lines, blocks = prod(shape), max(1, -(-length // BLOCK))
     one = np.ones(1, x.dtype)
+    step = 0 if w is None else 1
     if w is None:
         w = devices.to_device(one) if devices.is_device_array(x) else one
-    step = 0 if w.size == 1 else 1
-    partial = devices.empty(3 * LANES * lines * blocks, x.dtype, like=_flat(x))
+    partial = devices.empty(3 * lines * blocks, x.dtype, like=_flat(x))
     out = devices.empty(2 * lines, x.dtype, like=partial)
     if lines:
-        MOMENT(lines * blocks, _flat(x), _flat(w), step, length, blocks, BLOCK, LANES, m, partial)
-        TOTAL(lines, partial, blocks, LANES, out)
+        MOMENT(lines * blocks, _flat(x), _flat(w), step, length, blocks, BLOCK, m, partial)
+        TOTAL(lines, partial, blocks, out)
     return x, out, shape
 
 
