@@ -24,7 +24,8 @@ def find(material: Material) -> Finding:
     lean = {name: np.log2(np.maximum(w * (n - 1), 2.0**-20)) for name, w in weights.items()}
     effective = {name: attended(w) for name, w in weights.items()}
     off = ~np.eye(n, dtype=bool)
-    reach = max(1e-6, float(np.quantile(np.abs(np.concatenate([x[off] for x in lean.values()])), CLIP)))
+    spread = np.quantile(np.abs(np.concatenate([x[off] for x in lean.values()])), CLIP)
+    reach = float(np.clip(spread, 1e-6, 6))  # up to 64 times an even share; more only for scores far beyond 1
     limits = plot.off_diagonal_limits(*scores.values(), quantile=CLIP)
 
     readings: list[dict] = [

@@ -75,6 +75,7 @@ class Explainer:
             "parts": {part: float(matrix[i, j]) for part, matrix in self.parts.items()},
             "shared_count": len(shared),
             "shared_by": view.name,
+            "explained": view.shared is not None,
             "shared": shared,
             "chips": chips(shared),
             "texts": [marked(material.passages[k].text, shared, side) for side, k in enumerate((i, j))],
