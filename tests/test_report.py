@@ -125,15 +125,15 @@ def test_the_worst_triple_is_found(rng):
         assert tuple(spectra.worst_triple(matrix)) == naive.worst_triple(matrix)
 
 
-@pytest.mark.parametrize("every_triple_up_to", [0, 200])
-def test_a_witness_is_negative_and_minimal(rng, every_triple_up_to):
+@pytest.mark.parametrize("triples_of", [0, 200])
+def test_a_witness_is_negative_and_minimal(rng, triples_of):
     # a hub that is half like each of six strangers fails only together with more than four of them: 1 - .5 sqrt(m)
     star = np.eye(12)
     star[0, 1:7] = star[1:7, 0] = 0.5
     order = rng.permutation(12)
     star = star[np.ix_(order, order)]
     values, vectors = np.linalg.eigh(star)
-    found = spectra.witness(star, vectors[:, 0], every_triple_up_to=every_triple_up_to)
+    found = spectra.witness(star, vectors[:, 0], triples_of=triples_of)
     assert values[0] < 0
     assert found.value == pytest.approx(1 - 0.5 * np.sqrt(5), abs=1e-14)
     assert len(found.members) == 6

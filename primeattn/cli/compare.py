@@ -123,6 +123,8 @@ def _view(name: str, views) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Read, compute, write; the first picture as early as possible."""
     _check_extras()
+    # matrices of a few hundred rows: BLAS threads bring nothing, and spin against everybody else's on a busy machine
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with Progress(arguments.quiet) as progress:
         progress.say("starting")
         from .. import report

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .spectra import Spectrum, spectrum
 from .views import VIEWS, Shared, Spans, View
 
 
@@ -109,6 +110,7 @@ class Material:
             if name not in self.views:
                 raise ValueError(f"no view is called {name!r}: choose one of {', '.join(self.views)}")
         self._scores: dict[str, np.ndarray] = {}
+        self._spectra: dict[str, Spectrum] = {}
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -133,6 +135,12 @@ class Material:
             self.seconds[f"first call of {name}"] = time.perf_counter() - start
             self._scores[name] = matrix
         return self._scores[name]
+
+    def spectrum(self, name: str) -> Spectrum:
+        """Eigenvalues and verdict of one view, computed at the first call."""
+        if name not in self._spectra:
+            self._spectra[name] = spectrum(self.scores(name))
+        return self._spectra[name]
 
     def take(self, indices) -> Material:
         """The same material for some of the passages."""

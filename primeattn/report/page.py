@@ -18,7 +18,7 @@ from .material import Material
 from .ranking import pair_values
 from .sections import SECTIONS
 
-EXPLORED = 400  # passages; beyond, the page would grow past a few megabytes
+EXPLORED = 300  # passages; beyond, the page would grow past a few megabytes
 _SHORT = {
     "closest": "Pairs",
     "differing": "Disagreement",

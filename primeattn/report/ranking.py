@@ -3,6 +3,7 @@
 A pair is i < j; the pairs of n passages are listed row by row, as ``numpy.triu_indices`` lists them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,14 +83,26 @@ class Agreement:
     expected: float
 
 
+def agreements(lists: Mapping[str, np.ndarray], top: int = 100) -> dict[str, dict[str, Agreement]]:
+    """Compare every two of several score lists over the same pairs; ``top`` is at most a quarter of the pairs."""
+    m = len(next(iter(lists.values())))
+    top = max(1, min(top, m // 4)) if m >= 4 else m
+    centred = {name: ranks(values) - 0.5 for name, values in lists.items()}
+    norm = {name: float(np.sqrt(x @ x)) for name, x in centred.items()}
+    first = {name: strongest(values, top) for name, values in lists.items()}
+
+    def compared(a: str, b: str) -> Agreement:
+        constant = norm[a] == 0 or norm[b] == 0
+        spearman = float("nan") if constant else float(centred[a] @ centred[b]) / (norm[a] * norm[b])
+        shared = len(np.intersect1d(first[a], first[b]))
+        return Agreement(spearman, top, shared, top * top / m)
+
+    return {a: {b: compared(a, b) for b in lists} for a in lists}
+
+
 def agreement(a: np.ndarray, b: np.ndarray, top: int = 100) -> Agreement:
     """Compare two score lists over the same pairs."""
-    top = max(1, min(top, len(a) // 4)) if len(a) >= 4 else len(a)
-    x, y = ranks(a) - 0.5, ranks(b) - 0.5
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    shared = len(np.intersect1d(strongest(a, top), strongest(b, top)))
-    spearman = float(x @ y) / norm if norm > 0 else float("nan")
-    return Agreement(spearman, top, shared, top * top / len(a) if len(a) else 0.0)
+    return agreements({"a": a, "b": b}, top)["a"]["b"]
 
 
 def disagreements(a: np.ndarray, b: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -81,7 +81,7 @@ def find(material: Material) -> Finding:
             "score": (dims, np.stack(list(scores.values())), {"long_name": "score of a pair of passages"}),
             "attention": (
                 dims,
-                np.stack(list(weights.values())),
+                np.stack(list(weights.values())).astype(np.float32),
                 {"long_name": "row softmax of the scores over the other passages", "temperature": material.temperature},
             ),
             "attended": (
