@@ -27,8 +27,11 @@ def _drawn(draw: Draw, width: float, height: float):
     style.need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    # long labels at the edge need more room than the default
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     draw(figure)
     return figure

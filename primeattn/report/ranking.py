@@ -3,6 +3,7 @@
 A pair is i < j; the pairs of n passages are listed row by row, as ``numpy.triu_indices`` lists them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -55,6 +56,19 @@ def prominence(values: np.ndarray) -> np.ndarray:
     Plain ranks spread the colours over all pairs; this spends them on the few that are close.
     """
     return 1 - np.log(positions(values)) / np.log(max(len(values), 2))
+
+
+def ordinal(x: int) -> str:
+    """1 -> "1st"."""
+    suffix = "th" if 10 < x % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(x % 10, "th")
+    return f"{x:,}{suffix}"
+
+
+def place_ticks(n: int) -> list[tuple[float, str]]:
+    """Where the last pair, some powers of ten, and the first stand on the scale of :func:`prominence`."""
+    pairs = n * (n - 1) // 2
+    powers = [10**k for k in range(6, 0, -1) if 4 * 10**k < pairs]
+    return [(0.0, "last"), *((1 - math.log(x) / math.log(pairs), ordinal(x)) for x in powers), (1.0, "1st")]
 
 
 def symmetric(values: np.ndarray, n: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..material import Material
 from ..measures import attended, attention_to_others
-from ..ranking import pair_values, prominence, symmetric
+from ..ranking import pair_values, place_ticks, prominence, symmetric
 
 CLIP = 0.995  # share of pairs within the colour scale: a few twins would leave the rest in the dark
 
@@ -36,6 +36,7 @@ def find(material: Material) -> Finding:
             "maps": scores,
             "limits": limits,
             "ends": (f"{limits[0]:.2g}", f"{limits[1]:.2g} or more"),
+            "label": "score",
         },
         {
             "name": "places",
@@ -44,6 +45,8 @@ def find(material: Material) -> Finding:
             "maps": places,
             "limits": (0.0, 1.0),
             "ends": ("last", "1st"),
+            "label": "place of the pair within its view",
+            "ticks": place_ticks(n),
         },
         {
             "name": "attention",
@@ -53,6 +56,7 @@ def find(material: Material) -> Finding:
             "maps": lean,
             "limits": (-reach, reach),
             "ends": (f"{2**-reach:.2g} times", f"{2**reach:.2g} times"),
+            "label": "log2 of attention over an even share",
         },
     ]
 
@@ -62,7 +66,8 @@ def find(material: Material) -> Finding:
                 {views[name].heading: m for name, m in reading["maps"].items()},
                 labels=material.documents,
                 limits=reading["limits"],
-                colorbar_label=reading["title"].lower(),
+                colorbar_label=reading["label"],
+                ticks=reading.get("ticks"),
                 figure=figure,
             )
 

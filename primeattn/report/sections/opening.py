@@ -7,7 +7,7 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..material import Material
 from ..measures import neighbours
-from ..ranking import agreement, pair_at, pair_values, prominence, ranks, strongest, symmetric
+from ..ranking import agreement, pair_at, pair_values, place_ticks, prominence, ranks, strongest, symmetric
 from ..spectra import NEGATIVE, ROUNDING, Spectrum
 
 MARKED = 3
@@ -113,7 +113,16 @@ def first_picture(material: Material) -> Picture:
         from ... import plot
 
         ax = figure.subplots()
-        plot.mirror_map(below, above, ax=ax, labels=material.documents, names=names, marked=top)
+        plot.mirror_map(
+            below,
+            above,
+            ax=ax,
+            labels=material.documents,
+            names=names,
+            marked=top,
+            colorbar_label="place of the pair within its view",
+            ticks=place_ticks(len(material)),
+        )
 
     return Picture(draw, _alt(material), 7.2, 6.4, page=False)
 
