@@ -53,12 +53,8 @@ def _cache_state() -> str:
     where = getattr(getattr(_probe, "stats", None), "cache_path", None)
     if where is None:
         return "off: no folder to write to, so every process compiles anew; set NUMBA_CACHE_DIR to one"
-    inside = os.path.dirname(os.path.dirname(where))
-    return (
-        f"__pycache__ beside each module of {os.path.dirname(inside)}"
-        if os.path.basename(where) == "__pycache__"
-        else where
-    )
+    place, folder = os.path.split(where)
+    return f"__pycache__ beside each module of {os.path.dirname(place)}" if folder == "__pycache__" else where
 
 
 def doctor() -> dict[str, str]:
