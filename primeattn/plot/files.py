@@ -24,7 +24,6 @@ _DPI = 160
 
 
 def _drawn(draw: Draw, width: float, height: float):
-    style.need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -37,10 +36,19 @@ def _drawn(draw: Draw, width: float, height: float):
     return figure
 
 
+def _plain():
+    """Figures of the report show names of files and of views as they are: a dollar sign begins no formula."""
+    import matplotlib
+
+    return matplotlib.rc_context({"text.parse_math": False})
+
+
 def png(draw: Draw, width: float, height: float) -> bytes:
     """What ``draw(figure)`` draws on a figure of so many inches, as a PNG on white."""
     stream = io.BytesIO()
-    _drawn(draw, width, height).savefig(stream, format="png", dpi=_DPI, facecolor="white")
+    style.need_matplotlib()
+    with _plain():
+        _drawn(draw, width, height).savefig(stream, format="png", dpi=_DPI, facecolor="white")
     return stream.getvalue()
 
 
@@ -61,11 +69,12 @@ def svg(draw: Draw, width: float, height: float, *, name: str, alt: str) -> str:
     -------
     str
     """
+    style.need_matplotlib()
     import matplotlib
 
     stream = io.StringIO()
-    figure = _drawn(draw, width, height)
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with _plain(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure = _drawn(draw, width, height)
         figure.savefig(stream, format="svg", transparent=True, dpi=_DPI, metadata={"Date": None, "Creator": None})
     text = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.S)
     for color in _THEMED:

@@ -48,9 +48,9 @@ def _name_rows(ax, labels: Sequence[str] | None, columns: bool = False) -> None:
     named = [(a, b, text) for a, b, text in _blocks(labels) if b - a >= n / 28]
     where = [(a + b - 1) / 2 for a, b, _ in named]
     names = [text if len(text) <= 22 else text[:21] + "…" for _, _, text in named]
-    ax.set_yticks(where, names)
+    ax.set_yticks(where, names, parse_math=False)  # a dollar sign in a file's name begins no formula
     if columns:
-        ax.set_xticks(where, names, rotation=90)
+        ax.set_xticks(where, names, rotation=90, parse_math=False)
     ax.tick_params(length=0, labelsize=8, colors=MUTED)
 
 
@@ -222,7 +222,8 @@ def score_maps(
     axes = list(grid.flat)
     for ax, (title, matrix) in zip(axes, matrices.items(), strict=False):
         first = ax in grid[:, 0]
-        score_map(matrix, ax=ax, labels=labels if first else None, title=title, limits=limits, colorbar=False)
+        score_map(matrix, ax=ax, labels=labels if first else None, limits=limits, colorbar=False)
+        set_title(ax, title, parse_math=False)
     for ax in axes[len(matrices) :]:
         ax.set_visible(False)
     _bar(axes[0].images[0], axes, colorbar_label, ticks, 0.03)
@@ -291,7 +292,7 @@ def mirror_map(
         box = {"boxstyle": "round,pad=0.15", "facecolor": ACCENT, "edgecolor": "none"}
         look: dict[str, Any] = {"color": "white", "size": 9, "weight": "bold", "bbox": box}
         ax.annotate(str(number), (min(i, j), max(i, j)), (7, 7), textcoords="offset points", **look)
-    ax.set_title(f"{names[1]}  ↗", loc="right", size=11, color=INK, pad=8)
-    ax.set_xlabel(f"↙  {names[0]}", loc="left", size=11, color=INK, labelpad=8)
+    ax.set_title(f"{names[1]}  ↗", loc="right", size=11, color=INK, pad=8, parse_math=False)
+    ax.set_xlabel(f"↙  {names[0]}", loc="left", size=11, color=INK, labelpad=8, parse_math=False)
     _bar(image, ax, colorbar_label, ticks)
     return ax

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,8 +109,10 @@ class Material:
                 f"{n} passages, {len(self.states)} states, {self.tfidf.shape[0]} vectors: one each is wanted"
             )
         for name in (self.lead, self.baseline):
-            if name not in self.views:
-                raise ValueError(f"no view is called {name!r}: choose one of {', '.join(self.views)}")
+            self._known(name)
+        temperature: Any = self.temperature
+        if not (isinstance(temperature, Real) and 0 < float(temperature) < math.inf):
+            raise ValueError(f"temperature is {temperature!r}: a finite number above 0 is wanted")
         self._scores: dict[str, np.ndarray] = {}
         self._spectra: dict[str, Spectrum] = {}
 
@@ -127,8 +131,13 @@ class Material:
     def baseline_view(self) -> View:
         return self.views[self.baseline]
 
+    def _known(self, name: str) -> None:
+        if name not in self.views:
+            raise ValueError(f"no view is called {name!r}: choose one of {', '.join(self.views)}")
+
     def scores(self, name: str) -> np.ndarray:
         """The matrix of one view, float64 (n, n), computed at the first call and timed."""
+        self._known(name)
         if name not in self._scores:
             start = time.perf_counter()
             matrix = np.asarray(self.views[name].matrix(self), dtype=float)
