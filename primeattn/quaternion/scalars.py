@@ -154,6 +154,13 @@ def divide_by_norm(q, a):
 
 
 @scalar
+def unit(a):
+    """``a / |a|``; zero and infinity give NaN in some component, which is enough where all are mixed after."""
+    n, up, _ = scaled_norm(a)
+    return scale(type(n)(1) / n, scale(up, a))
+
+
+@scalar
 def normalize(a):
     """``a / |a|``; zero and infinity give NaN."""
     n, up, _ = scaled_norm(a)
@@ -164,7 +171,7 @@ def normalize(a):
 @scalar
 def inverse(a):
     """``a* / |a|^2``; zero and infinity give NaN."""
-    return divide_by_norm(conjugate(normalize(a)), a)
+    return divide_by_norm(conjugate(unit(a)), a)
 
 
 @scalar
@@ -243,7 +250,7 @@ def arc(u, v):
 @scalar
 def shorter_arc(a, b):
     """Unit ``u`` along ``a``, and the arc from it to ``b`` or ``-b``, whichever is nearer."""
-    u, v = normalize(a), normalize(b)
+    u, v = unit(a), unit(b)
     one, zero = type(u[0])(1), type(u[0])(0)
     sign = -one if dot(u, v) < zero else one
     angle, s, c, e = arc(u, scale(sign, v))
