@@ -199,3 +199,12 @@ def test_pictures_of_the_report_hold_no_formulas():
 
     assert files.png(draw, 2, 2).startswith(b"\x89PNG")
     assert "$x_{ a$" in files.svg(draw, 2, 2, name="x", alt="a title with a dollar sign")
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_without_a_glyph_are_no_warning():
+    def draw(figure):
+        figure.subplots().set_title("日本")
+
+    assert files.png(draw, 2, 2).startswith(b"\x89PNG")
+    assert "日本" in files.svg(draw, 2, 2, name="x", alt="a title in Japanese")

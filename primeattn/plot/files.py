@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import re
+import warnings
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
@@ -36,11 +38,14 @@ def _drawn(draw: Draw, width: float, height: float):
     return figure
 
 
+@contextlib.contextmanager
 def _plain():
-    """Figures of the report show names of files and of views as they are: a dollar sign begins no formula."""
+    """Names of files and of views as they are: a dollar sign begins no formula, a letter without a glyph is a box."""
     import matplotlib
 
-    return matplotlib.rc_context({"text.parse_math": False})
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
 
 
 def png(draw: Draw, width: float, height: float) -> bytes:
