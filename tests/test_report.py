@@ -612,6 +612,10 @@ def test_a_file_keeps_its_link_and_its_mode(tmp_path):
     with pytest.raises(IsADirectoryError) as caught:
         export.write_whole(taken, "x")
     assert caught.value.filename == str(taken)
+    with pytest.raises(OSError, match=r"two lines: '.*fresh'") as caught, export.whole(fresh):
+        raise OSError("two\nlines")
+    assert caught.value.filename == str(fresh)
+    assert fresh.read_text() == "x"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 

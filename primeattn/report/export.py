@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -41,9 +42,8 @@ def whole(path: Path) -> Iterator[Path]:
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(beside, target)
     except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        reason = " ".join((error.strerror or str(error)).split())  # HDF5's own may be lines long, without a number
+        raise OSError(error.errno or errno.EIO, reason, os.fspath(path)) from error
     finally:
         with contextlib.suppress(OSError):  # as that of a folder that cannot be written: the first error says more
             beside.unlink()
