@@ -195,7 +195,7 @@ _TABLE = (
         options={"kind": "kernel", "normalizer": "sqrt", "weights": _THIRD},
         claim=Claim(
             True,
-            "explicit feature map",
+            "explicit finite feature map",
             "the matrix is F Fᵀ with 13 numbers per active prime, so cᵀ K c = ‖Fᵀc‖² is never negative.",
         ),
         cite="Resonance with squared alignment and denominator √(k k′).",
@@ -220,7 +220,11 @@ _TABLE = (
         short="TF-IDF",
         says="The familiar measure: words in common, the rarer the heavier, whatever their place.",
         matrix=_tfidf_matrix,
-        claim=Claim(True, "Gram matrix", "a cosine of vectors is the matrix X Xᵀ, and cᵀ X Xᵀ c = ‖Xᵀc‖²."),
+        claim=Claim(
+            True,
+            "Gram matrix",
+            "a cosine of vectors is the matrix X Xᵀ, and cᵀ X Xᵀ c = ‖Xᵀc‖²; the rows of X are a finite feature map.",
+        ),
         nbytes=_tfidf_nbytes,
         operations=_tfidf_operations,
         shared=_tfidf_shared,

@@ -68,15 +68,16 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "positivity",
         "Is it a true inner product?",
-        "A score that has no negative eigenvalue on any input is a kernel: distances, projections and linear-time "
-        "attention follow. One negative eigenvalue refutes it.",
+        "A score that has no negative eigenvalue on any input is a kernel: distances and projections follow. Attention "
+        "in linear time asks for more, a finite feature map, which is named where a view has one. One negative "
+        "eigenvalue refutes a kernel.",
         positivity.find,
         "positivity.html.j2",
     ),
     Section(
         "sparsity",
         "How sparse the states are",
-        "Few primes in a passage and few passages on a prime are what makes the sums short.",
+        "Few primes in a passage make the sum behind each score short. How many scores are 0 is another question.",
         sparsity.find,
         "sparsity.html.j2",
     ),
