@@ -50,6 +50,14 @@ def _passages(text: str) -> int:
     return int(text)
 
 
+def _characters(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6})-(\d{1,6})", text, re.ASCII)
+    least, most = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= least <= most:
+        raise argparse.ArgumentTypeError(f"{_short(text)}: two lengths such as 60-300 are wanted, the smaller first")
+    return least, most
+
+
 def _temperature(text: str) -> float:
     try:
         value = float(text)
@@ -99,12 +107,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = _EPILOG
     add = parser.add_argument
-    add("files", nargs="*", type=_name, metavar="FILE", help="text files; default: Python's own documentation")
+    add(
+        "files",
+        nargs="*",
+        type=_name,
+        metavar="FILE",
+        help="text files; default: the language reference of Python, pydoc_data.topics",
+    )
     folder = "folder of the report, made if need be (default: primeattn-report)"
     add("-o", "--output", type=_folder, default=Path("primeattn-report"), metavar="DIR", help=folder)
     most = "most passages to compare, taken in short runs all over the text (default: 120)"
     add("--passages", type=_passages, default=120, metavar="N", help=most)
-    kind = "the view the report is about: kernel, sqrt, original, tfidf (default: kernel)"
+    lengths = "least and most characters of a passage (default: 200-1200)"
+    add("--characters", type=_characters, metavar="MIN-MAX", help=lengths)
+    kind = "the view the report is about: kernel, sqrt, amplitude, original, tfidf (default: kernel)"
     add("--kind", default="kernel", metavar="NAME", help=kind)
     add("--temperature", type=_temperature, default=0.1, metavar="T", help="of the attention maps (default: 0.1)")
     add("--seed", type=_seed, default=0, metavar="N", help="says where the runs of passages lie (default: 0)")
@@ -158,7 +174,11 @@ def run(arguments: argparse.Namespace) -> int:
         lead = _view(arguments.kind, report.VIEWS)
         try:
             found, title = report.read(
-                arguments.files, encoding=arguments.encoding, limit=arguments.max_bytes, say=progress.say
+                arguments.files,
+                encoding=arguments.encoding,
+                limit=arguments.max_bytes,
+                characters=arguments.characters or report.CHARACTERS,
+                say=progress.say,
             )
         except HugeFile as error:
             raise Failure(INPUT, f"{str(error).partition(';')[0]}; cut it, or raise --max-bytes") from None
@@ -176,7 +196,7 @@ def run(arguments: argparse.Namespace) -> int:
             temperature=arguments.temperature,
             about={
                 "command": shlex.join(arguments.command_line),
-                "source": ", ".join(map(os.fspath, arguments.files)) or "pydoc_data.topics",
+                "source": ", ".join(map(os.fspath, arguments.files)) or report.DEFAULT,
             },
         )
         _check_output(arguments.output)

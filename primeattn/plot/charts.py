@@ -19,14 +19,22 @@ from .style import (
     plain_decades,
     set_title,
     show_as_it_is,
+    tone,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def spectrum(eigenvalues, *, ax: Axes | None = None, bound: float | None = None, title: str | None = None) -> Axes:
-    """Draw the eigenvalues of a symmetric matrix in falling order; negative ones in the accent colour.
+def spectrum(
+    eigenvalues,
+    *,
+    ax: Axes | None = None,
+    bound: float | None = None,
+    title: str | None = None,
+    color: str | None = None,
+) -> Axes:
+    """Draw the eigenvalues of a symmetric matrix in falling order; negative ones large, on a shaded ground.
 
     Parameters
     ----------
@@ -36,6 +44,8 @@ def spectrum(eigenvalues, *, ax: Axes | None = None, bound: float | None = None,
     bound : float, optional
         Rounding bound: only eigenvalues below ``-bound`` count as negative. Default n eps max abs.
     title : str, optional
+    color : str, optional
+        Of all dots; default ink, and the accent colour for the negative ones.
 
     Returns
     -------
@@ -64,10 +74,10 @@ def spectrum(eigenvalues, *, ax: Axes | None = None, bound: float | None = None,
     ax.set_yticks([], minor=True)
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.plot(index, values, color=FAINT, linewidth=1.0)
-    ax.scatter(index[~negative], values[~negative], s=9, color=INK, linewidths=0, zorder=3)
-    ax.scatter(index[negative], values[negative], s=16, color=ACCENT, linewidths=0, zorder=4)
+    ax.scatter(index[~negative], values[~negative], s=9, color=color or INK, linewidths=0, zorder=3)
+    ax.scatter(index[negative], values[negative], s=16, color=color or ACCENT, linewidths=0, zorder=4)
     if negative.any():
-        ax.axhspan(-top * 10, 0, color=ACCENT, alpha=0.07, linewidth=0)
+        ax.axhspan(-top * 10, 0, color=color or ACCENT, alpha=0.07, linewidth=0)
         ax.set_ylim(bottom=min(-1.2 * threshold, values[-1] * 1.6))
     elif len(values):
         ax.set_ylim(bottom=-0.2 * threshold)
@@ -185,6 +195,7 @@ def lines(
     *,
     ax: Axes | None = None,
     accent: str | None = None,
+    tones: Mapping[str, int] | None = None,
     log_x: bool = False,
     xlabel: str = "",
     ylabel: str = "",
@@ -199,6 +210,9 @@ def lines(
     ax : Axes, optional
     accent : str, optional
         Which curve is the subject.
+    tones : mapping of str to int, optional
+        Number of each curve's colour, so that a name keeps it from figure to figure: 0 is the accent. By default the
+        subject has 0 and the others 1, 2, ... in order.
     log_x : bool
     xlabel, ylabel, title : str
 
@@ -221,11 +235,12 @@ def lines(
         shown = x[:: -(-len(x) // 8)]
         ax.set_xticks(shown, [decimal(value) for value in shown])
         ax.set_xticks([], minor=True)
-    for number, (name, values) in enumerate(series.items()):
+    if tones is None:
+        tones = {name: k for k, name in enumerate((name for name in series if name != accent), 1)} | {accent or "": 0}
+    for name, values in series.items():
         y = np.asarray(values, dtype=float)
-        color = ACCENT if name == accent else (INK, MUTED, FAINT)[number % 3]
-        style = "-" if name == accent else ("-", (0, (5, 2)), (0, (1.5, 1.5)))[number % 3]
-        ax.plot(x, y, color=color, linewidth=1.6, linestyle=style, marker="o", markersize=3, label=name)
+        style = ("-", "-", (0, (5, 2)), (0, (1.5, 1.5)))[min(tones[name], 1 + (tones[name] - 1) % 3)]
+        ax.plot(x, y, color=tone(tones[name]), linewidth=1.6, linestyle=style, marker="o", markersize=3, label=name)
     plain_axes(ax, grid="y")
     show_as_it_is(ax.legend(frameon=False, fontsize=8.5, labelcolor="linecolor", handlelength=1.6))
     ax.set_xlabel(xlabel)

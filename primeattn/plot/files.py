@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Draw = Callable[["Figure"], object]
 
 # Colours that follow the page's light or dark theme; everything else in a figure keeps its value.
-_THEMED = ("INK", "MUTED", "RULE", "ACCENT", "FAINT")
+_THEMED = ("INK", "MUTED", "RULE", "ACCENT", "FAINT", "BLUE", "GREEN", "VIOLET", "BROWN")
 _DPI = 160
 
 

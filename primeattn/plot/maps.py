@@ -292,7 +292,7 @@ def mirror_map(
         box = {"boxstyle": "round,pad=0.15", "facecolor": ACCENT, "edgecolor": "none"}
         look: dict[str, Any] = {"color": "white", "size": 9, "weight": "bold", "bbox": box}
         ax.annotate(str(number), (min(i, j), max(i, j)), (7, 7), textcoords="offset points", **look)
-    ax.set_title(f"{names[1]}  ↗", loc="right", size=11, color=INK, pad=8, parse_math=False)
-    ax.set_xlabel(f"↙  {names[0]}", loc="left", size=11, color=INK, labelpad=8, parse_math=False)
+    ax.set_title(f"above: {names[1]}", loc="right", size=11, color=INK, pad=8, parse_math=False)
+    ax.set_xlabel(f"below: {names[0]}", loc="left", size=11, color=INK, labelpad=8, parse_math=False)
     _bar(image, ax, colorbar_label, ticks)
     return ax

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -141,6 +141,9 @@ def sparsity(states: PrimeStates, *, figure=None) -> np.ndarray:
     return np.array([left, right])
 
 
+_TRIED, _LABELLED = 48, 12  # primes that a state on the circle may name, and names
+
+
 def phases(states: PrimeStates, index: int = 0, *, ax: Axes | None = None, title: str | None = None) -> Axes:
     """Draw one state on the circle: each active prime at its phase, at the radius of its amplitude.
 
@@ -178,12 +181,26 @@ def phases(states: PrimeStates, index: int = 0, *, ax: Axes | None = None, title
     angle, radius = np.angle(amplitude), np.abs(amplitude)
     ax.vlines(angle, 0, radius, color=FAINT, linewidth=0.9)
     ax.scatter(angle, radius, s=22, color=INK, linewidths=0, zorder=3)
-    for k in np.argsort(-radius, kind="stable")[:12]:  # more numbers than this cover one another
-        ax.annotate(str(primes[k]), (angle[k], radius[k]), (4, 4), textcoords="offset points", size=8.5, color=ACCENT)
     ax.set_xticks(np.arange(4) * np.pi / 2, ["0", "π/2", "π", "3π/2"])
     ax.set_yticklabels([])
     ax.tick_params(colors=MUTED, labelsize=9)
     ax.grid(color=RULE, linewidth=0.6)
     ax.spines["polar"].set_color(RULE)
     set_title(ax, title)
+    strongest = np.argsort(-radius, kind="stable")[:_TRIED]
+    look: dict[str, Any] = {"textcoords": "offset points", "size": 8.5, "color": ACCENT}
+    _keep_apart(ax, [ax.annotate(str(primes[k]), (angle[k], radius[k]), (4, 4), **look) for k in strongest])
     return ax
+
+
+def _keep_apart(ax, labels: list) -> None:
+    """Remove the labels that would cover an earlier one or a tick's, and those beyond a dozen."""
+    ax.figure.figure.draw_without_rendering()  # places are known only after the layout
+    taken = [text.get_window_extent() for text in ax.get_xticklabels()]
+    room = len(taken) + _LABELLED
+    for label in labels:
+        box = label.get_window_extent()
+        if len(taken) >= room or any(box.overlaps(other) for other in taken):
+            label.remove()
+        else:
+            taken.append(box)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 INK, MUTED, RULE, ACCENT, FAINT = "#22211e", "#6f6b63", "#d8d4ca", "#c8430a", "#a9a499"
+BLUE, GREEN, VIOLET, BROWN = "#2b6ca3", "#2f6f5e", "#7b4fa3", "#8a6d1f"
+TONES = ACCENT, INK, BLUE, GREEN, VIOLET, BROWN  # of curves that stand for one thing each; the first is the subject
 SCORES = "viridis"
+
+
+def tone(number: int) -> str:
+    """Colour of number 0 (the subject), 1, 2, ...; all but the first come round again."""
+    return TONES[number] if number < 1 else TONES[1 + (number - 1) % (len(TONES) - 1)]
 
 
 def need_matplotlib() -> None:

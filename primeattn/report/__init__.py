@@ -7,13 +7,15 @@ Needs ``pip install "primeattn[report]"``.
 """
 
 from .finding import Finding, Picture
-from .gather import prepare, read
+from .gather import CHARACTERS, DEFAULT, prepare, read
 from .material import Material, Passage
 from .sections import SECTIONS, Section
 from .views import VIEWS, Claim, Shared, View
 from .writing import write
 
 __all__ = [
+    "CHARACTERS",
+    "DEFAULT",
     "SECTIONS",
     "VIEWS",
     "Claim",

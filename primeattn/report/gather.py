@@ -15,7 +15,12 @@ import numpy as np
 from .. import corpus, encode
 from ..states import PrimeStates
 from .material import Material, Passage, title_of
+from .wording import sentence
 
+DEFAULT = "the language reference of Python, pydoc_data.topics"
+CHARACTERS = 200, 1200  # of a passage
+SHORTER, LONG = "--characters 60-300", 300
+FEW = 10  # passages of a text; fewer give little to rank
 RUN = 6  # neighbouring passages that are taken together, so that documents keep some of their own company
 
 
@@ -91,6 +96,7 @@ def read(
     *,
     encoding: str | None = None,
     limit: int = corpus.LIMIT,
+    characters: tuple[int, int] = CHARACTERS,
     say: Callable[[str], None] = lambda what: None,
 ) -> tuple[list[corpus.Passage], str]:
     """Passages of some files, or of the default corpus, and a title for them.
@@ -101,6 +107,8 @@ def read(
     encoding : str, optional
     limit : int
         Most bytes of a file.
+    characters : (int, int)
+        Least and most characters of a passage; see `primeattn.corpus.passages`.
     say : callable(str)
         Told what is being read.
 
@@ -111,15 +119,16 @@ def read(
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
+    cut = dict(zip(("minimum", "maximum"), characters, strict=True))
     if not paths:
-        say("reading the default corpus")
-        return corpus.topics(), "Python’s own documentation"
+        say(f"reading {DEFAULT}")
+        return corpus.topics(**cut), sentence(DEFAULT)
     names = [os.fspath(path) for path in paths]
     names = list(dict.fromkeys(names))
     found: list[corpus.Passage] = []
     for path, name in zip(names, names_of(names), strict=True):
         say(f"reading {name}")
-        found += corpus.passages(corpus.read(path, encoding=encoding, limit=limit), source=name)
+        found += corpus.passages(corpus.read(path, encoding=encoding, limit=limit), source=name, **cut)
     shown = names_of(names)
     return found, ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
@@ -170,14 +179,20 @@ def prepare(
     shown = passages_of(kept)
     shown = [shown[i] for i in chosen]
     texts = [passage.text for passage in shown]
+    lengths = np.array([len(text) for text in texts])
     encoder = encode.TextEncoder.fit(texts)
     own = dict(options.get("about", {}))
     about = {
         "title": storable(title),
         "passages": f"{len(shown):,} of {len(kept):,}" + (f"; {repeated:,} repetitions left out" if repeated else ""),
+        "passage_lengths": f"{lengths.min():,} to {lengths.max():,} characters, median {np.median(lengths):,.0f}; "
+        "cut between paragraphs, then sentences",
         "seed": seed,
         "encoder": f"words and {encoder.ngrams[0]}-grams, at most {encoder.k} primes of {encoder.n_primes:,}",
     }
+    if len(kept) < FEW:
+        more = f"{SHORTER} cuts it into shorter ones" if np.median(lengths) > LONG else "more text would say more"
+        about["hint"] = f"Only {len(kept)} passages came out of this text: {more}."
     return Material(
         passages=shown,
         states=PrimeStates.from_arrays(*encoder.encode(texts)),

@@ -131,6 +131,12 @@ class Material:
     def baseline_view(self) -> View:
         return self.views[self.baseline]
 
+    @property
+    def tones(self) -> dict[str, int]:
+        """Number of each view's colour in all figures and bars: 0, the accent, for the lead."""
+        others = (name for name in self.views if name != self.lead)
+        return {self.lead: 0} | {name: 1 + k % 5 for k, name in enumerate(others)}
+
     def _known(self, name: str) -> None:
         if name not in self.views:
             raise ValueError(f"no view is called {name!r}: choose one of {', '.join(self.views)}")

@@ -23,19 +23,18 @@
 
   const bars = (rows) => {
     const table = element("table", undefined, "scores");
-    const most = Math.max(...rows.map((r) => r.value), 1e-12);
     for (const r of rows) {
       const tr = table.insertRow(); if (r.lead) tr.className = "lead";
       tr.append(element("th", r.name));
       tr.append(element("td", r.value.toFixed(3), "num"));
-      const cell = element("td", undefined, "grow"), bar = element("span", undefined, r.lead ? "bar accent" : "bar"), fill = element("i");
-      fill.style.width = `${(100 * r.value) / (r.full || most)}%`; bar.append(fill); cell.append(bar); tr.append(cell);
+      const cell = element("td", undefined, "grow"), bar = element("span", undefined, `bar tone${r.tone}`), fill = element("i");
+      fill.style.width = `${(100 * r.value) / r.full}%`; bar.append(fill); cell.append(bar); tr.append(cell);
       if (r.position) tr.append(element("td", ordinal(r.position), "num muted"));
     }
     return table;
   };
-  const scoreRows = (k) => data.views.map((v, m) => ({ name: v.short, value: scores[m][k], lead: v.lead, position: position(scores[m], k), full: 1 }));
-  const partRows = (k) => data.parts.map((p, m) => ({ name: p.name, value: parts[m][k], lead: true }));
+  const scoreRows = (k) => data.views.map((v, m) => ({ name: v.short, value: scores[m][k], lead: v.lead, tone: v.tone, position: position(scores[m], k), full: 1 }));
+  const partRows = (k) => data.parts.map((p, m) => ({ name: p.name, value: parts[m][k], lead: true, tone: 0, full: 1 }));
   const heading = (i, j) => { const p = element("p"); p.append(element("span", data.titles[i]), " ", element("small", data.places[i], "muted"), element("br"), element("span", data.titles[j]), " ", element("small", data.places[j], "muted")); return p; };
 
   // prime -> [[start, stop], ...] in one passage; positions count code points, as Python does
@@ -69,7 +68,7 @@
     const title = element("h3", `${data.places[i]} with ${data.places[j]}`); title.id = "explorer-title";
     const why = element("div", undefined, "why");
     const left = element("div"); left.append(element("h4", "Scores, and places from the top"), bars(scoreRows(k))); why.append(left);
-    if (parts.length) { const right = element("div"); right.append(element("h4", "What the score is made of"), bars(partRows(k))); why.append(right); }
+    if (parts.length) { const right = element("div"); right.append(element("h4", "What the score is made of: shares that add up to it"), bars(partRows(k))); why.append(right); }
     const texts = element("div", undefined, "texts");
     [i, j].forEach((m, side) => {
       const article = element("article"), spans = common.flatMap((prime) => sides[side].get(prime));

@@ -17,6 +17,7 @@ from .finding import Finding
 from .material import Material
 from .ranking import ordinal, pair_values, place_ticks
 from .sections import SECTIONS
+from .wording import scientific, sentence
 
 EXPLORED = 300  # passages; beyond, the page would grow past a few megabytes
 _SHORT = {
@@ -28,15 +29,6 @@ _SHORT = {
     "sparsity": "Sparsity",
     "cost": "Cost",
 }
-
-
-def scientific(value: float) -> str:
-    """Three digits, as -0.0312 or 3.1e-13 with a real minus sign."""
-    text = f"{value:.3g}"
-    if "e" in text:
-        mantissa, exponent = text.split("e")
-        text = f"{mantissa}·10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
-    return text.replace("-", "−")
 
 
 def size(nbytes: float) -> str:
@@ -66,10 +58,6 @@ def share(value: float) -> str:
 def listed(words: Sequence[str]) -> str:
     """A few words of many."""
     return ", ".join(words[:3]) + (", …" if len(words) > 3 else "") if words else "–"
-
-
-def sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 FILTERS = {
@@ -130,7 +118,12 @@ def explorer(material: Material) -> str:
         "places": [p.place for p in material.passages],
         "texts": [p.text for p in material.passages],
         "views": [
-            {"short": v.short, "lead": v.name == lead.name, "scores": _packed(pair_values(material.scores(v.name)))}
+            {
+                "short": v.short,
+                "lead": v.name == lead.name,
+                "tone": material.tones[v.name],
+                "scores": _packed(pair_values(material.scores(v.name))),
+            }
             for v in material.views.values()
         ],
         "parts": [{"name": name, "scores": _packed(pair_values(matrix))} for name, matrix in parts.items()],
@@ -193,7 +186,7 @@ class Page:
         material = self.material
         done = {section.name for section, _ in self.rendered}
         folder = resources.files(__package__)
-        about = {name: value for name, value in material.about.items() if name not in ("title", "command")}
+        about = {name: value for name, value in material.about.items() if name not in ("title", "command", "hint")}
         about["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
         return self.environment.get_template("page.html.j2").render(
             material=material,

@@ -71,7 +71,7 @@ class View:
     nbytes, operations : callable(material) -> int
         Size of the representation; multiplications and additions for all pairs.
     components : callable(material) -> dict of ndarray, shape (n, n), optional
-        Weighted parts that add up to the score.
+        The share of each part in the score, weight included: they add up to it.
     shared : callable(material, i, j) -> list of Shared, optional
         What stands behind one score, largest contribution first.
     of_states : bool
@@ -199,6 +199,20 @@ _TABLE = (
             "the matrix is F Fᵀ with 13 numbers per active prime, so cᵀ K c = ‖Fᵀc‖² is never negative.",
         ),
         cite="Resonance with squared alignment and denominator √(k k′).",
+    ),
+    _resonance(
+        name="resonance:amplitude",
+        title="amplitude kernel",
+        short="amplitude",
+        says="The same sum, each shared prime weighed by its magnitude in both passages: rare words count more.",
+        options={"kind": "kernel", "amplitude": True, "weights": _THIRD},
+        claim=Claim(
+            True,
+            "explicit finite feature map",
+            "the matrix is the Gram matrix F Fᵀ of 13 weighted numbers per active prime, so cᵀ K c = ‖Fᵀc‖² is "
+            "never negative.",
+        ),
+        cite="Resonance with squared alignment and the weights |a| |a′| / (‖a‖ ‖a′‖) instead of a count.",
     ),
     _resonance(
         name="resonance:original",

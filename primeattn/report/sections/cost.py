@@ -54,7 +54,7 @@ def find(material: Material) -> Finding:
             sizes,
             {views[name].short: values for name, values in times.items()},
             ax=figure.subplots(),
-            accent=material.lead_view.short,
+            tones={view.short: material.tones[name] for name, view in views.items()},
             log_x=True,
             xlabel="passages",
             ylabel="milliseconds for all pairs",

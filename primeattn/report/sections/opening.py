@@ -9,6 +9,7 @@ from ..material import Material
 from ..measures import neighbours
 from ..ranking import agreement, pair_at, pair_values, place_ticks, prominence, ranks, strongest, symmetric
 from ..spectra import NEGATIVE, ROUNDING, Spectrum
+from ..wording import scientific
 
 MARKED = 3
 
@@ -51,13 +52,28 @@ def outcome(material: Material) -> str:
             f"; and a passage's nearest other passage comes from its own document in {mine.first:.0%} of all cases, "
             f"against {other.first:.0%} by {baseline.title}{close} and {mine.chance:.0%} by chance"
         )
-    return text + "."
+    return text + "." + (_best(material) if mine and other else "")
+
+
+def _best(material: Material) -> str:
+    """Which view of the table finds most of its own document; nothing where no document can judge."""
+    found = {name: neighbours(material.scores(name), material.documents) for name in material.views}
+    first = {name: own.first for name, own in found.items() if own}
+    if len(first) < 2:
+        return ""
+    most = max(first.values())
+    names = [material.views[name].title for name, value in first.items() if value == most]
+    if len(names) == len(first):
+        return f" All {len(first)} views find it equally often."
+    together = " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+    verb = "find" if len(names) > 1 else "finds"
+    return f" Of all {len(first)} views the {together} {verb} it most often: in {most:.0%}."
 
 
 def _smallest(found: Spectrum) -> str:
     if found.verdict == ROUNDING:
         return "smallest eigenvalue zero within rounding"
-    return f"smallest eigenvalue {found.smallest:.2g}"
+    return f"smallest eigenvalue {scientific(found.smallest, 2)}"
 
 
 def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
@@ -70,11 +86,12 @@ def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
             f"({_smallest(found)})"
         )
     elif found.verdict == NEGATIVE:
-        first = f"The {lead.title} is not positive semi-definite: its smallest eigenvalue here is {found.smallest:.2g}"
+        least = scientific(found.smallest, 2)
+        first = f"The {lead.title} is not positive semi-definite: its smallest eigenvalue here is {least}"
     else:
         first = (
             f"The {lead.title} is not positive semi-definite in general, although no eigenvalue is negative here "
-            f"(smallest {found.smallest:.2g})"
+            f"(smallest {scientific(found.smallest, 2)})"
         )
     for view in material.views.values():
         if view.claim.holds or view.name == lead.name:
@@ -134,6 +151,8 @@ def find(material: Material) -> Finding:
     spectra = {name: material.spectrum(name) for name in material.views}
     rank = np.stack([symmetric(ranks(pair_values(material.scores(name))), n) for name in material.views])
     sentences = [what(material), outcome(material), verdict(material, spectra)]
+    if "hint" in material.about:
+        sentences.append(material.about["hint"])
     return Finding(
         facts={"sentences": sentences, "strongest_pairs": top},
         arrays={

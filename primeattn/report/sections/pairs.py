@@ -12,6 +12,7 @@ from ..highlight import marked
 from ..material import Material
 from ..ranking import agreements, disagreements, pair_at, pair_values, place_of, places, strongest
 from ..views import Shared
+from ..wording import scientific
 
 CLOSEST, ACROSS, DIFFERING = 6, 4, 4
 CHIPS = 18
@@ -130,7 +131,7 @@ def differing(material: Material) -> Finding:
 
     alt = (
         f"Scatter of {len(x):,} pairs: {lead.title} across, {baseline.title} upwards; rank correlation "
-        f"{table[lead.name][baseline.name].spearman:.2f}. The pairs listed below are in the accent colour."
+        f"{scientific(table[lead.name][baseline.name].spearman, 2)}. The pairs listed below are in the accent colour."
     )
     return Finding(
         facts={

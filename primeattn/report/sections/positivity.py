@@ -7,6 +7,7 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..material import Material
 from ..spectra import NEGATIVE, Spectrum
+from ..wording import scientific
 
 THINNED = 300  # passages; the eigenvalues of every thinned view would take minutes for thousands
 VERDICTS = {True: "holds by proof", False: "fails here", None: "fails elsewhere"}
@@ -45,12 +46,15 @@ def find(material: Material) -> Finding:
     def panel(name):
         def draw(figure):
             from ... import plot
+            from ...plot.style import tone
 
-            plot.spectrum(found[name].eigenvalues, ax=figure.subplots(), bound=found[name].bound)
+            color = tone(material.tones[name])
+            plot.spectrum(found[name].eigenvalues, ax=figure.subplots(), bound=found[name].bound, color=color)
 
         s = found[name]
         alt = (
-            f"Eigenvalues of {views[name].title} in falling order, from {s.largest:.3g} down to {s.smallest:.3g}; "
+            f"Eigenvalues of {views[name].title} in falling order, from {scientific(s.largest)} down to "
+            f"{scientific(s.smallest)}; "
             f"{s.negative} of {len(s.eigenvalues)} are negative."
         )
         return Picture(draw, alt, 4.2, 2.5, file=False)
@@ -60,15 +64,18 @@ def find(material: Material) -> Finding:
 
     def draw_all(figure):
         from ... import plot
+        from ...plot.style import tone
 
         columns = min(2, len(views))
         axes = figure.subplots(-(-len(views) // columns), columns, squeeze=False).flat
         for ax in list(axes)[len(views) :]:
             ax.set_visible(False)
         for ax, name in zip(figure.axes, views, strict=False):
-            plot.spectrum(found[name].eigenvalues, ax=ax, bound=found[name].bound, title=views[name].heading)
+            color = tone(material.tones[name])
+            s = found[name]
+            plot.spectrum(s.eigenvalues, ax=ax, bound=s.bound, title=views[name].heading, color=color)
 
-    pictures["spectra"] = Picture(draw_all, "Eigenvalues of every view.", 8.4, 6.4, page=False)
+    pictures["spectra"] = Picture(draw_all, "Eigenvalues of every view.", 8.4, 3.2 * -(-len(views) // 2), page=False)
     if smallest:
 
         def draw_thinning(figure):
@@ -79,7 +86,7 @@ def find(material: Material) -> Finding:
                 sizes,
                 {views[name].short: values for name, values in smallest.items()},
                 ax=figure.subplots(),
-                accent=next((v.short for v in views.values() if v.of_states and not v.claim.holds), None),
+                tones={view.short: material.tones[name] for name, view in views.items()},
                 log_x=True,
                 xlabel="primes kept in each passage",
                 ylabel="smallest eigenvalue",
@@ -88,7 +95,7 @@ def find(material: Material) -> Finding:
 
         worst = {views[name].short: float(values.min()) for name, values in smallest.items()}
         alt = "Smallest eigenvalue against the number of primes kept in each passage; lowest values: " + ", ".join(
-            f"{name} {value:.2g}" for name, value in worst.items()
+            f"{name} {scientific(value, 2)}" for name, value in worst.items()
         )
         pictures["thinning"] = Picture(draw_thinning, alt + ".", 4.4, 3.0)
 
