@@ -5,8 +5,9 @@ provably is. ``docs/theory/resonance.md`` has the definitions, the counter-examp
 """
 
 from ._features import features
+from ._index import Index
 from ._profiles import StateArrays
 from ._scores import components, explain, matrix, score, sparse_matrix
 from ._vjp import vjp
 
-__all__ = ["StateArrays", "components", "explain", "features", "matrix", "score", "sparse_matrix", "vjp"]
+__all__ = ["Index", "StateArrays", "components", "explain", "features", "matrix", "score", "sparse_matrix", "vjp"]
