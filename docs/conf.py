@@ -28,9 +28,11 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are executed by `make notebooks`; their stored outputs are shown
 
 autosummary_generate = True
+add_module_names = False
 autodoc_typehints = "none"  # numpydoc sections say more: shapes and units
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # fields of a NamedTuple are objects already
 
 html_theme = "pydata_sphinx_theme"
 html_title = "primeattn"

@@ -49,7 +49,6 @@ def odd(x):
 QUARTER = mp.pi / 4 * mpf("1.03")  # a margin: n = rint(x * 2 / pi) is inexact for large x
 HALF_LOG2 = mp.log(2) / 2 * mpf("1.0001")
 S_MAX = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2
-T_MAX = (mp.sqrt(2) - 1) ** 2 * mpf("1.0001")
 
 # name: function of z (or r), weight, interval, degree in float32, degree in float64
 FITS = {
@@ -57,7 +56,7 @@ FITS = {
     "cosine": (lambda z: (mp.cos(odd(z)) - 1 + z / 2) / z**2, lambda z: z**2, "1e-10", QUARTER**2, 2, 5),
     "exponential": (lambda r: (mp.expm1(r) - r) / r**2, lambda r: mpf("0.35"), -HALF_LOG2, HALF_LOG2, 5, 10),
     "logarithm": (lambda z: (2 * mp.atanh(odd(z)) / odd(z) - 2) / z, lambda z: z / 2, "1e-12", S_MAX, 2, 6),
-    "arctangent": (lambda z: (mp.atan(odd(z)) / odd(z) - 1) / z, lambda z: z, "1e-12", T_MAX, 4, 11),
+    "arctangent": (lambda z: (mp.atan(odd(z)) / odd(z) - 1) / z, lambda z: z, "1e-12", mpf(1) / 4, 4, 11),
 }
 
 

@@ -188,12 +188,23 @@ def test_composition_is_associative_with_the_empty_state_as_identity(a, b, c):
     assert a.compose(nothing) == a == nothing.compose(a)  # exactly
 
 
-def test_the_originals_composition_is_not_associative_and_destroys_what_is_not_shared():
-    a, b, c = (PrimeStates.from_dicts([x]) for x in ({2: 1, 3: 1}, {2: 1, 3: 2}, {2: 1, 5: 1}))
-    assert (a.compose(c, mode="original").amplitude[1:] == 0).all()
-    one = a.compose(b, mode="original").compose(c)
-    other = a.compose(b.compose(c), mode="original")
-    assert not np.allclose(one.amplitude, other.amplitude)
+def test_the_original_has_no_identity_and_brackets_matter_on_dead_primes():
+    i, j = (0, 1, 0, 0), (0, 0, 1, 0)
+    a, b, c = (PrimeStates.from_dicts([x]) for x in ({2: 1, 3: (1, i)}, {2: 2}, {2: 1, 3: (1, j)}))
+    assert (a.compose(PrimeStates.empty(1), mode="original").amplitude == 0).all()
+    left = a.compose(b, mode="original").compose(c, mode="original")
+    right = a.compose(b.compose(c, mode="original"), mode="original")
+    np.testing.assert_array_equal(left.amplitude, right.amplitude)
+    assert left.to_dicts()[0][3] == (0, j)
+    assert right.to_dicts()[0][3] == (0, i)
+
+
+def test_normalising_at_each_step_is_not_associative():
+    a, c = PrimeStates.from_dicts([{2: 1, 3: 1}]), PrimeStates.from_dicts([{5: 1}])
+    left = a.compose(a).normalize().compose(c).normalize()
+    right = a.compose(a.compose(c).normalize()).normalize()
+    np.testing.assert_allclose(left.amplitude, [0.5, 0.5, 0.5**0.5], rtol=1e-15)
+    np.testing.assert_allclose(right.amplitude, [3**-0.5] * 3, rtol=1e-15)
 
 
 def test_orthogonal_quaternions_may_commute():
@@ -292,6 +303,27 @@ def test_long_products_do_not_underflow(dtype):
             assert abs(np.angle(last[1] / last[0]) - sign * 3) < tolerance
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_by_tokens_and_by_primes_are_the_same_bits(rng, dtype):
+    """The fast kernel, in any number of lanes, against the plain one."""
+    s = PrimeStates.random(200, 6, n_primes=40, rng=rng, dtype=dtype, distribution="zipf")
+    table, columns = _scan.columns_of(s)
+    inputs = (_energy.flat(s.amplitude), s.orientation.reshape(-1))
+
+    def blank_outputs():
+        products = (np.empty(2 * len(table), dtype), np.empty(len(table), np.int64), np.empty(4 * len(table), dtype))
+        return products, np.empty(2 * s.nnz, dtype), np.empty(s.nnz, np.int64), np.empty(4 * s.nnz, dtype)
+
+    plain = blank_outputs()
+    _scan.PRIME(len(table), *_scan.grouped(s, table, columns), *inputs, *plain)
+    for lanes in (1, 4):
+        fast = blank_outputs()
+        for lane in range(lanes):
+            _scan.stream_kernel(lane, lane + 1, lanes, columns, *inputs, *fast)
+        for got, want in zip(fast[1:], plain[1:], strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
 def test_a_zero_amplitude_ends_its_prime():
     s = PrimeStates.from_dicts([{2: 0, 3: 1}, {2: 5, 3: 1}, {2: 1}])
     own = s.cumcompose(mode="own")
@@ -368,8 +400,9 @@ def test_cuda_twins_of_the_scans(rng, dtype):
     both_devices(_scan.TURN, n, a, turns, aq, np.zeros_like(aq), outputs=1)
     entries, table = np.argsort(ap, kind="stable"), np.unique(ap)
     group = np.searchsorted(ap[entries], np.append(table, 99))
+    products = (np.zeros(2 * len(table), dtype), np.zeros(len(table), np.int64), np.zeros(4 * len(table), dtype))
     running = (np.zeros_like(aa), np.zeros(nnz, np.int64), np.zeros_like(aq))
-    own = both_devices(_scan.PRIME, len(table), group, entries, aa, aq, *running, outputs=3)
+    own = both_devices(_scan.PRIME, len(table), group, entries, aa, aq, products, *running, outputs=3)
     both_devices(_scan.ALIGN, n, a, own[1], own[0], outputs=1)
     first = np.searchsorted(a, entries[group[:-1]], side="right") - 1
     grown = np.concatenate([[0], np.cumsum(np.cumsum(np.bincount(first, minlength=n)))])

@@ -98,7 +98,7 @@ def test_integers_large_small_none_and_refused():
         pa.encode.integers([3, 0])
     with pytest.raises(ValueError, match="exceeds int64"):
         pa.encode.integers([2**89 - 1])
-    with pytest.raises(TypeError, match="holds 2.0: integers are wanted"):
+    with pytest.raises(TypeError, match=r"holds 2\.0: integers are wanted"):
         pa.encode.integers([2.0])
     with pytest.raises(TypeError, match=r"numpy\.float32 or numpy\.float64"):
         pa.encode.integers([2], dtype=np.float16)
@@ -208,6 +208,12 @@ def test_energy_survives_extreme_magnitudes():
 def test_refusals_say_what_came_and_what_is_wanted(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.cudasim
+def test_cuda_arrays_are_sent_back():
+    with pytest.raises(TypeError, match=r"pass pa\.to_host"):
+        pa.encode.dense(pa.to_device(np.ones((2, 3))))
 
 
 @pytest.mark.cudasim

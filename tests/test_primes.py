@@ -137,6 +137,14 @@ def test_shapes_and_integer_types_go_through():
         assert pa.primes.index(empty).size == pa.primes.nth(empty).size == pa.primes.is_prime(empty).size == 0
 
 
+def test_labelled_in_labelled_out():
+    xarray = pytest.importorskip("xarray")
+    x = xarray.DataArray([[2, 3], [5, 7]], dims=("state", "rank"), coords={"state": ["a", "b"]})
+    assert pa.primes.is_prime(x + 2).equals(x.copy(data=[[False, True], [True, False]]))
+    assert pa.primes.index(x).equals(x.copy(data=[[0, 1], [2, 3]]))
+    assert pa.primes.nth(pa.primes.index(x)).equals(x)
+
+
 def test_index_beyond_the_kept_table():
     p = sympy.prime(1_100_000)
     assert pa.primes.index(p) == 1_099_999

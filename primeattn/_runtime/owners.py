@@ -16,6 +16,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 from numba import get_num_threads
 
@@ -82,7 +83,7 @@ class Owner:
         self.row, self.cpu, self.signature = row, cpu, signature.split()
         self.grain, self.chunks_per_thread = grain, chunks_per_thread
         self.name = getattr(cpu, "__name__", str(cpu))
-        self._cuda = None
+        self._cuda: Any = None
         OWNERS.append(self)
 
     def cuda_function(self):

@@ -157,6 +157,7 @@ def strongest(indptr, magnitude, *, k: int | None = None, energy: float | None =
             raise ValueError(f"k is {k}: at least one entry is kept; leave k out to keep them all")
     if energy is not None and not 0 < energy <= 1:
         raise ValueError(f"energy is {energy}: a fraction above 0 and up to 1 is wanted, such as 0.95")
+    indptr = np.ascontiguousarray(indptr, np.int64)
     magnitude = np.ascontiguousarray(magnitude, np.float64)
     if (k is None or k >= np.diff(indptr).max(initial=0)) and energy in (None, 1):
         return magnitude > 0

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import primes as _primes
+from .._runtime import devices
 from .arrays import StateArrays, identities, polar, precision, strongest
 
 _BLOCK = 1 << 22  # entries of X looked at at a time
@@ -119,6 +120,8 @@ def _active(X, first_row: int, k, energy):
 
 def _numbers(X) -> np.ndarray:
     """X as float32, float64, complex64 or complex128, finite, of two axes."""
+    if devices.is_device_array(X):
+        raise TypeError("X is a CUDA array: states are made on the host; pass pa.to_host(X)")
     try:
         X = np.asarray(X)
     except ValueError as error:

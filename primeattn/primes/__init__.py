@@ -1,9 +1,9 @@
 """Primes: the n-th, the index of one, primality, factorisation; vectorised over NumPy arrays.
 
 Indices start at 0: ``nth(0) == 2``. Integers of every width and byte order are taken, floats, booleans and text are
-not: an error says which entry is at fault and what to write instead. Nothing is sieved at import. Tables up to 2**24
-(11 MB) are kept once they have been needed; longer ones are made for the call and dropped. The results are new arrays
-that the caller owns.
+not: an error says which entry is at fault and what to write instead. `nth`, `index` and `is_prime` give a DataArray
+for a DataArray. Nothing is sieved at import. Tables up to 2**24 (11 MB) are kept once they have been needed; longer
+ones are made for the call and dropped. The results are new arrays that the caller owns.
 """
 
 from math import log
@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import _labelled
 from .._runtime import devices
 from .._runtime.owners import share
 from . import modular, sieve
+from .integers import as_integers, flat, one_integer, refuse, scalar_or_array
 
 __all__ = ["LIMIT", "PrimeFactors", "factorize", "first", "index", "is_prime", "nth", "up_to"]
 
@@ -67,14 +69,14 @@ def first(n: int) -> np.ndarray:
     >>> pa.primes.first(8)
     array([ 2,  3,  5,  7, 11, 13, 17, 19])
     """
-    n = _one_integer("n", n)
+    n = one_integer("n", n)
     if n < 0:
         raise ValueError(f"n is {n}: a count of primes is at least 0")
     if n > _COUNT:
         raise ValueError(
             f"n is {n}: {_size(8 * n)} of primes; at most {_COUNT} are given (those below 2**32, {_size(8 * _COUNT)})"
         )
-    return _primes_to(_bound(n))[:n].copy()
+    return _owned(_primes_to(_bound(n))[:n])
 
 
 def up_to(limit: int) -> np.ndarray:
@@ -109,7 +111,7 @@ def up_to(limit: int) -> np.ndarray:
     >>> len(pa.primes.up_to(10**6))
     78498
     """
-    limit = _one_integer("limit", limit)
+    limit = one_integer("limit", limit)
     if limit < 0:
         raise ValueError(f"limit is {limit}: it is at least 0")
     if limit > LIMIT:
@@ -119,7 +121,7 @@ def up_to(limit: int) -> np.ndarray:
             f"at most 2**32 is accepted ({_size(8 * _COUNT)}); is_prime and factorize need no table and go on"
         )
     primes = _primes_to(limit)
-    return primes[: np.searchsorted(primes, limit, side="right")].copy()
+    return _owned(primes[: np.searchsorted(primes, limit, side="right")])
 
 
 def nth(i):
@@ -147,11 +149,13 @@ def nth(i):
     >>> pa.primes.nth(0), pa.primes.nth([3, 999])
     (2, array([   7, 7919]))
     """
-    indices = _integers("i", i)
-    _refuse(indices < 0, indices, "i", "indices start at 0")
-    _refuse(indices >= _COUNT, indices, "i", f"the largest index is {_COUNT - 1} (primes below 2**32)")
+    if _labelled.is_labelled(i):
+        return _labelled.apply(nth, (i,), ((),), ((),), {})
+    indices = as_integers("i", i)
+    refuse(indices < 0, indices, "i", "indices start at 0")
+    refuse(indices >= _COUNT, indices, "i", f"the largest index is {_COUNT - 1} (primes below 2**32)")
     top = int(indices.max(initial=0)) + 1
-    return _scalar_or_array(_primes_to(_bound(top))[indices.astype(np.int64, copy=False)])
+    return scalar_or_array(_primes_to(_bound(top))[indices.astype(np.int64, copy=False)])
 
 
 def index(p):
@@ -183,16 +187,18 @@ def index(p):
     >>> pa.primes.index(2), pa.primes.index([7, 7919])
     (0, array([  3, 999]))
     """
-    p = _integers("p", p)
-    _refuse(p > LIMIT, p, "p", "indices are known below 2**32; re-index your primes with numpy.unique")
-    x = _flat(p)
+    if _labelled.is_labelled(p):
+        return _labelled.apply(index, (p,), ((),), ((),), {})
+    p = as_integers("p", p)
+    refuse(p > LIMIT, p, "p", "indices are known below 2**32; re-index your primes with numpy.unique")
+    x = flat(p)
     known = sieve.table(int(x.max(initial=0)))
     out = np.empty(x.size, np.int64)
     share(lambda start, stop: modular.index_cpu(start, stop, x, known.bitmap, known.rank, out), x.size, 16_384)
     if (out < 0).any():
         composite = int(x[np.flatnonzero(out < 0)[0]])
         raise ValueError(f"p holds {composite}{_factored(composite)}, which is not prime; only primes have an index")
-    return _scalar_or_array(out.reshape(p.shape))
+    return scalar_or_array(out.reshape(p.shape))
 
 
 def is_prime(x):
@@ -215,13 +221,14 @@ def is_prime(x):
     Notes
     -----
     Below 2**24 the sieve's bitmap, above it Miller-Rabin, which is a proof with the right bases: 2, 3, 5, 7 below
-    3,215,031,751; the primes to 17 below 341,550,071,728,321 [1]_; the primes to 37 below 3.1e23 [2]_, and so for
-    every int64.
+    3,215,031,751; the primes to 17 below 341,550,071,728,321 (Jaeschke); the primes to 37 below 3.1e23 (Sorenson,
+    Webster), and so for every int64.
 
     References
     ----------
-    .. [1] G. Jaeschke, On strong pseudoprimes to several bases, Math. Comp. 61 (1993) 915-926.
-    .. [2] J. Sorenson, J. Webster, Strong pseudoprimes to twelve prime bases, Math. Comp. 86 (2017) 985-1003.
+    G. Jaeschke, On strong pseudoprimes to several bases, Math. Comp. 61 (1993) 915-926.
+
+    J. Sorenson, J. Webster, Strong pseudoprimes to twelve prime bases, Math. Comp. 86 (2017) 985-1003.
 
     Examples
     --------
@@ -229,19 +236,21 @@ def is_prime(x):
     >>> pa.primes.is_prime([1, 2, 9, 2**61 - 1])
     array([False,  True, False,  True])
     """
+    if _labelled.is_labelled(x):
+        return _labelled.apply(is_prime, (x,), ((),), ((),), {})
     if devices.is_device_array(x):
         return _is_prime_on_cuda(x)
-    x = _integers("x", x)
+    x = as_integers("x", x)
     if x.dtype == object:
         from sympy import isprime
 
         out = np.fromiter((isprime(int(value)) for value in x.flat), bool, x.size)
     else:
-        flat = _flat(x)
-        known = sieve.table(min(int(flat.max(initial=0)), (1 << sieve.CACHED_BITS) - 1))
-        out = np.empty(flat.size, bool)
-        modular.IS_PRIME(flat.size, flat, known.bitmap, min(known.limit + 1, 1 << sieve.CACHED_BITS), out)
-    return _scalar_or_array(out.reshape(x.shape))
+        values = flat(x)
+        known = sieve.table(min(int(values.max(initial=0)), (1 << sieve.CACHED_BITS) - 1))
+        out = np.empty(values.size, bool)
+        modular.IS_PRIME(values.size, values, known.bitmap, min(known.limit + 1, 1 << sieve.CACHED_BITS), out)
+    return scalar_or_array(out.reshape(x.shape))
 
 
 def factorize(n) -> PrimeFactors:
@@ -266,13 +275,13 @@ def factorize(n) -> PrimeFactors:
 
     Notes
     -----
-    Trial division by the primes below 1009, then Miller-Rabin and Pollard's rho as Brent batched it [1]_ on what is
+    Trial division by the primes below 1009, then Miller-Rabin and Pollard's rho as Brent batched it on what is
     left: below a millisecond for every int64. Larger Python integers go to SymPy, one at a time, and may take
     for ever, as factoring does.
 
     References
     ----------
-    .. [1] R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20 (1980) 176-184.
+    R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20 (1980) 176-184.
 
     Examples
     --------
@@ -280,11 +289,11 @@ def factorize(n) -> PrimeFactors:
     >>> pa.primes.factorize([12, 1, 35])
     PrimeFactors(indptr=array([0, 2, 2, 4]), primes=array([2, 3, 5, 7]), exponents=array([2, 1, 1, 1]))
     """
-    n = _integers("n", n)
+    n = as_integers("n", n)
     if n.ndim > 1:
         raise ValueError(f"n has shape {n.shape}: one axis is wanted, one row for a number; pass n.ravel()")
     n = np.atleast_1d(n)
-    _refuse(n < 1, n, "n", "only numbers from 1 on have a prime factorisation")
+    refuse(n < 1, n, "n", "only numbers from 1 on have a prime factorisation")
     if n.dtype == object:
         return _factorize_with_sympy(n)
     blocks = [_factorize_block(n[i : i + _BLOCK]) for i in range(0, max(n.size, 1), _BLOCK)]
@@ -294,7 +303,7 @@ def factorize(n) -> PrimeFactors:
 
 def _factorize_block(n):
     """Counts, primes and exponents of one block."""
-    n = _flat(n)
+    n = flat(n)
     width = sum(bound <= n.max(initial=2) for bound in _PRIMORIALS)  # distinct primes that such a number can have
     primes, exponents = np.empty((2, n.size * width), np.int64)
     count = np.empty(n.size, np.int64)
@@ -336,6 +345,11 @@ def _primes_to(limit: int) -> np.ndarray:
     return sieve.table(limit).primes if limit < 1 << sieve.CACHED_BITS else sieve.primes_of(sieve.bitmap_to(limit))
 
 
+def _owned(primes: np.ndarray) -> np.ndarray:
+    """A copy of a part of a kept table; a part of a fresh array is the caller's already."""
+    return primes if primes.flags.writeable else primes.copy()
+
+
 def _bound(n: int) -> int:
     """A number that the n-th prime does not exceed: n (ln n + ln ln n) for n >= 6 (Rosser and Schoenfeld 1962)."""
     return min(int(n * (log(n) + log(log(n)))) + 1, LIMIT) if n >= 6 else 13
@@ -356,62 +370,3 @@ def _factored(value: int) -> str:
     row = factorize(value)
     powers = (f"{p}^{e}" if e > 1 else f"{p}" for p, e in zip(row.primes, row.exponents, strict=True))
     return " = " + " * ".join(powers)
-
-
-def _refuse(bad, values, name: str, wanted: str) -> None:
-    """Raise ValueError naming the first bad entry, if there is one."""
-    where = np.flatnonzero(bad)
-    if where.size:
-        place = f"[{where[0]}]" if values.ndim else ""
-        raise ValueError(f"{name}{place} is {values.flat[where[0]]}: {wanted}")
-
-
-def _scalar_or_array(x):
-    return x if x.ndim else x.item()
-
-
-def _flat(x) -> np.ndarray:
-    """One contiguous axis, writeable: one compiled kernel serves every caller."""
-    x = np.ascontiguousarray(x, dtype=np.int64).ravel()
-    return x if x.flags.writeable else x.copy()
-
-
-def _one_integer(name: str, x) -> int:
-    x = _integers(name, x)
-    if x.ndim:
-        raise TypeError(f"{name} has shape {x.shape}: one integer is wanted")
-    return x.item()
-
-
-def _integers(name: str, x) -> np.ndarray:
-    """Integers of any origin as native int64, or as objects where one of them does not fit.
-
-    An empty list is an empty array of integers, although NumPy would make it one of floats.
-    """
-    if devices.is_device_array(x):
-        raise TypeError(f"{name} is a CUDA array: only is_prime runs there; pass pa.to_host({name})")
-    try:
-        array = np.asarray(x)
-        if array.dtype.kind == "f" and not isinstance(x, np.ndarray | np.generic):
-            array = np.asarray(x, dtype=object)  # NumPy makes floats of [2**63, -1]
-    except ValueError as error:
-        raise ValueError(f"{name} is ragged: rows must have equal lengths ({error})") from None
-    if array.size == 0 and array.dtype.kind in "fO":
-        return array.astype(np.int64)
-    if array.dtype.kind == "O":
-        for value in array.flat:
-            if not isinstance(value, int | np.integer) or isinstance(value, bool):
-                raise TypeError(f"{name} holds {value!r}: integers are wanted{_hint(value)}")
-        fits = all(-(1 << 63) <= value < 1 << 63 for value in array.flat)
-        return array.astype(np.int64) if fits else array
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} has dtype {array.dtype}: integers are wanted{_hint(array)}")
-    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.max(initial=0) >= 1 << 63:
-        return array.astype(object)
-    return array.astype(np.int64, copy=False)
-
-
-def _hint(x) -> str:
-    if isinstance(x, float):
-        return f"; write {int(x)}" if x.is_integer() else ""
-    return "; round them and pass .astype(numpy.int64)" if isinstance(x, np.ndarray) and x.dtype.kind == "f" else ""

@@ -14,8 +14,12 @@ def multiply_row(i, a, sa, b, sb, out):
 
 @kernel
 def multiply_cpu(start, stop, a, sa, b, sb, out):
-    for i in range(start, stop):
-        multiply_row(i, a, sa, b, sb, out)
+    if sa == 1 and sb == 1:  # constant steps: LLVM loads packed vectors instead of gathering
+        for i in range(start, stop):
+            multiply_row(i, a, 1, b, 1, out)
+    else:
+        for i in range(start, stop):
+            multiply_row(i, a, sa, b, sb, out)
 
 
 @scalar
@@ -84,7 +88,7 @@ def normalize_cpu(start, stop, a, out):
         normalize_row(i, a, out)
 
 
-_PAIR = {"a": (4,), "b": (4,)}
+_PAIR: dict[str, tuple[int, ...]] = {"a": (4,), "b": (4,)}
 MULTIPLY = Function(Owner(multiply_row, multiply_cpu, "F1 i F1 i F1"), _PAIR)
 COMMUTATOR = Function(Owner(commutator_row, commutator_cpu, "F1 i F1 i F1"), _PAIR)
 DOT = Function(Owner(dot_row, dot_cpu, "F1 i F1 i F1"), _PAIR, ((),))

@@ -4,6 +4,7 @@ Operands reach a kernel as flat contiguous arrays with a step: 1 where the opera
 every row of the result, 0 where a single one serves all. Any other broadcasting is written out first.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
@@ -29,7 +30,7 @@ class Function:
     """
 
     owner: Owner
-    inputs: dict[str, Shape]
+    inputs: Mapping[str, Shape]
     outputs: tuple[Shape, ...] = ((4,),)
 
 
@@ -51,10 +52,10 @@ def elementwise(function: Function, *operands, out=None, extra=()):
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def checked(inputs: dict[str, Shape], operands) -> list:
+def checked(inputs: Mapping[str, Shape], operands) -> list:
     """Floating arrays of one dtype whose last axes are as wanted; Python numbers take the others' dtype."""
     named = dict(zip(inputs, operands, strict=True))
-    numbers = {name: x for name, x in named.items() if isinstance(x, (int, float)) and not inputs[name]}
+    numbers = {name: x for name, x in named.items() if type(x) in (int, float) and not inputs[name]}
     if len(numbers) == len(named):
         numbers = {}
     last = {name: core[-1] if core else None for name, core in inputs.items()}
@@ -71,7 +72,7 @@ def checked(inputs: dict[str, Shape], operands) -> list:
     return [arrays[name] for name in inputs]
 
 
-def leading_shape(inputs: dict[str, Shape], arrays) -> Shape:
+def leading_shape(inputs: Mapping[str, Shape], arrays) -> Shape:
     """Broadcast the axes in front of the components."""
     leads = [x.shape[: x.ndim - len(core)] for x, core in zip(arrays, inputs.values(), strict=True)]
     try:
@@ -88,10 +89,11 @@ def _results(function, arrays, lead, out) -> list:
     shapes = [lead + core for core in function.outputs]
     if out is None:
         return [devices.empty(shape, like.dtype, like=like) for shape in shapes]
-    outs = list(out) if isinstance(out, (tuple, list)) else [out]
-    if len(outs) != len(shapes):
-        raise ValueError(f"out holds {len(outs)} arrays: {len(shapes)} are wanted, of shapes {shapes}")
-    return [checked_out(x, shape, like) for x, shape in zip(outs, shapes, strict=True)]
+    if len(shapes) == 1:
+        return [checked_out(out, shapes[0], like)]
+    if not isinstance(out, tuple) or len(out) != len(shapes):
+        raise TypeError(f"out is a {type(out).__name__}: a tuple of {len(shapes)} arrays is wanted, of shapes {shapes}")
+    return [checked_out(x, shape, like) for x, shape in zip(out, shapes, strict=True)]
 
 
 def checked_out(out, shape, like):

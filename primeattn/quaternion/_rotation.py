@@ -14,8 +14,12 @@ def rotate_row(i, a, sa, v, sv, out):
 
 @kernel
 def rotate_cpu(start, stop, a, sa, v, sv, out):
-    for i in range(start, stop):
-        rotate_row(i, a, sa, v, sv, out)
+    if sa == 1 and sv == 1:  # constant steps: LLVM loads packed vectors instead of gathering
+        for i in range(start, stop):
+            rotate_row(i, a, 1, v, 1, out)
+    else:
+        for i in range(start, stop):
+            rotate_row(i, a, sa, v, sv, out)
 
 
 @scalar
@@ -105,8 +109,8 @@ def rotate(a: Array, v: Array, *, out: Array = None) -> Array:
 
     Notes
     -----
-    The vector part of :math:`a\, v\, a^{-1}`. With :math:`a/|a| = (w, \mathbf x)` and
-    :math:`\mathbf u = 2 \mathbf x \times \mathbf v` it is
+    The vector part of :math:`a\, v\, a^{-1}`. With :math:`a = (w, \mathbf x)` and
+    :math:`\mathbf u = (2 / |a|^2)\, \mathbf x \times \mathbf v` it is
     :math:`\mathbf v + w \mathbf u + \mathbf x \times \mathbf u`. ``rotate(multiply(a, b), v)`` turns by ``b`` first.
 
     Examples

@@ -85,19 +85,10 @@ def inverse(a, g):
 
 
 @scalar
-def direction(x, y, z):
-    """``(length, x / length, y / length, z / length)``, with direction 0 for the zero vector."""
-    n = s.vector_norm(x, y, z)
-    one, zero = type(n)(1), type(n)(0)
-    safe = n if n > zero else one
-    return n, x / safe, y / safe, z / safe
-
-
-@scalar
 def exp(a, g):
     """With ``f = e^w (c, u s)``, ``u = v / n``: along ``u`` the rotation (c, -s), across it ``s / n``."""
     w, x, y, z = a
-    n, ux, uy, uz = direction(x, y, z)
+    n, ux, uy, uz = s.direction(x, y, z)
     sine, cosine = el.sincos(n)
     e = el.exp(w)
     gw, gx, gy, gz = g
@@ -116,7 +107,7 @@ def exp(a, g):
 @scalar
 def log(a, g):
     """With ``a = r (cos phi, u sin phi)``: along ``u`` a rotation by -phi over ``r``, across it ``phi / n``."""
-    n, ux, uy, uz = direction(a[1], a[2], a[3])
+    n, ux, uy, uz = s.direction(a[1], a[2], a[3])
     r = s.norm(a)
     w, _, _, _ = s.normalize(a)
     one, zero = type(n)(1), type(n)(0)
@@ -156,10 +147,7 @@ def slerp(a, b, t, g):
     arc at its ends, ``rho`` at the point itself, ``P`` projects on what is orthogonal to the arc's plane.
     """
     one, zero = type(t)(1), type(t)(0)
-    u, v = s.normalize(a), s.normalize(b)
-    sign = -one if s.dot(u, v) < zero else one
-    v = s.scale(sign, v)
-    angle, sine, cosine, e = s.arc(u, v)
+    u, sign, angle, sine, cosine, e = s.shorter_arc(a, b)
     e = s.scale(one / sine if sine > zero else zero, e)
     st, ct = el.sincos(t * angle)
     beta = st / sine if sine > zero else t
@@ -188,9 +176,7 @@ def rotate(a, v, g):
 def angular_distance(a, b, g):
     """Twice the angle of the arc: ``a`` moves against its tangent, ``b`` along it."""
     one, zero, two = type(g)(1), type(g)(0), type(g)(2)
-    u, v = s.normalize(a), s.normalize(b)
-    sign = -one if s.dot(u, v) < zero else one
-    _, sine, cosine, e = s.arc(u, s.scale(sign, v))
+    u, sign, _, sine, cosine, e = s.shorter_arc(a, b)
     e = s.scale(one / sine if sine > zero else zero, e)
     h = s.add(s.scale(-sine, u), s.scale(cosine, e))
     h = s.scale(one if sine > zero else zero, h)

@@ -108,6 +108,18 @@ def vector_norm(x, y, z):
 
 
 @scalar
+def direction(x, y, z):
+    """``(n, x / n, y / n, z / n)`` of a 3-vector of length ``n``; the zero vector has direction 0."""
+    m = max(max(abs(x), abs(y)), abs(z))
+    up, down = scaling(m)
+    x, y, z = up * x, up * y, up * z
+    n = math.sqrt(x * x + y * y + z * z)
+    one, zero = type(n)(1), type(n)(0)
+    r = one / n if n > zero else zero
+    return down * n, r * x, r * y, r * z
+
+
+@scalar
 def norm(a):
     """``|a|``; no overflow and no underflow on the way."""
     w, x, y, z = a
@@ -139,41 +151,63 @@ def inverse(a):
 @scalar
 def exp(a):
     """``e^w (cos n, v sin n / n)``, ``n = |v|``."""
-    w, x, y, z = a
-    n = vector_norm(x, y, z)
+    n = vector_norm(a[1], a[2], a[3])
     s, c = el.sincos(n)
+    return polar(a, n, s, c)
+
+
+@scalar
+def exp_near(a):
+    """The same for ``n`` below 2^17 (float32) or 2^30 (float64), NaN beyond: without a branch."""
+    n = vector_norm(a[1], a[2], a[3])
+    s, c = el.sincos_near(n)
+    return polar(a, n, s, c)
+
+
+@scalar
+def polar(a, n, s, c):
+    """``exp a`` from the length of its vector part, and that length's sine and cosine."""
+    w, x, y, z = a
     e = el.exp(w)
-    one = type(w)(1)
-    k = e * (s / n) if n > type(w)(0) else one  # n = 0: v is zero, so k is free; 1 keeps (inf, 0, 0, 0) for w = inf
+    one, zero = type(w)(1), type(w)(0)
+    k = e * (s / n) if n > zero else one  # n = 0: v is zero, so k is free; 1 keeps (inf, 0, 0, 0) for w = inf
     return e * c, k * x, k * y, k * z
 
 
 @scalar
 def log(a):
-    """``(log |a|, v atan2(n, w) / n)``, ``n = |v|``; a negative real gives ``(log |w|, pi, 0, 0)``."""
+    """``(log |a|, u atan2(n, w))``, ``v = n u``; a negative real gives ``(log |w|, pi, 0, 0)``."""
     w, x, y, z = a
     zero = type(w)(0)
-    n = vector_norm(x, y, z)
+    n, ux, uy, uz = direction(x, y, z)
     angle = el.atan2(n, w)
-    k = angle / n if n > zero else zero
-    x = k * x if n > zero else (angle if w < zero else x)
-    return log_norm(a), x, k * y, k * z
-
-
-@scalar
-def log_norm(a):
-    """``log |a|``."""
-    return el.log(norm(a))
+    ux = type(w)(1) if n == zero and w < zero else ux
+    return el.log(norm(a)), angle * ux, angle * uy, angle * uz
 
 
 @scalar
 def power(a, t):
     """``exp(t log a)``; ``t = 0`` gives 1 for every ``a``, zero and NaN included."""
+    return unless_zero(t, exp(scale(t, log(a))))
+
+
+@scalar
+def power_near(a, t):
+    """The same for ``|t| < 2^15``, without a branch."""
+    return unless_zero(t, exp_near(scale(t, log(a))))
+
+
+@scalar
+def unless_zero(t, q):
+    """``q``, or 1 where ``t`` is zero."""
     one, zero = type(t)(1), type(t)(0)
-    w, x, y, z = exp(scale(t, log(a)))
-    if t == zero:
-        w, x, y, z = one, zero, zero, zero
-    return w, x, y, z
+    w, x, y, z = q
+    return (
+        one if t == zero else w,
+        zero if t == zero else x,
+        zero if t == zero else y,
+        zero if t == zero else z,
+    )
 
 
 @scalar
@@ -186,25 +220,50 @@ def arc(u, v):
 
 
 @scalar
+def shorter_arc(a, b):
+    """Unit ``u`` along ``a``, and the arc from it to ``b`` or ``-b``, whichever is nearer."""
+    u, v = normalize(a), normalize(b)
+    one, zero = type(u[0])(1), type(u[0])(0)
+    sign = -one if dot(u, v) < zero else one
+    angle, s, c, e = arc(u, scale(sign, v))
+    return u, sign, angle, s, c, e
+
+
+@scalar
 def slerp(a, b, t):
     """Point at fraction ``t`` of the shorter great arc from ``a/|a|`` to ``b/|b|`` or its negative."""
-    u, v = normalize(a), normalize(b)
-    one = type(t)(1)
-    v = scale(-one if dot(u, v) < type(t)(0) else one, v)
-    angle, s, _, e = arc(u, v)
+    u, _, angle, s, _, e = shorter_arc(a, b)
     sine, cosine = el.sincos(t * angle)
-    k = sine / s if s > type(t)(0) else t
+    return along_arc(u, e, s, t, sine, cosine)
+
+
+@scalar
+def slerp_near(a, b, t):
+    """The same for ``|t| < 2^16``, without a branch."""
+    u, _, angle, s, _, e = shorter_arc(a, b)
+    sine, cosine = el.sincos_near(t * angle)
+    return along_arc(u, e, s, t, sine, cosine)
+
+
+@scalar
+def along_arc(u, e, s, t, sine, cosine):
+    """``u cos + (e / s) sin`` of the angle gone; the limit ``sin(t angle) / s -> t`` where the ends coincide."""
+    k = sine / s if s > type(s)(0) else t
     return add(scale(cosine, u), scale(k, e))
 
 
 @scalar
 def rotate(a, v):
-    """Vector part of ``a v a^-1``, by ``u = 2 x cross v``, ``v + w u + x cross u`` on ``a / |a|``."""
-    w, x, y, z = normalize(a)
+    """Vector part of ``a v a^-1``, by ``u = (2 / |a|^2) x cross v``, ``v + w u + x cross u``."""
+    w, x, y, z = a
+    m = max(max(abs(w), abs(x)), max(abs(y), abs(z)))
+    up, _ = scaling(m)
+    w, x, y, z = up * w, up * x, up * y, up * z
+    k = type(w)(2) / (w * w + x * x + y * y + z * z)
     ux, uy, uz = cross((x, y, z), v)
-    ux, uy, uz = ux + ux, uy + uy, uz + uz
+    ux, uy, uz = k * ux, k * uy, k * uz
     cx, cy, cz = cross((x, y, z), (ux, uy, uz))
-    return v[0] + w * ux + cx, v[1] + w * uy + cy, v[2] + w * uz + cz
+    return v[0] + (w * ux + cx), v[1] + (w * uy + cy), v[2] + (w * uz + cz)
 
 
 @scalar
@@ -267,12 +326,10 @@ def from_matrix(m):
 def to_axis_angle(a):
     """``(axis, angle)``, angle in [0, pi]; the identity turns about (1, 0, 0) by 0."""
     w, x, y, z = positive(normalize(a))
-    n = vector_norm(x, y, z)
+    n, x, y, z = direction(x, y, z)
     half = el.atan2(n, w)
-    one, zero = type(w)(1), type(w)(0)
-    if n == zero:
-        return (one, zero, zero), half
-    return (x / n, y / n, z / n), half + half
+    x = type(w)(1) if n == type(w)(0) else x
+    return (x, y, z), half + half
 
 
 @scalar

@@ -76,7 +76,12 @@ def summary(material: Material, findings: dict[str, Finding]) -> str:
     """The JSON file."""
     content = provenance(material) | {
         "views": {
-            name: {"title": view.title, "psd_by_proof": view.claim.holds, "theorem": view.claim.theorem, "cite": view.cite}
+            name: {
+                "title": view.title,
+                "psd_by_proof": view.claim.holds,
+                "theorem": view.claim.theorem,
+                "cite": view.cite,
+            }
             for name, view in material.views.items()
         },
         "lead": material.lead,
@@ -107,12 +112,15 @@ def dataset(material: Material, findings: dict[str, Finding]):
     for finding in findings.values():
         variables.update(finding.arrays)
     states = material.states
-    variables["state_start"] = (("edge",), np.asarray(states.indptr), {"long_name": "entries of passage i: start[i]:start[i+1]"})
-    variables["prime"] = (("entry",), np.asarray(states.primes), {"long_name": "active primes"})
-    for part in ("real", "imag"):
-        values = np.ascontiguousarray(getattr(np.asarray(states.amplitude), part))
-        variables[f"amplitude_{part}"] = (("entry",), values, {"long_name": f"amplitude, {part} part"})
-    variables["orientation"] = (("entry", "quaternion"), np.asarray(states.orientation), {"long_name": "unit quaternions"})
+    amplitude, orientation = np.asarray(states.amplitude), np.asarray(states.orientation)
+    for name, dims, values, meaning in (
+        ("state_start", ("edge",), np.asarray(states.indptr), "entries of passage i: state_start[i]:state_start[i+1]"),
+        ("prime", ("entry",), np.asarray(states.primes), "active primes"),
+        ("amplitude_real", ("entry",), np.ascontiguousarray(amplitude.real), "amplitude, real part"),
+        ("amplitude_imag", ("entry",), np.ascontiguousarray(amplitude.imag), "amplitude, imaginary part"),
+        ("orientation", ("entry", "quaternion"), orientation, "unit quaternions"),
+    ):
+        variables[name] = (dims, values, {"long_name": meaning})
     about = plain(provenance(material))
     attributes = {
         "title": str(material.about.get("title", "primeattn compare")),
@@ -141,7 +149,8 @@ def netcdf(material: Material, findings: dict[str, Finding], path: Path) -> Path
     except ImportError:
         raise ImportError('netCDF needs h5netcdf: pip install "primeattn[report]"') from None
     data = dataset(material, findings)
-    large = {name: {"zlib": True, "complevel": 4} for name, x in data.data_vars.items() if x.ndim > 1 and x.dtype.kind == "f"}
+    packed = {"zlib": True, "complevel": 4}
+    large = {name: packed for name, x in data.data_vars.items() if x.ndim > 1 and x.dtype.kind == "f"}
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         data.to_netcdf(beside, engine="h5netcdf", encoding=large)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +20,23 @@ class Picture:
 
     draw: Callable[[Any], None]
     alt: str
-    width: float = 3.7
-    height: float = 2.9
+    width: float = 4.0
+    height: float = 2.7
     page: bool = True
     file: bool = True
+
+    def png(self) -> bytes:
+        """As a PNG."""
+        from ..plot import files
+
+        return files.png(self.draw, self.width, self.height)
+
+    def svg(self, name: str) -> str:
+        """As SVG for the page, with ids that begin with ``name``."""
+        from ..plot import files
+
+        safe = re.sub(r"\W", "-", name)
+        return files.svg(self.draw, self.width, self.height, name=safe, alt=self.alt)
 
 
 @dataclass

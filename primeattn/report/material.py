@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .views import VIEWS, View
+from .views import VIEWS, Shared, Spans, View
 
 
 class Passage(NamedTuple):
-    """A piece of text, the document it comes from, and a short title of its own."""
+    """A piece of text, in Unicode's composed form (NFC).
+
+    Attributes
+    ----------
+    text : str
+    document : str
+        Where it comes from: a file, a topic.
+    place : str
+        Document and number, which no other passage has: "for · 3".
+    title : str
+        Its first words.
+    """
 
     text: str
     document: str
+    place: str
     title: str
+
+
+def title_of(text: str, longest: int = 56) -> str:
+    """The first words of a text, on one line.
+
+    Examples
+    --------
+    >>> title_of("The   quick brown fox", 12)
+    'The quick…'
+    """
+    line = " ".join(text[: 4 * longest].split())
+    if len(line) <= longest:
+        return line
+    cut = line[:longest].rpartition(" ")[0]
+    return (cut if len(cut) > longest // 2 else line[: longest - 1]).rstrip(" ,;:.–-") + "…"
+
+
+def label_of(surface: str, word: str) -> str:
+    """A feature as people read it: a whole word as it is, a fragment with dots where the word goes on.
+
+    Examples
+    --------
+    >>> label_of("cat", "Cat"), label_of(" ca", "cat"), label_of("ing", "sings")
+    ('cat', 'ca…', '…ing…')
+    """
+    if surface == word or surface == word.casefold() or not surface.strip():
+        return surface
+    return ("" if surface[0] == " " else "…") + surface.strip() + ("" if surface[-1] == " " else "…")
 
 
 @dataclass(eq=False)
@@ -32,8 +73,9 @@ class Material:
     tfidf : scipy CSR, shape (n, len(terms))
         Rows of Euclidean length 1 (or 0).
     terms : sequence of str
-    words : callable(primes) -> dict of int to tuple of str
-        The words and fragments behind each prime in these passages.
+    features : sequence of dict, n of them
+        Prime -> its occurrences in the passage, each with ``surface``, ``word`` and ``start``; see
+        ``primeattn.encode.features_of``.
     views : dict of str to View
     lead, baseline : str
         The view that the report is about, and the familiar one that it is held against.
@@ -47,7 +89,7 @@ class Material:
     states: Any
     tfidf: Any
     terms: Sequence[str]
-    words: Callable[[np.ndarray], dict[int, tuple[str, ...]]]
+    features: Sequence[Mapping[int, Sequence[Any]]]
     views: dict[str, View] = field(default_factory=lambda: dict(VIEWS))
     lead: str = "resonance:kernel"
     baseline: str = "tfidf"
@@ -60,7 +102,9 @@ class Material:
         if n < 2:
             raise ValueError(f"{n} passage(s): at least two are needed to compare anything")
         if len(self.states) != n or self.tfidf.shape[0] != n:
-            raise ValueError(f"{n} passages, {len(self.states)} states, {self.tfidf.shape[0]} vectors: one each is wanted")
+            raise ValueError(
+                f"{n} passages, {len(self.states)} states, {self.tfidf.shape[0]} vectors: one each is wanted"
+            )
         for name in (self.lead, self.baseline):
             if name not in self.views:
                 raise ValueError(f"no view is called {name!r}: choose one of {', '.join(self.views)}")
@@ -98,6 +142,7 @@ class Material:
             passages=[self.passages[i] for i in indices],
             states=self.states[indices],
             tfidf=self.tfidf[indices],
+            features=[self.features[i] for i in indices],
             seconds={},
         )
 
@@ -112,9 +157,37 @@ class Material:
         return int((count * (count + 1) // 2).sum())
 
     @cached_property
-    def _words(self) -> dict[int, tuple[str, ...]]:
-        return self.words(np.unique(self.states.primes))
+    def _labels(self) -> dict[int, tuple[str, ...]]:
+        found: dict[int, Counter[str]] = {}
+        for features in self.features:
+            for prime, occurrences in features.items():
+                names = {label_of(f.surface, f.word) for f in occurrences}
+                found.setdefault(prime, Counter()).update(names)
+        return {prime: tuple(name for name, _ in count.most_common()) for prime, count in found.items()}
 
-    def words_of(self, prime: int) -> tuple[str, ...]:
-        """What stands behind a prime in these passages, most telling first; empty if nothing is known."""
-        return self._words.get(prime, ())
+    def labels_of(self, prime: int) -> tuple[str, ...]:
+        """The words and fragments behind a prime in these passages, most frequent first."""
+        return self._labels.get(prime, ())
+
+    def prime_spans(self, i: int, prime: int) -> Spans:
+        """Where the words behind a prime stand in passage i."""
+        return tuple(sorted({(f.start, f.start + len(f.word)) for f in self.features[i].get(prime, ())}))
+
+    def shared_prime(self, i: int, j: int, prime: int, contribution: float) -> Shared:
+        """Name a prime that two passages share by what stands behind it in both."""
+        mine, other = self.features[i].get(prime, ()), self.features[j].get(prime, ())
+        labels = [{label_of(f.surface, f.word): None for f in side} for side in (mine, other)]
+        common = [name for name in labels[0] if name in labels[1]]
+        # without a common one, two different features met on this prime
+        label = common[0] if common else " / ".join(next(iter(side)) for side in labels if side)
+        words = tuple(dict.fromkeys(f.word.casefold() for f in (*mine, *other))) if "…" in label else ()
+        return Shared(label, contribution, (self.prime_spans(i, prime), self.prime_spans(j, prime)), words, prime)
+
+    def word_spans(self, i: int) -> dict[str, Spans]:
+        """Where each folded word stands in passage i."""
+        from ..encode.tokens import folded, spans
+
+        found: dict[str, list[tuple[int, int]]] = {}
+        for start, word in spans(self.passages[i].text):
+            found.setdefault(folded(word), []).append((start, start + len(word)))
+        return {word: tuple(where) for word, where in found.items()}

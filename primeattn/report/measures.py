@@ -6,9 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 
-def row_softmax(matrix: np.ndarray, temperature: float) -> np.ndarray:
-    """Attention weights exp(score / temperature), each row divided by its sum."""
-    z = np.asarray(matrix, dtype=float) / temperature
+def attention_to_others(matrix: np.ndarray, temperature: float) -> np.ndarray:
+    """Attention weights exp(score / temperature) over the other passages, each row divided by its sum.
+
+    A passage's score with itself is 1 in every view and would take nearly all of its attention.
+    """
+    z = np.array(matrix, dtype=float) / temperature
+    np.fill_diagonal(z, -np.inf)
     z = np.exp(z - z.max(axis=1, keepdims=True))
     return z / z.sum(axis=1, keepdims=True)
 
@@ -34,6 +38,11 @@ class Neighbours:
     chance: float
     judged: int
 
+    @property
+    def margin(self) -> float:
+        """Differences up to this mean nothing: two standard errors of a share, at most."""
+        return 1 / float(np.sqrt(self.judged))
+
 
 def neighbours(matrix: np.ndarray, groups: Sequence[str], depth: int = 3) -> Neighbours | None:
     """Judge a view by the documents that passages come from; None if no document has two passages."""
@@ -56,14 +65,16 @@ def neighbours(matrix: np.ndarray, groups: Sequence[str], depth: int = 3) -> Nei
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Active primes of each passage, passages on each prime, pairs with a common prime, and a Zipf fit.
+    """Active primes of each passage, passages on each prime, common primes of each pair, and a Zipf fit.
 
-    The fit is log10(frequency) = intercept + slope log10(rank), least squares over the primes that
-    at least two passages share, with its coefficient of determination ``r2`` (nan: too few to fit).
+    ``shared`` lists the pairs i < j row by row; ``overlapping`` is the share of them with a common prime. The fit
+    is log10(frequency) = intercept + slope log10(rank), least squares over the primes that at least two passages
+    share, with its coefficient of determination ``r2`` (nan: too few to fit).
     """
 
     active: np.ndarray
     frequency: np.ndarray
+    shared: np.ndarray
     overlapping: float
     slope: float
     intercept: float
@@ -77,16 +88,11 @@ def sparsity(states) -> Sparsity:
     indptr, primes = np.asarray(states.indptr), np.asarray(states.primes)
     n = len(indptr) - 1
     table, column, count = np.unique(primes, return_inverse=True, return_counts=True)
-    if n > 1 and len(table):
-        on = csr_array((np.ones(len(primes), np.float32), column, indptr), shape=(n, len(table)))
-        common = on @ on.T
-        diagonal = np.count_nonzero(np.diff(indptr))
-        overlapping = (common.nnz - diagonal) / (n * (n - 1))
-    else:
-        overlapping = 0.0
+    on = csr_array((np.ones(len(primes), np.int32), column, indptr), shape=(n, len(table)))
+    shared = (on @ on.T).toarray()[np.triu_indices(n, 1)]
+    overlapping = float((shared > 0).mean()) if shared.size else 0.0
     frequency = np.sort(count)[::-1]
-    slope, intercept, r2 = zipf(frequency)
-    return Sparsity(np.diff(indptr), frequency, float(overlapping), slope, intercept, r2)
+    return Sparsity(np.diff(indptr), frequency, shared, overlapping, *zipf(frequency))
 
 
 def zipf(frequency: np.ndarray) -> tuple[float, float, float]:

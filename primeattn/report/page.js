@@ -36,38 +36,45 @@
   };
   const scoreRows = (k) => data.views.map((v, m) => ({ name: v.short, value: scores[m][k], lead: v.lead, position: position(scores[m], k), full: 1 }));
   const partRows = (k) => data.parts.map((p, m) => ({ name: p.name, value: parts[m][k], lead: true }));
-  const heading = (i, j) => { const p = element("p"); p.append(element("b", data.titles[i]), element("span", " with ", "with"), element("b", data.titles[j])); return p; };
+  const heading = (i, j) => { const p = element("p"); p.append(element("span", data.titles[i]), " ", element("small", data.places[i], "muted"), element("br"), element("span", data.titles[j]), " ", element("small", data.places[j], "muted")); return p; };
 
-  const mark = (text, words) => {
-    const p = element("p", undefined, "text"); p.tabIndex = 0;
-    const hit = new Uint8Array(text.length), low = text.toLowerCase();
-    const letter = /[\p{L}\p{N}_]/u;
-    for (const word of words) {
-      const core = word.trim().toLowerCase(); if (!core) continue;
-      const whole = core.length === word.length;
-      const left = word.startsWith(" ") || (whole && core.charCodeAt(0) < 128), right = word.endsWith(" ") || (whole && core.charCodeAt(core.length - 1) < 128);
-      for (let at = low.indexOf(core); at >= 0; at = low.indexOf(core, at + 1)) {
-        const end = at + core.length;
-        if ((left && at > 0 && letter.test(low[at - 1])) || (right && end < low.length && letter.test(low[end]))) continue;
-        hit.fill(1, at, end);
-      }
+  // prime -> [[start, stop], ...] in one passage; positions count code points, as Python does
+  const marks = (m) => {
+    const found = new Map(), row = data.marks[m];
+    for (let k = 0; k < row.length; ) {
+      const prime = row[k++], count = row[k++], spans = [];
+      for (let c = 0; c < count; c++) spans.push([row[k++], row[k++]]);
+      found.set(prime, spans);
     }
-    for (const m of text.matchAll(/[\p{L}\p{N}_]+/gu)) if (m[0].length <= 24 && hit.subarray(m.index, m.index + m[0].length).some((x) => x)) hit.fill(1, m.index, m.index + m[0].length);
-    for (let a = 0, b; a < text.length; a = b) { for (b = a + 1; b < text.length && hit[b] === hit[a]; b++); const piece = text.slice(a, b); p.append(hit[a] ? element("mark", piece, "m2") : piece); }
+    return found;
+  };
+  const mark = (text, spans) => {
+    const p = element("p", undefined, "text"); p.tabIndex = 0;
+    const letters = Array.from(text), weight = new Uint16Array(letters.length);
+    for (const [start, stop] of spans) for (let k = start; k < stop; k++) weight[k]++;
+    const step = (k) => (weight[k] === 0 ? 0 : weight[k] === 1 ? 1 : weight[k] < 4 ? 2 : 3);
+    for (let a = 0, b; a < letters.length; a = b) {
+      for (b = a + 1; b < letters.length && step(b) === step(a); b++);
+      const piece = letters.slice(a, b).join("");
+      p.append(step(a) ? element("mark", piece, `m${step(a)}`) : piece);
+    }
     return p;
   };
 
   const open = (i, j) => {
     if (i > j) [i, j] = [j, i];
-    const k = place(i, j), mine = new Set(data.primes[j]);
-    const common = data.primes[i].filter((f) => mine.has(f)), words = common.flatMap((f) => data.words[f] || []);
+    const k = place(i, j), sides = [marks(i), marks(j)];
+    const common = [...sides[0].keys()].filter((prime) => sides[1].has(prime));
     const close = element("button", "Close", "close"); close.type = "button"; close.onclick = () => dialog.close();
-    const title = element("h3", `${data.titles[i]} with ${data.titles[j]}`); title.id = "explorer-title";
+    const title = element("h3", `${data.places[i]} with ${data.places[j]}`); title.id = "explorer-title";
     const why = element("div", undefined, "why");
     const left = element("div"); left.append(element("h4", "Scores, and places from the top"), bars(scoreRows(k))); why.append(left);
     if (parts.length) { const right = element("div"); right.append(element("h4", "What the score is made of"), bars(partRows(k))); why.append(right); }
     const texts = element("div", undefined, "texts");
-    for (const m of [i, j]) { const article = element("article"); article.append(element("h5", data.titles[m]), mark(data.texts[m], words)); texts.append(article); }
+    [i, j].forEach((m, side) => {
+      const article = element("article"), spans = common.flatMap((prime) => sides[side].get(prime));
+      article.append(element("h5", data.places[m]), mark(data.texts[m], spans)); texts.append(article);
+    });
     dialog.replaceChildren(close, title, why, element("h4", common.length ? `${common.length} shared primes` : "No shared prime"), texts);
     dialog.showModal(); dialog.scrollTop = 0;
   };

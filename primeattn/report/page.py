@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import figures
+from ..plot import files as figures
 from .export import versions
 from .finding import Finding
 from .material import Material
@@ -30,9 +30,8 @@ _SHORT = {
 }
 
 
-def ordinal(position: float) -> str:
-    """1 -> "1st"; the mean position of equals is rounded."""
-    x = round(position)
+def ordinal(x: int) -> str:
+    """1 -> "1st"."""
     suffix = "th" if 10 < x % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(x % 10, "th")
     return f"{x:,}{suffix}"
 
@@ -70,10 +69,9 @@ def share(value: float) -> str:
     return f"+{value:.3f}" if value >= 0.0005 else "+0.000"
 
 
-def quoted(words: Sequence[str]) -> str:
-    """The words behind a prime; a space at the edge of a fragment is shown."""
-    shown = [word.replace(" ", "␣") if word.strip() != word else word for word in words[:3]]
-    return ", ".join(shown) + (" …" if len(words) > 3 else "") if shown else "–"
+def listed(words: Sequence[str]) -> str:
+    """A few words of many."""
+    return ", ".join(words[:3]) + (", …" if len(words) > 3 else "") if words else "–"
 
 
 def sentence(text: str) -> str:
@@ -87,7 +85,7 @@ FILTERS = {
     "count": amount,
     "milliseconds": duration,
     "share": share,
-    "words": quoted,
+    "words": listed,
     "sentence": sentence,
     "score": lambda x: f"{x:.3f}",
     "plainly": lambda x: "–" if math.isnan(x) else f"{x:.2f}".replace("-", "−"),
@@ -107,7 +105,6 @@ def _environment():
     )
     environment.filters.update(FILTERS)
     environment.globals.update(
-        margin=lambda judged: f"{1 / math.sqrt(judged):.0%}",
         witness_rows=lambda w: sorted(zip(w.members, w.coefficients, strict=True), key=lambda row: -abs(row[1]))[:8],
     )
     return environment
@@ -124,19 +121,26 @@ def explorer(material: Material) -> str:
     """What the script needs to explain any pair, as JSON that is safe inside a script element."""
     lead = material.lead_view
     parts = lead.components(material) if lead.components else {}
-    states = material.states
-    table, column = np.unique(states.primes, return_inverse=True)
-    rows = np.split(column, np.asarray(states.indptr)[1:-1])
+    # one row a passage: prime, number of places, start, stop, start, stop, ...
+    marks = [
+        [
+            number
+            for prime in features
+            for where in [material.prime_spans(i, prime)]
+            for number in (prime, len(where), *(edge for span in where for edge in span))
+        ]
+        for i, features in enumerate(material.features)
+    ]
     content = {
         "titles": [p.title for p in material.passages],
+        "places": [p.place for p in material.passages],
         "texts": [p.text for p in material.passages],
         "views": [
             {"short": v.short, "lead": v.name == lead.name, "scores": _packed(pair_values(material.scores(v.name)))}
             for v in material.views.values()
         ],
         "parts": [{"name": name, "scores": _packed(pair_values(matrix))} for name, matrix in parts.items()],
-        "primes": [row.tolist() for row in rows],
-        "words": [list(material.words_of(int(prime))[:3]) for prime in table],
+        "marks": marks,
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", " ")
 
@@ -146,6 +150,13 @@ def _labels(documents: Sequence[str]) -> list[tuple[int, int, str]]:
     edges = [i for i in range(len(documents)) if i == 0 or documents[i] != documents[i - 1]]
     runs = [(a, b, documents[a]) for a, b in zip(edges, [*edges[1:], len(documents)], strict=True)]
     return [run for run in runs if run[1] - run[0] >= 0.026 * len(documents)] if len(runs) > 1 else []
+
+
+def _ticks(n: int) -> list[tuple[float, str]]:
+    """Where the 10th, 100th, ... pair stands on the colour scale of places."""
+    pairs = n * (n - 1) // 2
+    marks = [10**k for k in range(1, 7) if 4 * 10**k < pairs]
+    return [(1 - math.log(x) / math.log(pairs), ordinal(x)) for x in marks]
 
 
 def _images(name: str, finding: Finding) -> dict[str, Any]:
@@ -172,7 +183,7 @@ class Page:
         from markupsafe import Markup
 
         svgs = {
-            name: Markup(figures.svg(picture, f"{section.name}-{name}"))
+            name: Markup(picture.svg(f"{section.name}-{name}"))
             for name, picture in finding.pictures.items()
             if picture.page
         }
@@ -184,6 +195,7 @@ class Page:
             svgs=svgs,
             images=_images(section.name, finding),
             labels=_labels(self.material.documents),
+            ticks=_ticks(len(self.material)),
         )
         self.rendered.append((section, Markup(body)))
 

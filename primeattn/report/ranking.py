@@ -42,13 +42,25 @@ def positions(values: np.ndarray) -> np.ndarray:
     return 1 + (len(values) - 1) * (1 - ranks(values)) if len(values) > 1 else np.ones(len(values))
 
 
-def rank_matrix(matrix: np.ndarray) -> np.ndarray:
-    """A symmetric matrix with each score replaced by its rank among the pairs; 1 on the diagonal."""
-    n = len(matrix)
-    result = np.eye(n)
-    upper = np.triu_indices(n, 1)
-    result[upper] = ranks(pair_values(matrix))
-    return np.maximum(result, result.T)
+def places(values: np.ndarray) -> np.ndarray:
+    """Place of each value from the top as people count: 1 for the largest; equals share the better place."""
+    ordered = np.sort(values)
+    return 1 + len(values) - np.searchsorted(ordered, values, side="right")
+
+
+def prominence(values: np.ndarray) -> np.ndarray:
+    """1 for the strongest pair, 0 for the last; from 10th to 1st is as far as from 100th to 10th.
+
+    Plain ranks spread the colours over all pairs; this spends them on the few that are close.
+    """
+    return 1 - np.log(positions(values)) / np.log(max(len(values), 2))
+
+
+def symmetric(values: np.ndarray, n: int) -> np.ndarray:
+    """A list of pairs as a symmetric matrix with 1 on the diagonal."""
+    result = np.zeros((n, n))
+    result[np.triu_indices(n, 1)] = values
+    return result + result.T + np.eye(n)
 
 
 def strongest(values: np.ndarray, count: int) -> np.ndarray:

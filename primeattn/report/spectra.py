@@ -65,7 +65,9 @@ def spectrum(matrix: np.ndarray) -> Spectrum:
     if not np.isfinite(matrix).all():
         raise ValueError("matrix has NaN or infinite entries: it has no spectrum")
     if np.abs(matrix - matrix.T).max() > 1e-12 * np.abs(matrix).max():
-        raise ValueError("matrix is not symmetric: eigenvalues may be complex; pass (matrix + matrix.T) / 2 if you mean it")
+        raise ValueError(
+            "matrix is not symmetric: eigenvalues may be complex; pass (matrix + matrix.T) / 2 if you mean it"
+        )
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     bound = rounding_bound(values)
     if values[0] < -bound:

@@ -16,15 +16,30 @@ if TYPE_CHECKING:
     from .material import Material
 
 
+Spans = tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True)
 class Shared:
     """Something two passages have in common, and what it adds to their score.
 
-    ``words`` are the strings that stand behind it in the text; ``prime`` is None for views without primes.
+    Attributes
+    ----------
+    label : str
+        The word, or the fragment of words, as people read it: "cat", "…ing".
+    contribution : float
+    spans : (Spans, Spans)
+        Where it stands in either passage: (start, stop) in characters.
+    words : tuple of str
+        Words of the passages that hold a fragment; empty for a whole word.
+    prime : int, optional
+        None for views without primes.
     """
 
-    words: tuple[str, ...]
+    label: str
     contribution: float
+    spans: tuple[Spans, Spans] = ((), ())
+    words: tuple[str, ...] = ()
     prime: int | None = None
 
 
@@ -46,7 +61,7 @@ class View:
     name : str
         Key of the table, as on the command line.
     title, short : str
-        For headings, and for axes and table heads.
+        Within a sentence, and for axes and table heads.
     says : str
         One sentence for a newcomer: what a high score means.
     matrix : callable(material) -> ndarray, shape (n, n)
@@ -80,6 +95,11 @@ class View:
     baseline: bool = False
     cite: str = ""
 
+    @property
+    def heading(self) -> str:
+        """The title with a capital."""
+        return self.title[:1].upper() + self.title[1:]
+
 
 PARTS = ("overlap", "alignment", "coherence")
 
@@ -108,7 +128,7 @@ def _resonance(*, options: dict, **described) -> View:
         found = resonance.explain(material.states, i, j=j, **options)
         primes, contributions = found["prime"], found["contribution"]
         order = np.argsort(-contributions, kind="stable")
-        return [Shared(material.words_of(int(primes[k])), float(contributions[k]), int(primes[k])) for k in order]
+        return [material.shared_prime(i, j, int(primes[k]), float(contributions[k])) for k in order]
 
     def operations(material: Material) -> int:
         # 4 + 2 multiply-adds for q.q' and the cosine, 4 more for weights and sum: 20 a shared prime
@@ -133,7 +153,12 @@ def _tfidf_shared(material: Material, i: int, j: int) -> list[Shared]:
     product = material.tfidf[[i]].multiply(material.tfidf[[j]]).tocoo()
     column, value = product.coords[-1], product.data
     order = np.argsort(-value, kind="stable")
-    return [Shared((material.terms[column[k]],), float(value[k])) for k in order]
+    where = material.word_spans(i), material.word_spans(j)
+    found = []
+    for k in order:
+        term = material.terms[column[k]]
+        found.append(Shared(term, float(value[k]), (where[0].get(term, ()), where[1].get(term, ()))))
+    return found
 
 
 def _tfidf_operations(material: Material) -> int:
@@ -150,9 +175,9 @@ _THIRD = (1 / 3, 1 / 3, 1 / 3)
 _TABLE = (
     _resonance(
         name="resonance:kernel",
-        title="Resonance kernel",
+        title="resonance kernel",
         short="kernel",
-        says="A pair scores high when its passages share many primes and each shared word sits at a like place in both.",
+        says="A pair scores high when its passages share many primes and each shared word stands at a like place.",
         options={"kind": "kernel", "normalizer": "union", "weights": _THIRD},
         claim=Claim(
             True,
@@ -164,7 +189,7 @@ _TABLE = (
     ),
     _resonance(
         name="resonance:sqrt",
-        title="Resonance kernel, √ normaliser",
+        title="resonance kernel, √ normaliser",
         short="kernel √",
         says="The same sum divided by the geometric mean of the two sizes; it has a finite feature map.",
         options={"kind": "kernel", "normalizer": "sqrt", "weights": _THIRD},
@@ -177,7 +202,7 @@ _TABLE = (
     ),
     _resonance(
         name="resonance:original",
-        title="Original resonance score",
+        title="original resonance score",
         short="original",
         says="The published score: averages over the shared primes, so one shared prime already counts in full.",
         options={"kind": "original", "weights": (0.33, 0.33, 0.34)},

@@ -23,8 +23,8 @@ import numpy as np
 from numba import config, types
 from numba.extending import intrinsic
 
-from .._runtime.jit import kernel, scalar
-from ._index_heap import offer, threshold
+from .._runtime.jit import kernel, nonnegative, scalar
+from ._index_heap import offer, threshold, worse
 from ._index_segment import BLOCK, BY_COUNT, BY_OVERLAP_THEN_SCORE, COMMON
 from ._inverted import finish
 from ._scalars import ENTRY, MAGNITUDE, MASS, MASSES, components, shared_terms
@@ -109,15 +109,35 @@ def weigh(i, query, lists, overlap, met):
 
 
 @scalar
+def highest(start, stop, level):
+    """The highest of some levels."""
+    peak = np.uint16(0)
+    for j in range(start, stop):
+        peak = max(peak, level[nonnegative(j)])
+    return peak
+
+
+@scalar
+def highest_below(b, c, level):
+    """The highest level of a block that is below c."""
+    peak = np.uint16(0)
+    below = np.uint16(c)
+    start = BLOCK * b
+    for j in range(start, start + BLOCK):
+        found = level[nonnegative(j)]
+        peak = max(peak, found if found < below else np.uint16(0))
+    return peak
+
+
+@scalar
 def count_block(b, later, mask, level):
     """Add the common primes to the levels of a block; returns the highest."""
     peak = np.uint16(0)
     start = BLOCK * b
-    if later:
-        for j in range(start, start + BLOCK):
-            level[j] += ones(mask[j] & later)
     for j in range(start, start + BLOCK):
-        peak = max(peak, level[j])
+        found = np.uint16(level[nonnegative(j)] + ones(mask[nonnegative(j)] & later))
+        level[nonnegative(j)] = found
+        peak = max(peak, found)
     return peak
 
 
@@ -125,11 +145,24 @@ def count_block(b, later, mask, level):
 def weigh_block(b, overlap, level):
     """Levels of a block from its overlaps; returns the highest."""
     peak = np.uint16(0)
-    for j in range(BLOCK * b, BLOCK * b + BLOCK):
-        x = overlap[j]
-        level[j] = min(LEVELS, 1 + int(x * LEVELS)) if x > 0 else 0
-        peak = max(peak, level[j])
+    start = BLOCK * b
+    for j in range(start, start + BLOCK):
+        x = overlap[nonnegative(j)]
+        found = np.uint16(min(LEVELS, int(x * LEVELS) + (x > 0)))
+        level[nonnegative(j)] = found
+        peak = max(peak, found)
     return peak
+
+
+@scalar
+def pick(b, c, level, picked):
+    """List the states of a block that have level c, ascending; returns how many."""
+    size = 0
+    start = BLOCK * b
+    for j in range(start, start + BLOCK):
+        picked[size] = j
+        size += level[nonnegative(j)] == c
+    return size
 
 
 @scalar
@@ -173,6 +206,7 @@ def search_rows(start, stop, query, lists, alive, names, method, fewest, choice,
     level = np.zeros(mask.size, np.uint16)
     peak = np.zeros(blocks, np.uint16)
     met = np.zeros(blocks, np.uint8)
+    picked = np.zeros(BLOCK + 1, np.int64)
     slot = np.zeros(first.size, np.uint32)
     overlap = np.zeros(mask.size if method == BY_OVERLAP_THEN_SCORE else 0, weights.dtype)
     zero = type(weights[0])(0)
@@ -196,21 +230,25 @@ def search_rows(start, stop, query, lists, alive, names, method, fewest, choice,
             for s in range(indptr[i], indptr[i + 1]):
                 slot[column[s]] = s - indptr[i] + 1
         unmet = np.int64(ones(later))  # most primes that a state of a block not met can share
-        top = unmet
         for b in range(blocks):
             if met[b]:
                 if method == BY_OVERLAP_THEN_SCORE:
                     peak[b] = weigh_block(b, overlap, level)
-                else:
+                elif later:
                     peak[b] = count_block(b, later, mask, level)
-                top = max(top, np.int64(peak[b]))
-        for c in range(top, 0, -1):
+                else:
+                    peak[b] = highest(BLOCK * b, BLOCK * b + BLOCK, level)
+        done = False
+        while not done:
+            c = max(unmet, np.int64(highest(0, blocks, peak)))
+            if c == 0:
+                break
             reach = min(total, type(one)(c) * each)
             if method == BY_OVERLAP_THEN_SCORE:
-                bound = type(one)(c) / type(one)(LEVELS)
+                best = type(one)(c) / type(one)(LEVELS)
             else:
-                bound = ceiling(c, k, max(c, fewest), reach, total, reach, choice, weights)
-            if bound * margin < threshold(base, size, limit, scores):
+                best = ceiling(c, k, max(c, fewest), reach, total, reach, choice, weights)
+            if best * margin < threshold(base, size, limit, scores):
                 break
             if c <= unmet:
                 for b in range(blocks):
@@ -219,10 +257,15 @@ def search_rows(start, stop, query, lists, alive, names, method, fewest, choice,
                         peak[b] = count_block(b, later, mask, level)
                 unmet = 0
             for b in range(blocks):
-                if peak[b] < c:
+                if peak[b] != c:
                     continue
-                for j in range(BLOCK * b, BLOCK * b + BLOCK):
-                    if level[j] != c or not alive[j]:
+                if method == BY_COUNT and size == limit and worse(best, names[BLOCK * b], scores[base], ids[base]):
+                    done = True  # all that follow have larger ids and no larger scores
+                    break
+                peak[b] = highest_below(b, c, level)
+                for found in range(pick(b, c, level, picked)):
+                    j = picked[found]
+                    if not alive[j]:
                         continue
                     if method == BY_OVERLAP_THEN_SCORE:
                         bound = overlap[j]
@@ -239,9 +282,9 @@ def search_rows(start, stop, query, lists, alive, names, method, fewest, choice,
                         size = offer(base, size, limit, value, names[j], scores, ids)
         sizes[i] = size
         for b in range(blocks):
+            peak[b] = 0
             if met[b]:
                 met[b] = 0
-                peak[b] = 0
                 for j in range(BLOCK * b, BLOCK * b + BLOCK):
                     level[j] = 0
                 if method == BY_OVERLAP_THEN_SCORE:

@@ -17,7 +17,7 @@ class Algebra(Batch):
     __slots__ = ()
 
     def normalize(self) -> Self:
-        """Scale each state to sum |a|^2 = 1; a state without energy (empty, or all zeros) stays as it is.
+        """Scale each state to ``sum |a|^2 = 1``; a state without energy (empty, or all zeros) stays as it is.
 
         Returns
         -------
@@ -38,7 +38,7 @@ class Algebra(Batch):
         Returns
         -------
         ndarray of float, shape (n,)
-            -sum p log2 p over the active primes, with p = |a|^2 / sum |a|^2: between 0 and log2 of the number of
+            ``-sum p log2 p`` over the active primes, ``p = |a|^2 / sum |a|^2``: between 0 and log2 of the number of
             active primes. 0 for a state without energy.
 
         Examples
@@ -55,9 +55,9 @@ class Algebra(Batch):
         Parameters
         ----------
         k : int, optional
-            Keep at most the ``k`` largest |a| of each state; of equal ones the smaller primes.
+            Keep at most the ``k`` largest ``|a|`` of each state; of equal ones the smaller primes.
         energy : float, optional
-            In (0, 1]: keep the fewest entries that hold this fraction of the state's sum |a|^2.
+            In (0, 1]: keep the fewest entries that hold this fraction of the state's ``sum |a|^2``.
             With both, the stricter decides. Zero amplitudes are never kept.
 
         Raises
@@ -139,7 +139,7 @@ class Algebra(Batch):
         return out.normalize() if mode == "original" else out
 
     def noncommutativity(self, other: Self) -> np.ndarray:
-        """How much the order of composition matters: the mean of |q r - r q| over shared primes.
+        """How much the order of composition matters: the mean of ``|q r - r q|`` over shared primes.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class Algebra(Batch):
 
         Notes
         -----
-        q r - r q = (0, 2 q_v x r_v), so the number is 2 |q_v| |r_v| |sin| of the angle between the two axes. The
+        ``q r - r q = (0, 2 q_v x r_v)``: twice the lengths of both axes and the sine of the angle between them. The
         source says that orthogonal quaternions give 2, but 1 and i are orthogonal and commute.
 
         Examples

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..encode.arrays import precision
 from . import _validate
 
 
@@ -30,8 +31,8 @@ class Batch:
 
     def _set(self, arrays, labels) -> None:
         for name, x in zip(("indptr", "primes", "amplitude", "orientation"), arrays, strict=True):
-            object.__setattr__(self, name, _validate.frozen(x))
-        object.__setattr__(self, "labels", _checked_labels(labels, len(self)))
+            object.__setattr__(self, name, _validate.sealed(x))
+        object.__setattr__(self, "labels", checked_labels(labels, len(self)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"PrimeStates is immutable: build a new one instead of setting {name!r}")
@@ -167,7 +168,7 @@ class Batch:
         >>> pa.PrimeStates.random(2, 3).astype("float32").amplitude.dtype
         dtype('complex64')
         """
-        real = _validate.real_dtype(dtype)
+        real = precision(dtype)
         if real == self.dtype:
             return self
         with np.errstate(over="ignore"):
@@ -186,7 +187,8 @@ class Batch:
         return self._adopt((self.indptr, self.primes, self.amplitude, self.orientation), labels)
 
 
-def _checked_labels(labels, n: int) -> np.ndarray | None:
+def checked_labels(labels, n: int) -> np.ndarray | None:
+    """Labels as a read-only vector of n; refuses objects."""
     if labels is None:
         return None
     given, labels = labels, np.asarray(labels)

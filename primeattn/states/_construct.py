@@ -6,10 +6,11 @@ import numpy as np
 
 from .. import primes as _primes
 from .._runtime.checks import as_generator
+from ..encode.arrays import StateArrays, precision, row_numbers
 from . import _validate
 
 
-def from_dicts(states: Iterable[Mapping]) -> _validate.Arrays:
+def from_dicts(states: Iterable[Mapping]) -> StateArrays:
     """Flatten ``[{prime: (amplitude, (w, x, y, z)) or amplitude, ...}, ...]``."""
     if isinstance(states, Mapping):
         raise TypeError("one mapping came where a list of states is wanted: pass [state]")
@@ -55,9 +56,9 @@ def _entry(i: int, j: int, prime, value) -> tuple[complex, tuple[float, ...]]:
     return a, q
 
 
-def random(n: int, k, n_primes: int, rng, dtype, distribution: str) -> _validate.Arrays:
+def random(n: int, k, n_primes: int, rng, dtype, distribution: str) -> StateArrays:
     """``n`` random states; see `PrimeStates.random`."""
-    real = _validate.real_dtype(dtype)
+    real = precision(dtype)
     generator = as_generator(rng)
     counts = _counts(n, k, n_primes)
     if distribution == "uniform":
@@ -71,7 +72,7 @@ def random(n: int, k, n_primes: int, rng, dtype, distribution: str) -> _validate
     amplitude = generator.standard_normal((len(columns), 2), dtype=real)
     orientation = generator.standard_normal((len(columns), 4), dtype=real)
     amplitude = amplitude.view(_validate.complex_dtype(real))[:, 0]
-    energy = np.bincount(_validate.owners(indptr), weights=amplitude.real**2 + amplitude.imag**2, minlength=n)
+    energy = np.bincount(row_numbers(indptr), weights=amplitude.real**2 + amplitude.imag**2, minlength=n)
     amplitude *= np.repeat(1 / np.sqrt(np.where(energy > 0, energy, 1)), counts).astype(real)
     table = _primes.first(n_primes)
     return _validate.validate(indptr, table[columns], amplitude, orientation, copy=False)

@@ -1,10 +1,18 @@
 """States as dense arrays, as SciPy matrices, and as an xarray Dataset."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
 
 from .. import primes as _primes
+from ..encode.arrays import StateArrays, row_numbers
 from . import _validate
+
+if TYPE_CHECKING:  # xarray and SciPy are imported by those who ask for them
+    from scipy import sparse
+    from xarray import Dataset
 
 COMPONENTS = ("w", "x", "y", "z")
 
@@ -41,11 +49,13 @@ def to_dense(states, n_primes: int | None, component: str, max_bytes: int) -> np
             f"{max_bytes / 2**30:.2f} GiB: use to_scipy(), fewer states, or pass max_bytes={n_bytes}"
         )
     out = np.zeros(shape, chosen.dtype)
-    out[_validate.owners(states.indptr), columns(states)] = chosen
+    out[row_numbers(states.indptr), columns(states)] = chosen
     return out
 
 
 def to_scipy(states, n_primes: int | None) -> dict[str, sparse.csr_array]:
+    from scipy import sparse
+
     shape = (len(states), width(states, n_primes))
     indices = columns(states)
     parts = {"amplitude": states.amplitude.copy()}
@@ -57,7 +67,7 @@ def to_scipy(states, n_primes: int | None) -> dict[str, sparse.csr_array]:
     return out
 
 
-def to_xarray(states):
+def to_xarray(states) -> Dataset:
     import xarray
 
     coordinates = {"component": list(COMPONENTS)}
@@ -79,7 +89,9 @@ def to_xarray(states):
     )
 
 
-def from_xarray(dataset) -> tuple[_validate.Arrays, np.ndarray | None]:
+def from_xarray(dataset: Dataset) -> tuple[StateArrays, np.ndarray | None]:
+    if not hasattr(dataset, "data_vars"):
+        raise TypeError(f"a {type(dataset).__name__} came where an xarray.Dataset of PrimeStates.to_xarray() is wanted")
     missing = [name for name in ("count", "prime", "amplitude", "orientation") if name not in dataset]
     if missing:
         raise ValueError(

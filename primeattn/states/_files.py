@@ -4,7 +4,8 @@ The file is an uncompressed zip of .npy members, as ``numpy.savez`` writes, so `
 
     format        text, "primeattn.PrimeStates"
     version       int64
-    indptr, primes, amplitude, orientation, and labels where there are any
+    labelled      bool: whether there is a member labels (a damaged directory may hide one)
+    indptr, primes, amplitude, orientation, and maybe labels
 
 Reading checks the names, and each member's dtype, shape and length before memory is taken for it; the zip's CRC-32
 finds changed bytes; then every invariant of `PrimeStates` is checked again.
@@ -20,11 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..encode.arrays import StateArrays
 from . import _validate
+from ._batch import checked_labels
 
 FORMAT = "primeattn.PrimeStates"
 VERSION = 1
-REQUIRED = ("format", "version", "indptr", "primes", "amplitude", "orientation")
+REQUIRED = ("format", "version", "labelled", "indptr", "primes", "amplitude", "orientation")
 DTYPES = {
     "indptr": ("<i8",),
     "primes": ("<i8",),
@@ -45,6 +48,7 @@ BROKEN = (
     ValueError,  # the same, other versions of NumPy; UnicodeDecodeError too
     TypeError,
     MemoryError,
+    OSError,  # an offset before the beginning
 )
 
 
@@ -52,9 +56,14 @@ class Refused(ValueError):
     """A complaint that already says what is wrong."""
 
 
-def save(path, arrays: _validate.Arrays, labels: np.ndarray | None) -> None:
+def save(path, arrays: StateArrays, labels: np.ndarray | None) -> None:
     """Write states and their labels."""
-    members = {"format": np.array(FORMAT), "version": np.array(VERSION, "<i8"), **arrays._asdict()}
+    members = {
+        "format": np.array(FORMAT),
+        "version": np.array(VERSION, "<i8"),
+        "labelled": np.array(labels is not None),
+    }
+    members |= arrays._asdict()
     if labels is not None:
         members["labels"] = labels
     write(path, members)
@@ -81,7 +90,7 @@ def write(path, members: dict[str, np.ndarray]) -> None:
             draft.unlink()
 
 
-def load(path) -> tuple[_validate.Arrays, np.ndarray | None]:
+def load(path) -> tuple[StateArrays, np.ndarray | None]:
     """Read and check states."""
     return read(path, _read, "PrimeStates.save")
 
@@ -100,7 +109,7 @@ def read(path, parse, writer: str):
             ) from error
 
 
-def _read(file) -> tuple[_validate.Arrays, np.ndarray | None]:
+def _read(file) -> tuple[StateArrays, np.ndarray | None]:
     if not zipfile.is_zipfile(file):
         raise Refused("this is no .npz file, or its end is missing: pass a file that PrimeStates.save wrote")
     with zipfile.ZipFile(file) as archive:
@@ -115,9 +124,16 @@ def _read(file) -> tuple[_validate.Arrays, np.ndarray | None]:
             raise Refused(f"the file has version {version} of the format, this primeattn reads {VERSION}: update it")
         if len(set(names)) != len(names) or set(names) - {"labels"} != set(REQUIRED):
             raise Refused(f"members are {', '.join(names)}; wanted: {', '.join(REQUIRED)}, and maybe labels")
-        arrays = _validate.Arrays(*(member_of(archive, name) for name in DTYPES))
-        labels = member_of(archive, "labels") if "labels" in names else None
-    return checked(arrays), labels
+        arrays = StateArrays(*(member_of(archive, name) for name in DTYPES))
+        labelled = bool(member_of(archive, "labelled") == np.True_)
+        if labelled != ("labels" in names):
+            raise Refused(f"labels are {'missing' if labelled else 'not announced'}")
+        labels = member_of(archive, "labels") if labelled else None
+    arrays = checked(arrays)
+    try:
+        return arrays, checked_labels(labels, len(arrays.indptr) - 1)
+    except (TypeError, ValueError) as error:
+        raise Refused(str(error)) from None
 
 
 def member_of(archive: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -160,7 +176,7 @@ def _fill(member, out: np.ndarray) -> None:
         raise Refused("a member is longer than its array")
 
 
-def checked(arrays: _validate.Arrays) -> _validate.Arrays:
+def checked(arrays: StateArrays) -> StateArrays:
     indptr, primes, amplitude, orientation = arrays
     if primes.ndim != 1 or indptr.ndim != 1:
         raise Refused(f"indptr has shape {indptr.shape} and primes {primes.shape}: one axis each is wanted")

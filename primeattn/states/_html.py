@@ -6,6 +6,7 @@ import numpy as np
 
 ROWS = 8
 CHIPS = 10
+BAR = 3.6  # em, the length of the longest bar
 
 
 def table(states) -> str:
@@ -28,7 +29,7 @@ def table(states) -> str:
 
 
 def _row(i: int, state, entropy: float) -> str:
-    name = str(i) if state.labels is None else escape(str(state.labels[0]))
+    name = str(i) if state.labels is None else escape(_short(str(state.labels[0])))
     size = np.abs(state.amplitude)
     order = np.argsort(-size, kind="stable")[:CHIPS]
     top = float(size.max(initial=0)) or 1.0
@@ -38,11 +39,16 @@ def _row(i: int, state, entropy: float) -> str:
     return f"<tr>{cell}{name}</td>{cell}{state.nnz}</td>{cell}{entropy:.2f} bit</td>{cell}{chips}{rest}</td></tr>"
 
 
+def _short(label: str, length: int = 48) -> str:
+    return label if len(label) <= length else f"{label[: length - 1]}…"
+
+
 def _chip(prime: int, amplitude: complex, share: float) -> str:
     hue = round(float(np.degrees(np.angle(amplitude)))) % 360
-    bar = f"linear-gradient(90deg,hsl({hue},65%,50%) {100 * share:.0f}%,transparent 0) bottom/100% 3px no-repeat"
+    colour = f"hsl({hue},65%,50%)"
+    bar = f"linear-gradient({colour},{colour}) left bottom/{BAR * share:.2f}em 3px no-repeat"
     title = f"prime {prime}: |a| = {abs(amplitude):.3g}, phase {np.angle(amplitude):.2f} rad"
-    style = f"display:inline-block;min-width:2.2em;margin:0 .35em .1em 0;padding-bottom:4px;background:{bar}"
+    style = f"display:inline-block;min-width:{BAR}em;margin:0 .4em .1em 0;padding-bottom:4px;background:{bar}"
     return f'<span title="{title}" style="{style}">{prime}</span>'
 
 

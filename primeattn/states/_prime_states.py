@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from .. import encode
+from ..encode.arrays import StateArrays, precision
 from . import _construct, _convert, _files, _html, _validate
 from ._algebra import Algebra, wanted
 
@@ -111,8 +112,10 @@ class PrimeStates(Algebra):
         return cls._adopt(_construct.from_dicts(states), labels)
 
     @classmethod
-    def from_dense(cls, x, *, k: int | None = None, energy: float | None = None, orientation=None) -> PrimeStates:
-        """One state per row of a matrix: column c is the prime ``primeattn.primes.nth(c)``.
+    def from_dense(
+        cls, x, *, k: int | None = None, energy: float | None = None, orientation=None, primes=None
+    ) -> PrimeStates:
+        """One state per row of a matrix, one prime per column.
 
         Parameters
         ----------
@@ -125,10 +128,17 @@ class PrimeStates(Algebra):
             number of active primes adapts to the row.
         orientation : array_like of float, shape (n, n_primes, 4), optional
             Default the identity.
+        primes : array_like of int, shape (n_primes,), optional
+            Default the first ``n_primes``: column c is ``primeattn.primes.nth(c)``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that are not finite numbers, wrong shapes, and zero quaternions at active entries.
 
         See Also
         --------
-        primeattn.encode.dense : the same as flat arrays, with the errors raised.
+        primeattn.encode.dense : the same as flat arrays.
 
         Examples
         --------
@@ -136,56 +146,89 @@ class PrimeStates(Algebra):
         >>> pa.PrimeStates.from_dense([[0.0, 3.0, -4.0, 0.1]], k=2).to_dicts()
         [{3: ((3+0j), (1.0, 0.0, 0.0, 0.0)), 5: ((-4+0j), (1.0, 0.0, 0.0, 0.0))}]
         """
-        return cls._encoded(encode.dense(x, k=k, energy=energy, orientation=orientation))
+        return cls._encoded(encode.dense(x, k=k, energy=energy, orientation=orientation, primes=primes))
 
     @classmethod
-    def from_integers(cls, numbers) -> PrimeStates:
-        """The factorisation of each number: primes p of n, amplitude the root of the exponent.
+    def from_integers(cls, numbers, *, dtype="float64") -> PrimeStates:
+        """The factorisation of each number: its primes, with amplitudes from the exponents.
 
         Parameters
         ----------
         numbers : array_like of int, shape (n,)
             At least 1; 1 gives the empty state.
+        dtype : {"float64", "float32"}
+
+        Returns
+        -------
+        PrimeStates
+            A prime with exponent e has magnitude sqrt(e), phase 2 pi frac(e g) with the golden ratio g, and the
+            identity orientation.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For numbers that are not integers from 1 on.
 
         See Also
         --------
-        primeattn.encode.integers : the same as flat arrays, with the phases and the errors raised.
+        primeattn.encode.integers : the same as flat arrays.
 
         Examples
         --------
         >>> import primeattn as pa
-        >>> pa.PrimeStates.from_integers([12, 1]).n_active
-        array([2, 0])
+        >>> s = pa.PrimeStates.from_integers([12, 1])
+        >>> s.primes, s.n_active
+        (array([2, 3]), array([2, 0]))
         """
-        return cls._encoded(encode.integers(numbers))
+        return cls._encoded(encode.integers(numbers, dtype=dtype))
 
     @classmethod
-    def from_text(cls, strings: Sequence[str], *, scheme: str = "ngram", **options) -> PrimeStates:
-        """One state per string.
+    def from_text(
+        cls,
+        strings: Iterable[str],
+        *,
+        scheme: str = "ngram",
+        encoder: encode.TextEncoder | None = None,
+        n_primes: int | None = None,
+        k: int | None = None,
+        dtype="float64",
+    ) -> PrimeStates:
+        """One state per string; similar strings share primes.
 
         Parameters
         ----------
-        strings : sequence of str
+        strings : iterable of str
         scheme : {"ngram", "original"}
-            Character n-grams and words, or the hash of the source.
-        **options
-            Of `primeattn.encode.text`.
+            Words and character n-grams; or the hash of the source, where similar strings share nothing.
+        encoder : primeattn.encode.TextEncoder, optional
+            A fitted encoder, in place of one fitted to ``strings``.
+        n_primes : int, optional
+            How many primes are used: 16,384 for "ngram", 4096 for "original".
+        k : int, optional
+            Most primes in a state: 64 for "ngram", 32 for "original".
+        dtype : {"float64", "float32"}
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `primeattn.encode.text`.
 
         See Also
         --------
-        primeattn.encode.text : the same as flat arrays, with all options and the errors raised.
+        primeattn.encode.text : the same as flat arrays, and the equations.
 
         Examples
         --------
         >>> import primeattn as pa
         >>> a, b = pa.PrimeStates.from_text(["resonance", "resonant"])
-        >>> len(set(a.primes.tolist()) & set(b.primes.tolist())) > 0  # similar strings share primes
+        >>> len(set(a.primes.tolist()) & set(b.primes.tolist())) > 0
         True
         """
-        return cls._encoded(encode.text(strings, scheme=scheme, **options))
+        options = {"scheme": scheme, "encoder": encoder, "n_primes": n_primes, "k": k, "dtype": dtype}
+        return cls._encoded(encode.text(strings, **options))
 
     @classmethod
-    def _encoded(cls, arrays) -> PrimeStates:
+    def _encoded(cls, arrays: encode.StateArrays) -> PrimeStates:
         return cls._adopt(_validate.validate(*arrays, copy=False))
 
     @classmethod
@@ -231,7 +274,7 @@ class PrimeStates(Algebra):
         >>> pa.PrimeStates.empty(2)
         PrimeStates(n=2, entries=0, float64)
         """
-        real = _validate.real_dtype(dtype)
+        real = precision(dtype)
         return cls._adopt(
             (
                 np.zeros(n + 1, np.int64),
@@ -372,6 +415,8 @@ class PrimeStates(Algebra):
 
         Raises
         ------
+        TypeError
+            If it is no Dataset.
         ValueError
             If a variable is missing, and as the class does.
         """
@@ -388,11 +433,11 @@ class PrimeStates(Algebra):
 
         Notes
         -----
-        Format 1: an uncompressed zip of .npy members ``format``, ``version``, ``indptr``, ``primes``,
+        Format 1: an uncompressed zip of .npy members ``format``, ``version``, ``labelled``, ``indptr``, ``primes``,
         ``amplitude``, ``orientation``, and ``labels`` if there are any; little-endian, no pickle. The same states
         give the same bytes.
         """
-        arrays = _validate.Arrays(self.indptr, self.primes, self.amplitude, self.orientation)
+        arrays = StateArrays(self.indptr, self.primes, self.amplitude, self.orientation)
         _files.save(path, arrays, self.labels)
 
     @classmethod

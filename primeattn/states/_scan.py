@@ -15,11 +15,12 @@ normalised once, at the end.
 import math
 
 import numpy as np
-from scipy import sparse
+from numba import get_num_threads
 
 from .. import quaternion as _quaternion
 from .._runtime.jit import kernel, scalar
-from .._runtime.owners import Owner
+from .._runtime.owners import Owner, share
+from ..encode.arrays import row_numbers
 from ..quaternion import scalars as quaternion
 from . import _validate
 from ._compose import load, store
@@ -73,25 +74,61 @@ def turn_kernel(start, stop, indptr, rotor, orientation, out):
 
 
 @scalar
-def prime_row(g, group, entries, amplitude, orientation, mantissa, exponent, running):
+def extend(product, power, turn, g, amplitude, orientation, e):
+    """Multiply the running product ``g`` by entry ``e``, in place."""
+    re, im = product[2 * g], product[2 * g + 1]
+    x, y, shift = binary_scale(amplitude[2 * e], amplitude[2 * e + 1], 0)
+    re, im, power[g] = binary_scale(re * x - im * y, re * y + im * x, power[g] + shift)
+    product[2 * g], product[2 * g + 1] = re, im
+    store(turn, g, quaternion.normalize(quaternion.multiply(load(turn, g), load(orientation, e))))
+
+
+@scalar
+def begin(product, power, turn, g):
+    """The empty product."""
+    product[2 * g], product[2 * g + 1], power[g] = 1, 0, 0
+    store(turn, g, (1, 0, 0, 0))
+
+
+@scalar
+def record(mantissa, exponent, running, e, product, power, turn, g):
+    """Entry ``e`` of the result is the running product ``g``."""
+    mantissa[2 * e], mantissa[2 * e + 1], exponent[e] = product[2 * g], product[2 * g + 1], power[g]
+    store(running, e, load(turn, g))
+
+
+@scalar
+def prime_row(g, group, entries, amplitude, orientation, products, mantissa, exponent, running):
     """Running products along the entries of one prime, in the order of the tokens."""
-    one = type(amplitude[0])(1)
-    zero = one - one
-    re, im, log2 = one, zero, 0
-    q = (one, zero, zero, zero)
+    product, power, turn = products
+    begin(product, power, turn, g)
     for s in range(group[g], group[g + 1]):
-        e = entries[s]
-        x, y, step = binary_scale(amplitude[2 * e], amplitude[2 * e + 1], 0)
-        re, im, log2 = binary_scale(re * x - im * y, re * y + im * x, log2 + step)
-        q = quaternion.normalize(quaternion.multiply(q, load(orientation, e)))
-        mantissa[2 * e], mantissa[2 * e + 1], exponent[e] = re, im, log2
-        store(running, e, q)
+        extend(product, power, turn, g, amplitude, orientation, entries[s])
+        record(mantissa, exponent, running, entries[s], product, power, turn, g)
 
 
 @kernel
-def prime_kernel(start, stop, group, entries, amplitude, orientation, mantissa, exponent, running):
+def prime_kernel(start, stop, group, entries, amplitude, orientation, products, mantissa, exponent, running):
     for g in range(start, stop):
-        prime_row(g, group, entries, amplitude, orientation, mantissa, exponent, running)
+        prime_row(g, group, entries, amplitude, orientation, products, mantissa, exponent, running)
+
+
+@kernel
+def stream_kernel(start, stop, lanes, columns, amplitude, orientation, products, mantissa, exponent, running):
+    """The same by tokens, for the primes of lanes ``[start, stop)``: memory is read in order, products stay in cache.
+
+    Five times as fast on the CPU as `prime_kernel`, whose entries lie a cache line apart or more. ``lanes`` is a
+    power of two: prime ``g`` belongs to lane ``g % lanes``, so that frequent and rare primes mix.
+    """
+    product, power, turn = products
+    for g in range(len(power)):
+        if start <= g & (lanes - 1) < stop:
+            begin(product, power, turn, g)
+    for e in range(len(columns)):
+        g = columns[e]
+        if start <= g & (lanes - 1) < stop:
+            extend(product, power, turn, g, amplitude, orientation, e)
+            record(mantissa, exponent, running, e, product, power, turn, g)
 
 
 @scalar
@@ -143,7 +180,7 @@ def union_kernel(start, stop, tokens, by_prime, own, indptr, primes, mantissa, e
 
 ROTOR = Owner(rotor_row, rotor_kernel, "I1 F1 F1", grain=1024)
 TURN = Owner(turn_row, turn_kernel, "I1 F1 F1 F1", grain=1024)
-PRIME = Owner(prime_row, prime_kernel, "I1 I1 F1 F1 F1 I1 F1", grain=64, chunks_per_thread=16)
+PRIME = Owner(prime_row, prime_kernel, "I1 I1 F1 F1 (F1,I1,F1) F1 I1 F1", grain=64, chunks_per_thread=16)
 ALIGN = Owner(align_row, align_kernel, "I1 I1 F1", grain=1024)
 UNION = Owner(union_row, union_kernel, "I1 (I1,I1,I1) (F1,I1,F1) I1 I1 F1 I1 F1", grain=16, chunks_per_thread=4)
 
@@ -157,49 +194,54 @@ def rotor(states) -> tuple[np.ndarray, ...]:
     return states.indptr, states.primes, states.amplitude, out
 
 
-def by_prime(states) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``(table, group, entries)``: prime ``table[g]`` has ``entries[group[g]:group[g + 1]]``, in token order."""
+def columns_of(states) -> tuple[np.ndarray, np.ndarray]:
+    """The different primes, ascending, and for each entry which of them it has."""
     table = _validate.distinct(states.primes)
-    if table.size and table[-1] <= max(8 * states.nnz, 1 << 20):
-        place = np.empty(table[-1] + 1, np.int64)
-        place[table] = np.arange(len(table))
-        columns = place[states.primes]
-    else:
-        columns = np.searchsorted(table, states.primes)
+    if table[-1] > max(8 * states.nnz, 1 << 20):
+        return table, np.searchsorted(table, states.primes)
+    place = np.empty(table[-1] + 1, np.int64)
+    place[table] = np.arange(len(table))
+    return table, place[states.primes]
+
+
+def grouped(states, table, columns) -> tuple[np.ndarray, np.ndarray]:
+    """``(group, entries)``: prime ``table[g]`` has ``entries[group[g]:group[g + 1]]``, in token order."""
+    from scipy import sparse  # 60 ms that only mode "full" needs
+
     shape = (len(states), len(table))
     rows = sparse.csr_array((np.arange(states.nnz), columns, states.indptr), shape=shape)
-    grouped = rows.tocsc()  # a counting sort: linear
-    return table, grouped.indptr.astype(np.int64), grouped.data
+    by_prime = rows.tocsc()  # a counting sort: linear
+    return by_prime.indptr.astype(np.int64), by_prime.data
 
 
-def running_products(states, group, entries) -> tuple[np.ndarray, ...]:
+def running_products(states, n_primes: int, columns) -> tuple[np.ndarray, ...]:
     """Mantissa, exponent and orientation of each entry's product over the entries of its prime so far."""
     mantissa = np.empty_like(states.amplitude)
     exponent = np.empty(states.nnz, np.int64)
     running = np.empty_like(states.orientation)
-    PRIME(
-        len(group) - 1,
-        group,
-        entries,
-        flat(states.amplitude),
-        states.orientation.reshape(-1),
-        flat(mantissa),
-        exponent,
-        running.reshape(-1),
+    products = (
+        np.empty(2 * n_primes, states.dtype),
+        np.empty(n_primes, np.int64),
+        np.empty(4 * n_primes, states.dtype),
     )
+    arrays = (frozen(columns), flat(states.amplitude), states.orientation.reshape(-1), products)
+    outputs = (flat(mantissa), exponent, running.reshape(-1))
+    lanes = 1 << (get_num_threads().bit_length() - 1) if states.nnz >= 1 << 15 else 1
+    share(lambda start, stop: stream_kernel(start, stop, lanes, *arrays, *outputs), lanes, grain=1)
     return mantissa, exponent, running
 
 
 def own(states) -> tuple[np.ndarray, ...]:
-    _, group, entries = by_prime(states)
-    mantissa, exponent, running = running_products(states, group, entries)
+    table, columns = columns_of(states)
+    mantissa, exponent, running = running_products(states, len(table), columns)
     ALIGN(len(states), states.indptr, frozen(exponent), flat(mantissa))
     return states.indptr, states.primes, normalized(states.indptr, mantissa), running
 
 
 def full(states, max_bytes: int) -> tuple[np.ndarray, ...]:
-    table, group, entries = by_prime(states)
-    first = _validate.owners(states.indptr)[entries[group[:-1]]] if states.nnz else np.zeros(0, np.int64)
+    table, columns = columns_of(states)
+    group, entries = grouped(states, table, columns)
+    first = row_numbers(states.indptr)[entries[group[:-1]]]  # the token that brings each prime
     indptr = np.concatenate([[0], np.cumsum(np.cumsum(np.bincount(first, minlength=len(states))))]).astype(np.int64)
     nnz = int(indptr[-1])
     itemsize = 8 + states.amplitude.itemsize + 4 * states.orientation.itemsize
@@ -209,14 +251,14 @@ def full(states, max_bytes: int) -> tuple[np.ndarray, ...]:
             f"{nnz * itemsize / 2**30:.2f} GiB, but max_bytes is {max_bytes / 2**30:.2f} GiB: use mode='own' or "
             f"'rotor', whose support does not grow, fewer states, or pass max_bytes={nnz * itemsize}"
         )
-    done = running_products(states, group, entries)
+    done = running_products(states, len(table), columns)
     primes = np.empty(nnz, np.int64)
     mantissa = np.empty(nnz, states.amplitude.dtype)
     exponent = np.empty(nnz, np.int64)
     orientation = np.empty((nnz, 4), states.dtype)
-    grouped = (frozen(table), frozen(group), frozen(entries))
+    by_prime = (frozen(table), frozen(group), frozen(entries))
     own_products = (frozen(flat(done[0])), frozen(done[1]), frozen(done[2].reshape(-1)))
     grown = (frozen(indptr), primes, flat(mantissa), exponent, orientation.reshape(-1))
-    UNION(len(states), states.indptr, grouped, own_products, *grown)
+    UNION(len(states), states.indptr, by_prime, own_products, *grown)
     ALIGN(len(states), frozen(indptr), frozen(exponent), flat(mantissa))
     return indptr, primes, normalized(indptr, mantissa), orientation

@@ -4,34 +4,16 @@ Everything here is NumPy on whole arrays: building states compiles nothing. Temp
 booleans and one real number an entry.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from .. import primes as _primes
+from .._runtime import devices
+from ..encode.arrays import StateArrays, identities, row_numbers
 
 # A quaternion whose squared norm is within this many eps of 1 is left as it is, so that validating twice changes
 # nothing. Dividing by a computed norm leaves the squared norm within 6 eps of 1: four squares and three sums (2 eps),
 # the root and the quotient (1.5 eps relative in each component, so 3 in the square), and the sum taken again here.
 UNIT_EPS = 8.0
-
-
-class Arrays(NamedTuple):
-    """The four arrays of a batch; see `PrimeStates` for shapes."""
-
-    indptr: np.ndarray
-    primes: np.ndarray
-    amplitude: np.ndarray
-    orientation: np.ndarray
-
-
-def real_dtype(dtype) -> np.dtype:
-    """float32 or float64, from either of them or from complex64 or complex128."""
-    given = np.dtype(dtype)
-    names = {"float32": "float32", "complex64": "float32", "float64": "float64", "complex128": "float64"}
-    if given.name not in names:
-        raise TypeError(f"dtype is {given}: pass 'float32' or 'float64' (or the complex dtype of that precision)")
-    return np.dtype(names[given.name])
 
 
 def complex_dtype(dtype) -> np.dtype:
@@ -44,6 +26,12 @@ def frozen(x: np.ndarray) -> np.ndarray:
     view = x.view()
     view.flags.writeable = False
     return view
+
+
+def sealed(x: np.ndarray) -> np.ndarray:
+    """The array itself, made read-only: for arrays that belong to us."""
+    x.flags.writeable = False
+    return x
 
 
 def is_frozen(x) -> bool:
@@ -59,11 +47,6 @@ def locate(indptr: np.ndarray, flat: int) -> tuple[int, int]:
     """The state and the entry within it of one flat entry."""
     state = int(np.searchsorted(indptr, flat, side="right")) - 1
     return state, flat - int(indptr[state])
-
-
-def owners(indptr: np.ndarray) -> np.ndarray:
-    """For each entry the state that has it, int64[nnz]."""
-    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
 
 
 def as_int64(name: str, x) -> np.ndarray:
@@ -174,7 +157,7 @@ def ascending_order(indptr: np.ndarray, primes: np.ndarray) -> np.ndarray | None
     rises[starts - 1] = True  # between two states anything goes
     if rises.all():
         return None
-    owner = owners(indptr)
+    owner = row_numbers(indptr)
     span = int(primes.max()) + 1
     if len(indptr) * span < np.iinfo(np.int64).max:
         order = np.argsort(owner * span + primes)  # six times faster than lexsort
@@ -248,7 +231,7 @@ def _unit_of_any_size(indptr, primes, orientation: np.ndarray, at: np.ndarray) -
     return q / np.sqrt(np.einsum("ij,ij->i", q, q))[:, None]
 
 
-def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = True) -> Arrays:
+def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = True) -> StateArrays:
     """Check everything, sort primes within states, bring quaternions to unit length, settle one precision.
 
     Parameters
@@ -257,6 +240,9 @@ def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = T
         Copy what the caller could still write to. False for arrays that were made for this call.
     """
     given = (indptr, primes, amplitude, orientation)
+    for name, x in zip(StateArrays._fields, given, strict=True):
+        if devices.is_device_array(x):
+            raise TypeError(f"{name} is a CUDA array, but prime states live on the host: pass pa.to_host({name})")
     primes = as_int64("primes", primes)
     indptr = check_indptr(indptr, len(primes))
     check_primes(indptr, primes)
@@ -267,8 +253,7 @@ def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = T
     if a is None:
         a = np.ones(len(primes), complex_dtype(dtype))
     if q is None:
-        q = np.zeros((len(primes), 4), dtype)
-        q[:, 0] = 1
+        q = identities(len(primes), dtype)
     if q.size == 0 and q.ndim == 1 and len(primes) == 0:
         q = q.reshape(0, 4)
     check_amplitude(indptr, primes, a)
@@ -280,6 +265,7 @@ def validate(indptr, primes, amplitude=None, orientation=None, *, copy: bool = T
     out = [indptr, primes, a, q]
     if copy:
         for i, source in enumerate(given):
-            if source is not None and not is_frozen(out[i]) and np.may_share_memory(out[i], np.asarray(source)):
+            lent = source is not None and not isinstance(source, (list, tuple)) and not is_frozen(out[i])
+            if lent and np.may_share_memory(out[i], np.asarray(source)):
                 out[i] = out[i].copy()
-    return Arrays(*(frozen(x) for x in out))
+    return StateArrays(*(sealed(x) for x in out))

@@ -3,9 +3,7 @@
 from ..jit import kernel, nonnegative, scalar
 from ..owners import Owner
 from .exponential import exp, expm1, log, sigmoid, tanh
-from .trigonometric import all_near, atan2, cos, sin, sincos, sincos_near
-
-BLOCK = 512  # elements looked at before they are computed: they stay in the first-level cache
+from .trigonometric import BLOCK, all_near, atan2, cos, sin, sincos, sincos_near
 
 
 @scalar

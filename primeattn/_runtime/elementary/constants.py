@@ -24,7 +24,7 @@ def _half_pi32(x):
 
 
 def _half_pi64(x):
-    return 0.6366197723675814, 1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33
+    return 0.6366197723675814, 1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33
 
 
 #: 2 / pi, and pi / 2 as a sum of three.
@@ -53,18 +53,6 @@ def _quarter_pi64(x):
 
 #: pi / 4 as a sum of two.
 quarter_pi = by_type(_quarter_pi32, _quarter_pi64)
-
-
-def _tan_eighth32(x):
-    return F(0.41421357)
-
-
-def _tan_eighth64(x):
-    return 0.41421356237309503
-
-
-#: tan(pi / 8).
-tan_eighth = by_type(_tan_eighth32, _tan_eighth64)
 
 
 def _log2_32(x):

@@ -47,6 +47,14 @@ if config.DISABLE_JIT:
         exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
         return type(x)(float(exact)) if exact else x * y + z  # zero: the hardware's sign
 
+    def rare(function):
+        """The same function of one number, as a call that LLVM neither inlines nor expects to fail.
+
+        Inlined, both sides of the branch around it would be computed for every element. Expected to fail
+        (any function of Numba may raise), it would make rows count references to their arrays.
+        """
+        return function
+
 else:
     _INTEGER = {types.float32: types.int32, types.float64: types.int64}
     _FLOATING = {i: f for f, i in _INTEGER.items()}
@@ -68,3 +76,28 @@ else:
             return builder.fma(*arguments)
 
         return (x(x, x, x), codegen) if x in _INTEGER else None
+
+    @intrinsic
+    def _never_inlined(typing):
+        def codegen(context, builder, signature, arguments):
+            attributes = builder.function.attributes
+            if "alwaysinline" not in attributes:  # as everything is in CUDA device code
+                attributes.add("noinline")
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    def rare(function):
+        def body(x):
+            _never_inlined()
+            return function(x)
+
+        @intrinsic
+        def call(typing, x):
+            def codegen(context, builder, signature, arguments):
+                compiled = context.compile_subroutine(builder, body, signature)
+                return context.call_internal_no_propagate(builder, compiled.fndesc, signature, arguments)[1]
+
+            return types.UniTuple(x, 2)(x), codegen
+
+        return call

@@ -12,16 +12,15 @@ from ..jit import scalar
 from .constants import half_pi
 from .machine import bits, by_type, fma
 
-# 2/pi = sum over k of DIGITS[k] 2**(-24 (k + 1)), after two zeros for small exponents.
-DIGITS = np.array(
-    [int(d, 16) for d in """
-    000000 000000 a2f983 6e4e44 1529fc 2757d1 f534dd c0db62 95993c 439041 fe5163 abdebb c561b7 246e3a 424dd2 e00649
-    2eea09 d1921c fe1deb 1cb129 a73ee8 8235f5 2ebb44 84e99c 7026b4 5f7e41 3991d6 398353 39f49c 845f8b bdf928 3b1ff8
-    97ffde 05980f ef2f11 8b5a0a 6d1f6d 367ecf 27cb09 b74f46 3f669e 5fea2d 7527ba c7ebe5 f17b3d 0739f7 8a5292 ea6bfb
-    5fb11f 8d5d08 560330 46fc7b 6babf0 cfbc20 9af436 1da9e3
-    """.split()],
-    np.int64,
-)  # fmt: skip
+# 2/pi = sum over k of DIGITS[k] 2**(-24 (k + 1)), after two zeros for small exponents; the last
+# is the last that the largest float64 asks for.
+HEXADECIMAL = """
+    000000 000000 a2f983 6e4e44 1529fc 2757d1 f534dd c0db62 95993c 439041 fe5163 abdebb c561b7
+    246e3a 424dd2 e00649 2eea09 d1921c fe1deb 1cb129 a73ee8 8235f5 2ebb44 84e99c 7026b4 5f7e41
+    3991d6 398353 39f49c 845f8b bdf928 3b1ff8 97ffde 05980f ef2f11 8b5a0a 6d1f6d 367ecf 27cb09
+    b74f46 3f669e 5fea2d 7527ba c7ebe5 f17b3d 0739f7 8a5292 ea6bfb 5fb11f 8d5d08 560330
+"""
+DIGITS = np.array([int(digit, 16) for digit in HEXADECIMAL.split()], np.int64)
 
 
 def _integer32(x):

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from numba import njit
-
-from ..jit import MATH, nonnegative, scalar
-from .constants import half_pi, near_limit, quarter_pi, rounder, tan_eighth
-from .machine import bits, fma
+from ..jit import nonnegative, scalar
+from .constants import half_pi, near_limit, quarter_pi, rounder
+from .machine import bits, fma, rare
 from .payne_hanek import far
 from .polynomials import arctangent, cosine, sine
+
+BLOCK = 512  # angles looked at before they are computed: they stay in the first-level cache
 
 
 @scalar
@@ -53,9 +53,10 @@ def sincos_near(x):
     return turned(x, r, rest, n)
 
 
-@njit(**MATH)
+@rare
+@scalar
 def sincos_far(x):
-    """(sin x, cos x) for the rest: a call, so that it stays out of the loops."""
+    """(sin x, cos x) for the rest."""
     r, rest, n = far(x)
     return turned(x, r, rest, n)
 
@@ -95,8 +96,8 @@ def cos(x):
 def atan2(y, x):
     """The angle of (x, y) in [-pi, pi], with every special case of IEEE 754.
 
-    With u = small / big, or (small - big) / (small + big) beside the diagonal, |u| <= tan(pi/8), and
-    the angle is a multiple of pi/4, plus or minus arctan u.
+    With u = small / big, or (small - big) / (small + big) beside the diagonal, |u| <= 1/2, and the
+    angle is a multiple of pi/4, plus or minus arctan u.
     """
     zero, half, one, inf = type(x)(0), type(x)(0.5), type(x)(1), type(x)(np.inf)
     quarter, quarter_rest = quarter_pi(x)
@@ -108,7 +109,7 @@ def atan2(y, x):
     big, small = (a, b) if steep else (b, a)
     scale = half if big > one else one  # the sum below must not overflow
     big, small = scale * big, scale * small
-    beside = small > tan_eighth(x) * big
+    beside = small + small > big  # then the difference below is exact
     numerator = small - big if beside else small
     denominator = small + big if beside else big
     u = numerator / (denominator if denominator > zero else one)

@@ -6,8 +6,10 @@ import numpy as np
 
 from ..finding import Finding, Picture
 from ..material import Material
-from ..measures import attended, row_softmax
-from ..ranking import rank_matrix
+from ..measures import attended, attention_to_others
+from ..ranking import pair_values, prominence, symmetric
+
+CLIP = 0.995  # share of pairs within the colour scale: a few twins would leave the rest in the dark
 
 
 def find(material: Material) -> Finding:
@@ -16,61 +18,57 @@ def find(material: Material) -> Finding:
 
     n, views = len(material), material.views
     scores = {name: material.scores(name) for name in views}
-    ranks = {name: rank_matrix(matrix) for name, matrix in scores.items()}
-    weights = {name: row_softmax(matrix, material.temperature) for name, matrix in scores.items()}
-    # log2 of weight over uniform: 0 is indifference, +1 is twice the even share
-    lean = {name: np.log2(np.maximum(w * n, 2.0**-20)) for name, w in weights.items()}
+    places = {name: symmetric(prominence(pair_values(matrix)), n) for name, matrix in scores.items()}
+    weights = {name: attention_to_others(matrix, material.temperature) for name, matrix in scores.items()}
+    # log2 of weight over an even share: 0 is indifference, 1 is twice as much
+    lean = {name: np.log2(np.maximum(w * (n - 1), 2.0**-20)) for name, w in weights.items()}
     effective = {name: attended(w) for name, w in weights.items()}
     off = ~np.eye(n, dtype=bool)
-    reach = max(1e-6, *(float(np.abs(x[off]).max()) for x in lean.values()))
+    reach = max(1e-6, float(np.quantile(np.abs(np.concatenate([x[off] for x in lean.values()])), CLIP)))
+    limits = plot.off_diagonal_limits(*scores.values(), quantile=CLIP)
 
-    readings = [
+    readings: list[dict] = [
         {
             "name": "scores",
             "title": "Scores as they are",
-            "note": "One scale for all views. How large the numbers are is part of what a view is.",
+            "note": "One scale for all views: how large its numbers are is part of what a view is.",
             "maps": scores,
-            "limits": plot.off_diagonal_limits(*scores.values()),
-            "ends": ("{:.2f}", "{:.2f}"),
+            "limits": limits,
+            "ends": (f"{limits[0]:.2g}", f"{limits[1]:.2g} or more"),
         },
         {
-            "name": "ranks",
-            "title": "The same, by rank",
+            "name": "places",
+            "title": "The same, by place",
             "note": "Each pair's place among all pairs of its view, so that only the order counts.",
-            "maps": ranks,
+            "maps": places,
             "limits": (0.0, 1.0),
-            "ends": ("weakest pair", "strongest pair"),
+            "ends": ("last", "1st"),
         },
         {
             "name": "attention",
             "title": f"As attention, temperature {material.temperature:g}",
-            "note": "Softmax over each row: how much the passage of that row would look at every other one, "
-            "as a multiple of an even share.",
+            "note": "Softmax over each row: how much its passage would look at every other one, as a multiple of "
+            "an even share.",
             "maps": lean,
             "limits": (-reach, reach),
-            "ends": ("× 2^{:.1f}", "× 2^{:.1f}"),
+            "ends": (f"{2**-reach:.2g} times", f"{2**reach:.2g} times"),
         },
     ]
 
-    def draw(figure, reading):
-        plot.score_maps(
-            {views[name].title: m for name, m in reading["maps"].items()},
-            labels=material.documents,
-            limits=reading["limits"],
-            colorbar_label=reading["title"].lower(),
-            figure=figure,
-        )
+    def picture(reading: dict) -> Picture:
+        def draw(figure):
+            plot.score_maps(
+                {views[name].heading: m for name, m in reading["maps"].items()},
+                labels=material.documents,
+                limits=reading["limits"],
+                colorbar_label=reading["title"].lower(),
+                figure=figure,
+            )
 
-    pictures = {
-        f"maps_{reading['name']}": Picture(
-            lambda figure, reading=reading: draw(figure, reading),
-            f"{len(views)} maps of all pairs of passages side by side: {reading['title'].lower()}.",
-            10,
-            8.6,
-            page=False,
-        )
-        for reading in readings
-    }
+        alt = f"{len(views)} maps of all pairs of passages side by side: {reading['title'].lower()}."
+        return Picture(draw, alt, 10, 8.6, page=False)
+
+    pictures = {f"maps_{reading['name']}": picture(reading) for reading in readings}
     dims = ("view", "passage", "other_passage")
     return Finding(
         facts={
@@ -83,7 +81,7 @@ def find(material: Material) -> Finding:
             "attention": (
                 dims,
                 np.stack(list(weights.values())),
-                {"long_name": "row softmax of the scores", "temperature": material.temperature},
+                {"long_name": "row softmax of the scores over the other passages", "temperature": material.temperature},
             ),
             "attended": (
                 ("view", "passage"),

@@ -18,7 +18,7 @@ def find(material: Material) -> Finding:
         found = neighbours(material.scores(name), material.documents)
         if found is None:
             return Finding(facts={"views": []})
-        rows.append({"name": name, "title": view.title} | asdict(found))
+        rows.append({"name": name, "title": view.heading, "margin": found.margin} | asdict(found))
     return Finding(
         facts={"views": rows},
         arrays={

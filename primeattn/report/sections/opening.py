@@ -7,8 +7,8 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..material import Material
 from ..measures import neighbours
-from ..ranking import agreement, pair_at, pair_values, rank_matrix, strongest
-from ..spectra import NEGATIVE, Spectrum, spectrum
+from ..ranking import agreement, pair_at, pair_values, prominence, ranks, strongest, symmetric
+from ..spectra import NEGATIVE, ROUNDING, Spectrum, spectrum
 
 MARKED = 3
 
@@ -23,9 +23,9 @@ def what(material: Material) -> str:
     where = f" from {_count(documents, 'document')}" if documents > 1 else ""
     active = int(np.median(np.diff(material.states.indptr)))
     return (
-        f"You see {_count(len(material), 'passage')}{where}: each became a set of about {_count(active, 'prime')}, one for "
-        f"every telling word or part of a word, with an angle and a rotation for where it stands, and each pair of "
-        f"passages got a score for how well the two sets resonate."
+        f"You see {_count(len(material), 'passage')}{where}: each became a set of about {_count(active, 'prime')}, "
+        f"one for every telling word or part of a word, with an angle and a rotation for where it stands, and each "
+        f"pair of passages got a score for how well the two sets resonate."
     )
 
 
@@ -36,19 +36,28 @@ def outcome(material: Material) -> str:
         return f"The passages are compared by {lead.title}, the baseline itself."
     a, b = pair_values(material.scores(lead.name)), pair_values(material.scores(baseline.name))
     if len(a) < 10:
-        return f"With {_count(len(a), 'pair')} there is little to rank; {lead.short} and {baseline.short} stand side by side."
+        return f"With {_count(len(a), 'pair')} there is little to rank; all scores stand side by side below."
     both = agreement(a, b)
     text = (
-        f"Of the {both.top} closest pairs by {lead.title.lower()}, {both.shared} are also among the {both.top} closest "
+        f"Of the {both.top} closest pairs by the {lead.title}, {both.shared} are also among the {both.top} closest "
         f"by {baseline.title} (chance would give {both.expected:.0f})"
     )
     mine, other = (neighbours(material.scores(v.name), material.documents) for v in (lead, baseline))
     if mine and other:
+        close = (
+            " (too few passages to call that a difference)" if 0 < abs(mine.first - other.first) <= mine.margin else ""
+        )
         text += (
             f"; and a passage's nearest other passage comes from its own document in {mine.first:.0%} of all cases, "
-            f"against {other.first:.0%} by {baseline.title} and {mine.chance:.0%} by chance"
+            f"against {other.first:.0%} by {baseline.title}{close} and {mine.chance:.0%} by chance"
         )
     return text + "."
+
+
+def _smallest(found: Spectrum) -> str:
+    if found.verdict == ROUNDING:
+        return "smallest eigenvalue zero within rounding"
+    return f"smallest eigenvalue {found.smallest:.2g}"
 
 
 def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
@@ -57,14 +66,14 @@ def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
     found = spectra[lead.name]
     if lead.claim.holds:
         first = (
-            f"{lead.title} is positive semi-definite, so it is a true inner product: by proof, and on this text "
-            f"(smallest eigenvalue {found.smallest:.2g})"
+            f"The {lead.title} is positive semi-definite, so it is a true inner product: by proof, and on this text "
+            f"({_smallest(found)})"
         )
     elif found.verdict == NEGATIVE:
-        first = f"{lead.title} is not positive semi-definite: its smallest eigenvalue here is {found.smallest:.2g}"
+        first = f"The {lead.title} is not positive semi-definite: its smallest eigenvalue here is {found.smallest:.2g}"
     else:
         first = (
-            f"{lead.title} is not positive semi-definite in general, although no eigenvalue is negative here "
+            f"The {lead.title} is not positive semi-definite in general, although no eigenvalue is negative here "
             f"(smallest {found.smallest:.2g})"
         )
     for view in material.views.values():
@@ -72,9 +81,10 @@ def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
             continue
         found = spectra[view.name]
         if found.verdict == NEGATIVE:
-            first += f"; the {view.title.lower()} is not: {_count(found.negative, 'eigenvalue')} below zero here"
+            below = _count(found.negative, "eigenvalue")
+            first += f"; the {view.title} is not: {below} of {len(material)} below zero here"
         else:
-            first += f"; the {view.title.lower()} is not in general, though nothing on this text shows it"
+            first += f"; the {view.title} is not in general, though nothing on this text shows it"
     return first + "."
 
 
@@ -83,7 +93,7 @@ def find(material: Material) -> Finding:
     lead, baseline = material.lead_view, material.baseline_view
     n = len(material)
     spectra = {name: spectrum(material.scores(name)) for name in material.views}
-    below, above = rank_matrix(material.scores(lead.name)), rank_matrix(material.scores(baseline.name))
+    below, above = (symmetric(prominence(pair_values(material.scores(v.name))), n) for v in (lead, baseline))
     values = pair_values(material.scores(lead.name))
     top = [pair_at(int(flat), n) for flat in strongest(values, MARKED) if values[flat] > 0]
 
@@ -95,13 +105,13 @@ def find(material: Material) -> Finding:
             above,
             ax=figure.subplots(),
             labels=material.documents,
-            names=(lead.title, baseline.title),
+            names=(lead.heading, baseline.heading),
             marked=top,
         )
 
     sentences = [what(material), outcome(material), verdict(material, spectra)]
     alt = (
-        f"A square map of all pairs of {n} passages. Below the diagonal: {lead.title}; above it: {baseline.title}. "
+        f"A square map of all pairs of {n} passages. Below the diagonal: the {lead.title}; above it: {baseline.title}. "
         f"Bright cells are close pairs; the more the picture is its own mirror image, the more the two agree."
     )
     return Finding(
@@ -109,7 +119,7 @@ def find(material: Material) -> Finding:
         arrays={
             "rank": (
                 ("view", "passage", "other_passage"),
-                np.stack([rank_matrix(material.scores(name)) for name in material.views]),
+                np.stack([symmetric(ranks(pair_values(material.scores(name))), n) for name in material.views]),
                 {"long_name": "rank of the pair within its view, 0 weakest to 1 strongest"},
             ),
         },

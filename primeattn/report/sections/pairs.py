@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from ..finding import Finding, Picture
 from ..highlight import marked
 from ..material import Material
-from ..ranking import agreement, disagreements, pair_at, pair_values, place_of, positions, strongest
+from ..ranking import agreement, disagreements, pair_at, pair_values, place_of, places, strongest
 from ..views import Shared
 
 CLOSEST, ACROSS, DIFFERING = 6, 4, 4
 CHIPS = 18
 
 
+@dataclass(frozen=True)
+class Chip:
+    """A word that two passages share, with all primes that lead to it, and what they add to the score."""
+
+    label: str
+    contribution: float
+    primes: tuple[int, ...]
+    words: tuple[str, ...] = ()
+
+
+def chips(shared: Iterable[Shared]) -> list[Chip]:
+    """Put the fragments of a shared word under that word; largest contribution first.
+
+    A fragment of different words ("key…" in "keys" and "keyerror") stands by itself, with those words.
+    """
+    shared = list(shared)
+    whole = {item.label for item in shared if not item.words}
+    groups: dict[str, list[Shared]] = {}
+    for item in shared:
+        homes = sorted((word for word in item.words if word in whole), key=len)
+        groups.setdefault(homes[-1] if homes else item.label, []).append(item)
+    found = [
+        Chip(
+            label,
+            sum(item.contribution for item in items),
+            tuple(item.prime for item in items if item.prime is not None),
+            () if label in whole else tuple(dict.fromkeys(word for item in items for word in item.words)),
+        )
+        for label, items in groups.items()
+    ]
+    return sorted(found, key=lambda chip: -chip.contribution)
+
+
 class Explainer:
-    """Builds what a card about one pair shows: scores and positions in all views, parts, shared words, texts."""
+    """Builds what a card about one pair shows: scores and places in all views, parts, shared words, texts."""
 
     def __init__(self, material: Material):
         self.material = material
         self.values = {name: pair_values(material.scores(name)) for name in material.views}
-        self.positions = {name: positions(values) for name, values in self.values.items()}
+        self.places = {name: places(values) for name, values in self.values.items()}
         lead = material.lead_view
         self.parts = lead.components(material) if lead.components else {}
 
@@ -32,20 +65,19 @@ class Explainer:
         place = place_of(i, j, len(material))
         view = material.views[shared_by or material.lead]
         shared = view.shared(material, i, j) if view.shared else []
-        mentioned = [item for item in shared if item.words]
         return {
             "i": i,
             "j": j,
             "titles": [material.passages[k].title for k in (i, j)],
-            "documents": [material.passages[k].document for k in (i, j)],
+            "places": [material.passages[k].place for k in (i, j)],
             "scores": {name: float(values[place]) for name, values in self.values.items()},
-            "positions": {name: float(place_[place]) for name, place_ in self.positions.items()},
+            "from_top": {name: int(all_[place]) for name, all_ in self.places.items()},
             "parts": {part: float(matrix[i, j]) for part, matrix in self.parts.items()},
             "shared_count": len(shared),
             "shared_by": view.name,
-            "shared": mentioned[:CHIPS],
-            "strongest_contribution": max((item.contribution for item in shared), default=0.0),
-            "texts": [marked(material.passages[k].text, mentioned) for k in (i, j)],
+            "shared": shared,
+            "chips": chips(shared),
+            "texts": [marked(material.passages[k].text, shared, side) for side, k in enumerate((i, j))],
             "active": [int(np.diff(material.states.indptr)[k]) for k in (i, j)],
         }
 
@@ -55,8 +87,10 @@ class Explainer:
 
 def _fact(card: dict) -> dict:
     """A card without its texts, for JSON."""
-    kept = {key: card[key] for key in ("i", "j", "titles", "documents", "scores", "positions", "parts", "shared_count")}
-    return kept | {"shared": [asdict(item) if isinstance(item, Shared) else item for item in card["shared"]]}
+    kept = {key: card[key] for key in ("i", "j", "titles", "places", "scores", "from_top", "parts", "shared_count")}
+    return kept | {
+        "shared": [{"label": x.label, "prime": x.prime, "contribution": x.contribution} for x in card["shared"][:CHIPS]]
+    }
 
 
 def closest(material: Material) -> Finding:
@@ -70,7 +104,7 @@ def closest(material: Material) -> Finding:
     i, j = np.triu_indices(len(material), 1)
     apart = order[documents[i[order]] != documents[j[order]]]
     listed = set(order[:CLOSEST].tolist())
-    across = explain.cards([place for place in apart[:CLOSEST + ACROSS] if int(place) not in listed][:ACROSS])
+    across = explain.cards([place for place in apart[: CLOSEST + ACROSS] if int(place) not in listed][:ACROSS])
     return Finding(
         facts={"strongest": [_fact(card) for card in first], "across_documents": [_fact(card) for card in across]},
         shown={"groups": [("", first), ("The closest pairs from two different documents", across)]},
@@ -91,7 +125,7 @@ def differing(material: Material) -> Finding:
     def draw(figure):
         from ... import plot
 
-        plot.agreement(x, y, ax=figure.subplots(), names=(lead.title, baseline.title), marked=[*more, *less])
+        plot.agreement(x, y, ax=figure.subplots(), names=(lead.heading, baseline.heading), marked=[*more, *less])
 
     alt = (
         f"Scatter of {len(x):,} pairs: {lead.title} across, {baseline.title} upwards; rank correlation "
@@ -110,12 +144,12 @@ def differing(material: Material) -> Finding:
                 {"long_name": "rank correlation of the scores of all pairs"},
             )
         },
-        pictures={"agreement": Picture(draw, alt, 4.4, 3.8)},
+        pictures={"agreement": Picture(draw, alt, 4.4, 3.7)},
         shown={
             "table": table,
             "groups": [
-                (f"{lead.title} puts these far above {baseline.title}", higher),
-                (f"{baseline.title} puts these far above {lead.title.lower()}", lower),
+                (f"The {lead.title} puts these far above the {baseline.title}", higher),
+                (f"The {baseline.title} puts these far above the {lead.title}", lower),
             ],
         },
     )

@@ -49,7 +49,7 @@ def find(material: Material) -> Finding:
             f"Eigenvalues of {views[name].title} in falling order, from {s.largest:.3g} down to {s.smallest:.3g}; "
             f"{s.negative} of {len(s.eigenvalues)} are negative."
         )
-        return Picture(draw, alt, 3.5, 2.5, file=False)
+        return Picture(draw, alt, 4.2, 2.5, file=False)
 
     for name in views:
         pictures[f"spectrum:{name}"] = panel(name)
@@ -62,13 +62,14 @@ def find(material: Material) -> Finding:
         for ax in list(axes)[len(views) :]:
             ax.set_visible(False)
         for ax, name in zip(figure.axes, views, strict=False):
-            plot.spectrum(found[name].eigenvalues, ax=ax, bound=found[name].bound, title=views[name].title)
+            plot.spectrum(found[name].eigenvalues, ax=ax, bound=found[name].bound, title=views[name].heading)
 
     pictures["spectra"] = Picture(draw_all, "Eigenvalues of every view.", 8.4, 6.4, page=False)
     if smallest:
 
         def draw_thinning(figure):
             from ... import plot
+            from ...plot.style import INK
 
             ax = plot.lines(
                 sizes,
@@ -79,13 +80,13 @@ def find(material: Material) -> Finding:
                 xlabel="primes kept in each passage",
                 ylabel="smallest eigenvalue",
             )
-            ax.axhline(0, color=plot.INK, linewidth=0.8)
+            ax.axhline(0, color=INK, linewidth=0.8)
 
         worst = {views[name].short: float(values.min()) for name, values in smallest.items()}
         alt = "Smallest eigenvalue against the number of primes kept in each passage; lowest values: " + ", ".join(
             f"{name} {value:.2g}" for name, value in worst.items()
         )
-        pictures["thinning"] = Picture(draw_thinning, alt + ".", 4.6, 3.0)
+        pictures["thinning"] = Picture(draw_thinning, alt + ".", 4.4, 3.0)
 
     arrays = {
         "eigenvalue": (

@@ -1,0 +1,170 @@
+"""``primeattn compare``: the report on the passages of a text."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import json
+import os
+import re
+import shlex
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from .exits import EXTRA, INPUT, OUTPUT, USAGE, Failure
+from .progress import Progress
+
+_EPILOG = """examples:
+  primeattn compare
+  primeattn compare alice.txt carroll/*.txt --output alice --passages 200
+  primeattn compare old.txt --encoding latin-1 --kind original
+
+Writes DIR/map.png first (its path is printed), then index.html, more figures, report.nc and summary.json; a file is
+written whole or not at all. Paths go to standard output, progress to standard error if that is a terminal."""
+_NEEDED = ("matplotlib", "rich", "jinja2", "h5netcdf", "h5py")
+_MOST_PASSAGES = 2000
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def _nbytes(text: str) -> int:
+    """A size such as 5000000, 5MB or 5MiB."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?|)b?", text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 5000000, 5MB or 5MiB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def _passages(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= _MOST_PASSAGES:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number from 2 to {_MOST_PASSAGES} is wanted")
+    return int(text)
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1e-3 <= value <= 1e3:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number from 0.001 to 1000 is wanted")
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 0 on is wanted")
+    return int(text)
+
+
+def _encoding(text: str) -> str:
+    try:
+        return codecs.lookup(text).name
+    except LookupError:
+        raise argparse.ArgumentTypeError(f"Python knows no encoding {text!r}; utf-8 and latin-1 are common") from None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options; imports nothing of the library."""
+    parser.description = (
+        "Turn the passages of a text into prime states and into TF-IDF vectors, and write a report: which passages "
+        "resonate with which, and why; maps, spectra, sparsity, cost."
+    )
+    parser.epilog = _EPILOG
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="text files; default: Python's own documentation")
+    folder = "folder of the report, made if need be (default: primeattn-report)"
+    add("-o", "--output", type=Path, default=Path("primeattn-report"), metavar="DIR", help=folder)
+    most = "most passages to compare, taken in short runs all over the text (default: 120)"
+    add("--passages", type=_passages, default=120, metavar="N", help=most)
+    kind = "the view the report is about: kernel, sqrt, original, tfidf (default: kernel)"
+    add("--kind", default="kernel", metavar="NAME", help=kind)
+    add("--temperature", type=_temperature, default=0.1, metavar="T", help="of the attention maps (default: 0.1)")
+    add("--seed", type=_seed, default=0, metavar="N", help="says where the runs of passages lie (default: 0)")
+    encoding = "of the files (default: UTF-8, or as the byte-order mark says)"
+    add("--encoding", type=_encoding, metavar="NAME", help=encoding)
+    largest = "largest file that is read (default: 64MiB)"
+    add("--max-bytes", type=_nbytes, default=64 << 20, metavar="SIZE", help=largest)
+    add("--open", action="store_true", help="show the report in a browser at the end")
+    add("-q", "--quiet", action="store_true", help="print nothing but errors")
+
+
+def _check_extras() -> None:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise Failure(EXTRA, f'{", ".join(missing)} missing: pip install "primeattn[report]"')
+
+
+def _check_output(folder: Path) -> None:
+    """Make the folder and try to write in it, before the work and not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError:
+        raise Failure(OUTPUT, f"{folder}: a file; name a folder with --output") from None
+    except OSError as error:
+        raise Failure(
+            OUTPUT, f"{folder}: cannot be written ({error.strerror or error}); name another --output"
+        ) from None
+
+
+def _view(name: str, views) -> str:
+    """A view by its full name, or by what follows the colon."""
+    for full in views:
+        if name in (full, full.partition(":")[2]):
+            return full
+    raise Failure(
+        USAGE, f"there is no view {name!r}: choose one of {', '.join(full.partition(':')[2] or full for full in views)}"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, compute, write; the first picture as early as possible."""
+    _check_extras()
+    with Progress(arguments.quiet) as progress:
+        progress.say("starting")
+        from .. import report
+        from ..corpus import HugeFile
+
+        lead = _view(arguments.kind, report.VIEWS)
+        try:
+            found, title = report.read(
+                arguments.files, encoding=arguments.encoding, limit=arguments.max_bytes, say=progress.say
+            )
+        except HugeFile as error:
+            raise Failure(INPUT, f"{str(error).partition(';')[0]}; cut it, or raise --max-bytes") from None
+        progress.say("encoding")
+        material = report.prepare(
+            found,
+            passages=arguments.passages,
+            seed=arguments.seed,
+            title=title,
+            lead=lead,
+            temperature=arguments.temperature,
+            about={
+                "command": shlex.join(arguments.command_line),
+                "source": ", ".join(map(os.fspath, arguments.files)) or "pydoc_data.topics",
+            },
+        )
+        _check_output(arguments.output)
+        written: set[Path] = set()
+
+        def on_file(path: Path) -> None:
+            if path not in written and not arguments.quiet:
+                progress.print(os.fspath(path))
+            written.add(path)
+
+        try:
+            page = report.write(material, arguments.output, on_file=on_file, on_section=progress.say)
+        except OSError as error:
+            raise Failure(OUTPUT, f"{arguments.output}: {error.strerror or error}") from error
+    if sys.stderr.isatty() and not arguments.quiet:
+        summary = json.loads((arguments.output / "summary.json").read_text("utf-8"))
+        print("", *summary["sections"]["opening"]["sentences"], sep="\n", file=sys.stderr)
+    if arguments.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+    return 0

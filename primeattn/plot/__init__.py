@@ -1,0 +1,27 @@
+"""Figures. Each function takes arrays (or DataArrays), draws on Matplotlib axes, and returns the axes.
+
+Without ``ax`` a new pyplot figure is made, so that a notebook shows it; with ``ax`` nothing global is
+touched. Scores use the colour map viridis, which keeps its order in grey and for colour-blind eyes;
+everything else is drawn in ink, with one accent for what the figure is about.
+
+Matplotlib is imported when a figure is drawn: ``pip install "primeattn[report]"``.
+"""
+
+from .charts import agreement, components, lines, spectrum
+from .maps import mirror_map, off_diagonal_limits, score_map, score_maps
+from .of_states import counts, phases, rank_frequency, sparsity
+
+__all__ = [
+    "agreement",
+    "components",
+    "counts",
+    "lines",
+    "mirror_map",
+    "off_diagonal_limits",
+    "phases",
+    "rank_frequency",
+    "score_map",
+    "score_maps",
+    "sparsity",
+    "spectrum",
+]

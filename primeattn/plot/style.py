@@ -1,0 +1,63 @@
+"""Ink, axes without boxes, ticks in plain figures: what all figures look like."""
+
+from __future__ import annotations
+
+import numpy as np
+
+INK, MUTED, RULE, ACCENT, FAINT = "#22211e", "#6f6b63", "#d8d4ca", "#c8430a", "#a9a499"
+SCORES = "viridis"
+
+
+def need_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ImportError('figures need Matplotlib: pip install "primeattn[report]"') from None
+
+
+def axes_or_new(ax, width: float = 4.2, height: float = 3.4):
+    need_matplotlib()
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def plain_axes(ax, *, grid: str | None = None) -> None:
+    """Ink instead of boxes: two thin spines, muted ticks, at most one direction of grid."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(RULE)
+    ax.tick_params(colors=MUTED, labelsize=9.5, length=3, width=0.8)
+    ax.tick_params(which="minor", length=0)
+    ax.xaxis.label.set(color=MUTED, size=10)
+    ax.yaxis.label.set(color=MUTED, size=10)
+    if grid:
+        ax.grid(axis=grid, color=RULE, linewidth=0.6)
+        ax.set_axisbelow(True)
+
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def decimal(value: float, _place=None) -> str:
+    """A tick in plain figures, or as a power of ten; Matplotlib's own would call TeX's grammar for each."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:,g}".replace("-", "−")
+    exponent = round(np.log10(abs(value)))
+    return ("−" if value < 0 else "") + "10" + str(exponent).translate(_SUPERSCRIPT)
+
+
+def plain_decades(axis) -> None:
+    """Label the ticks of a logarithmic axis in plain figures."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(decimal))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def set_title(ax, title: str | None) -> None:
+    if title:
+        ax.set_title(title, loc="left", size=11, color=INK, pad=8)

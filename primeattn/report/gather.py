@@ -1,0 +1,153 @@
+"""From files to material: read, cut into passages, leave out repetitions, choose, encode."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
+
+import numpy as np
+
+from .. import corpus, encode
+from ..states import PrimeStates
+from .material import Material, Passage, title_of
+
+RUN = 6  # neighbouring passages that are taken together, so that documents keep some of their own company
+
+
+def names_of(paths: Sequence[str]) -> list[str]:
+    """The shortest tails of paths that tell them apart.
+
+    Examples
+    --------
+    >>> names_of(["a/x.txt", "b/x.txt", "b/y.txt"])
+    ['a/x.txt', 'b/x.txt', 'y.txt']
+    """
+    parts = [PurePath(path).parts for path in paths]
+    names = [""] * len(paths)
+    for k in range(1, max(map(len, parts), default=0) + 1):
+        tails = ["/".join(own[-k:]) for own in parts]
+        count = Counter(tails)
+        for i, tail in enumerate(tails):
+            if not names[i] and (count[tail] == 1 or k >= len(parts[i])):
+                names[i] = tail
+    return names
+
+
+def spread(total: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose ``count`` of ``total`` numbers in short runs, evenly spread; ``rng`` says where the runs lie."""
+    if total <= count:
+        return np.arange(total)
+    runs = -(-count // RUN)
+    lengths = np.full(runs, count // runs)
+    lengths[: count % runs] += 1
+    gaps = total - count
+    cuts = np.arange(1, runs + 1) * gaps / (runs + 1) + rng.uniform(-0.5, 0.5, runs) * gaps / (runs + 1)
+    before = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    starts = np.floor(cuts).astype(np.int64) + before
+    return np.concatenate([np.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)])
+
+
+def distinct(found: Iterable[corpus.Passage]) -> tuple[list[corpus.Passage], int]:
+    """Passages without those that repeat an earlier one word for word, and how many were left out."""
+    kept: dict[str, corpus.Passage] = {}
+    total = 0
+    for passage in found:
+        total += 1
+        kept.setdefault(" ".join(passage.text.split()), passage)
+    return list(kept.values()), total - len(kept)
+
+
+def passages_of(found: Sequence[corpus.Passage]) -> list[Passage]:
+    """Number the passages of each source, and give each its first words as a title."""
+    number: Counter[str] = Counter()
+    result = []
+    for passage in found:
+        number[passage.source] += 1
+        text = unicodedata.normalize("NFC", passage.text)
+        place = f"{passage.source} · {number[passage.source]}" if passage.source else f"{number['']}"
+        result.append(Passage(text, passage.source, place, title_of(text)))
+    return result
+
+
+def read(
+    paths: Sequence[str | os.PathLike] = (),
+    *,
+    encoding: str | None = None,
+    limit: int = corpus.LIMIT,
+    say: Callable[[str], None] = lambda what: None,
+) -> tuple[list[corpus.Passage], str]:
+    """Passages of some files, or of the default corpus, and a title for them.
+
+    Raises
+    ------
+    primeattn.corpus.CorpusError
+        For a file that cannot be used.
+    """
+    if not paths:
+        say("reading the default corpus")
+        return corpus.topics(), "Python’s own documentation"
+    names = [os.fspath(path) for path in paths]
+    names = list(dict.fromkeys(names))
+    found: list[corpus.Passage] = []
+    for path, name in zip(names, names_of(names), strict=True):
+        say(f"reading {name}")
+        found += corpus.passages(corpus.read(path, encoding=encoding, limit=limit), source=name)
+    shown = names_of(names)
+    return found, ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+
+
+def prepare(
+    found: Sequence[corpus.Passage], *, passages: int = 120, seed: int = 0, title: str = "Passages", **options
+) -> Material:
+    """Choose passages and encode them both ways.
+
+    Parameters
+    ----------
+    found : sequence of primeattn.corpus.Passage
+    passages : int
+        Most passages to compare.
+    seed : int
+        Says where the chosen runs of passages lie.
+    title : str
+    **options
+        ``lead``, ``temperature``, ``views``, ``about`` of `Material`.
+
+    Returns
+    -------
+    Material
+
+    Raises
+    ------
+    primeattn.corpus.CorpusError
+        If fewer than two different passages are there.
+    ValueError
+        If ``passages`` is less than 2.
+    """
+    if passages < 2:
+        raise ValueError(f"passages is {passages}: at least 2 are needed to compare anything")
+    kept, repeated = distinct(found)
+    if len(kept) < 2:
+        what = f"{len(found):,} passages, all the same" if len(found) > 1 else f"{len(found)} passage"
+        raise corpus.CorpusError(f"{what}: at least two different passages are needed to compare; give more text")
+    chosen = spread(len(kept), passages, np.random.default_rng(seed))
+    shown = passages_of(kept)
+    shown = [shown[i] for i in chosen]
+    texts = [passage.text for passage in shown]
+    encoder = encode.TextEncoder.fit(texts)
+    about = {
+        "title": title,
+        "passages": f"{len(shown):,} of {len(kept):,}" + (f"; {repeated:,} repetitions left out" if repeated else ""),
+        "seed": seed,
+        "encoder": f"words and {encoder.ngrams[0]}-grams, at most {encoder.k} primes of {encoder.n_primes:,}",
+    }
+    return Material(
+        passages=shown,
+        states=PrimeStates.from_arrays(*encoder.encode(texts)),
+        tfidf=encode.tfidf(texts),
+        terms=encode.vocabulary(texts),
+        features=encoder.features_of(texts),
+        **options | {"about": about | dict(options.get("about", {}))},
+    )

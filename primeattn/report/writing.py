@@ -1,0 +1,89 @@
+"""Compute section after section, and leave a usable report on disk after each of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from . import export
+from .finding import Finding
+from .material import Material
+from .page import Page
+from .sections import SECTIONS
+
+PAGE, SUMMARY, DATA = "index.html", "summary.json", "report.nc"
+
+
+def _nothing(*_):
+    pass
+
+
+def write(
+    material: Material,
+    folder,
+    *,
+    on_file: Callable[[Path], object] = _nothing,
+    on_section: Callable[[str, int, int], object] = _nothing,
+) -> Path:
+    """Write the report: ``index.html``, PNG figures, ``report.nc`` and ``summary.json``.
+
+    Parameters
+    ----------
+    material : Material
+    folder : path-like
+        Made if it does not exist; files of the same names are replaced, others are left alone.
+    on_file : callable(Path)
+        Called with each finished file; the first is the map of all pairs.
+    on_section : callable(title, done, total)
+        Called before each section.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ImportError
+        If an extra is missing; the message names the line that installs it.
+    OSError
+        If the folder cannot be written.
+
+    Notes
+    -----
+    Every file is written whole or not at all, section by section. An interruption leaves a page that holds the
+    finished sections and says which ones are missing.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    page, findings = Page(material), {}
+    finished: list[tuple[str, str]] = []
+
+    def file(name: str, content: bytes | str, meaning: str) -> None:
+        export.write_whole(folder / name, content)
+        if meaning and (name, meaning) not in finished:
+            finished.append((name, meaning))
+        on_file(folder / name)
+
+    for number, section in enumerate(SECTIONS):
+        on_section(section.title or "First picture", number, len(SECTIONS))
+        start = time.perf_counter()
+        finding: Finding = section.compute(material)
+        findings[section.name] = finding
+        for name, picture in finding.pictures.items():
+            if picture.file:
+                file(f"{name}.png", picture.png(), "")
+                material.seconds.setdefault("first picture", time.perf_counter() - begin)
+        page.add(section, finding)
+        material.seconds[section.name] = time.perf_counter() - start
+        export.write_whole(folder / PAGE, page.html(finished))
+    on_section("Files", len(SECTIONS), len(SECTIONS))
+    export.netcdf(material, findings, folder / DATA)
+    finished.append((DATA, "every matrix, for xarray.open_dataset"))
+    on_file(folder / DATA)
+    material.seconds["total"] = time.perf_counter() - begin
+    file(SUMMARY, export.summary(material, findings), "every number")
+    file(PAGE, page.html(finished), "")
+    return folder / PAGE

@@ -1,0 +1,176 @@
+"""Figures: what is drawn is what was given; nothing global is touched; refusals say what to do."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+from matplotlib.figure import Figure
+
+import primeattn as pa
+from primeattn import plot
+from primeattn.plot import files, style
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+def test_score_map_blanks_the_diagonal_and_keeps_the_rest(ax, rng):
+    matrix = rng.random((5, 5))
+    shown = plot.score_map(matrix, ax=ax, colorbar=False).images[0].get_array()
+    assert shown.mask.tolist() == np.eye(5, dtype=bool).tolist()
+    np.testing.assert_array_equal(shown.data, matrix)
+    whole = plot.score_map(matrix, ax=Figure().subplots(), diagonal=True, colorbar=False).images[0].get_array()
+    assert not np.ma.getmaskarray(whole).any()
+
+
+def test_score_map_names_each_run_of_equal_labels_once(ax):
+    plot.score_map(np.eye(6), ax=ax, labels=["a", "a", "a", "b", "b", "b"], colorbar=False)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+    assert ax.get_yticks().tolist() == [1.0, 4.0]
+
+
+def test_a_dataarray_brings_its_labels(ax):
+    xarray = pytest.importorskip("xarray")
+    data = xarray.DataArray(np.eye(2), dims=("text", "other"), coords={"text": ["one", "two"]})
+    plot.score_map(data, ax=ax, colorbar=False)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["one", "two"]
+
+
+def test_score_maps_share_one_scale():
+    axes = plot.score_maps({"small": np.full((3, 3), 0.1), "large": np.full((3, 3), 0.7)}, figure=Figure())
+    assert {ax.images[0].get_clim() for ax in axes} == {(0.0, 0.7)}
+
+
+def test_off_diagonal_limits_ignore_the_diagonal_nan_and_outliers_on_request(rng):
+    matrix = rng.random((30, 30)) * 0.1
+    np.fill_diagonal(matrix, 1.0)
+    matrix[3, 4], matrix[0, 1] = np.nan, 0.9
+    assert plot.off_diagonal_limits(matrix) == (0.0, 0.9)
+    assert plot.off_diagonal_limits(matrix, quantile=0.99)[1] < 0.11
+    assert plot.off_diagonal_limits(np.eye(1)) == (0.0, 1.0)
+    assert plot.off_diagonal_limits(np.zeros((4, 4))) == (0.0, 1.0)
+    assert plot.off_diagonal_limits() == (0.0, 1.0)
+
+
+def test_mirror_map_takes_each_triangle_from_its_own_view(ax):
+    shown = plot.mirror_map(np.full((3, 3), 0.2), np.full((3, 3), 0.8), ax=ax, marked=[(0, 2)]).images[0].get_array()
+    assert shown.data[2, 0] == 0.2
+    assert shown.data[0, 2] == 0.8
+    assert [text.get_text() for text in ax.texts] == ["1"]
+
+
+def test_spectrum_colours_only_what_is_below_the_bound(ax):
+    plot.spectrum([3.0, 1.0, -1e-17, -0.4], ax=ax)
+    ink, accent = (points.get_offsets()[:, 1].tolist() for points in ax.collections[:2])
+    assert ink == [3.0, 1.0, -1e-17]
+    assert accent == [-0.4]
+
+
+@pytest.mark.parametrize("values", [[], [0.0], [0.0, 0.0], [-1.0], [1e-300, 1e300]])
+def test_spectrum_of_awkward_values_draws(values):
+    figure = Figure()
+    plot.spectrum(values, ax=figure.subplots())
+    figure.canvas.draw() if hasattr(figure.canvas, "draw") else None
+
+
+def test_components_stack(ax):
+    plot.components({"a": [0.1, 0.2], "b": [0.3, 0.4]}, ax=ax)
+    assert [round(bar.get_x(), 12) for bar in ax.patches] == [0, 0, 0.1, 0.2]
+
+
+def test_counts_mark_the_median(ax):
+    plot.counts([1, 2, 9], ax=ax)
+    assert "median 2" in ax.texts[0].get_text()
+    plot.counts([], ax=Figure().subplots())
+
+
+def test_rank_frequency_sorts_and_drops_zeros(ax):
+    plot.rank_frequency([1, 0, 7, 3], ax=ax)
+    assert ax.lines[0].get_ydata().tolist() == [7, 3, 1]
+    plot.rank_frequency([0, 0], ax=Figure().subplots())
+
+
+def test_phases_stand_where_the_amplitudes_point():
+    states = pa.PrimeStates.from_dicts([{2: 1.0, 3: 0.5j}, {}])
+    ax = plot.phases(states, 0, ax=Figure().subplots(subplot_kw={"projection": "polar"}))
+    np.testing.assert_allclose(
+        ax.collections[-1].get_offsets(), [[0, 1], [np.pi / 2, 0.5]], atol=1e-12
+    )  # atan2's rounding
+    plot.phases(states, -1, ax=Figure().subplots(subplot_kw={"projection": "polar"}))
+    with pytest.raises(IndexError, match="batch of 2 states"):
+        plot.phases(states, 2)
+
+
+def test_sparsity_of_states():
+    left, right = plot.sparsity(pa.PrimeStates.random(20, 5, rng=0), figure=Figure())
+    assert left.get_ylabel() == "states"
+    assert right.get_xscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plot.score_map(np.zeros(3)), "two axes"),
+        (lambda: plot.score_map(np.eye(3), labels=["a"]), "1 entries for 3 rows"),
+        (lambda: plot.score_maps({}), "at least one map"),
+        (lambda: plot.mirror_map(np.eye(2), np.eye(3)), "equal square maps"),
+        (lambda: plot.components({}), "at least one component"),
+        (lambda: plot.components({"a": [1], "b": [1, 2]}), "one value per pair"),
+        (lambda: plot.agreement([1], [1, 2]), "the same pairs"),
+    ],
+)
+def test_refusals(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+def test_without_matplotlib_the_error_is_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "primeattn\[report\]"'):
+        plot.score_map(np.eye(2))
+
+
+def test_import_does_not_load_matplotlib_and_drawing_on_axes_does_not_load_pyplot():
+    code = (
+        "import sys, numpy as np, primeattn.plot as plot; first = 'matplotlib' in sys.modules;"
+        "from matplotlib.figure import Figure; plot.score_map(np.eye(3), ax=Figure().subplots());"
+        "print(first, 'matplotlib.pyplot' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["False", "False"]
+
+
+def test_svg_follows_the_theme_and_is_the_same_every_time():
+    def draw(figure):
+        plot.lines([1, 2, 4], {"a": [1, 2, 3], "b": [3, 2, 1]}, ax=figure.subplots(), accent="a")
+
+    text = files.svg(draw, 4, 3, name="x", alt='less < "more"')
+    assert text == files.svg(draw, 4, 3, name="x", alt='less < "more"')
+    assert "var(--accent)" in text
+    assert not any(getattr(style, name) in text for name in ("INK", "ACCENT", "MUTED"))
+    assert 'aria-label="less &lt; &quot;more&quot;"' in text
+    assert "font-family: var(--sans)" in text
+    assert "DejaVu" not in text
+
+
+def test_pixels_are_one_a_cell_and_averaged_when_there_are_too_many(rng):
+    import base64
+    import io
+
+    from matplotlib import image
+
+    def decoded(uri):
+        return image.imread(io.BytesIO(base64.b64decode(uri.partition(",")[2])), format="png")
+
+    cells = decoded(files.pixels(np.ones((7, 7)), (0, 1)))
+    assert cells.shape == (7, 7, 4)
+    assert (cells[..., 3].diagonal() == 0).all()  # transparent: not a pair
+    matrix = rng.random((50, 50))
+    assert decoded(files.pixels(matrix, (0, 1), largest=20)).shape == (17, 17, 4)
+    flat = decoded(files.pixels(np.full((50, 50), 0.5), (0, 1), largest=20))
+    assert (flat == flat[0, 0]).all()  # the blank diagonal must not darken the mean
