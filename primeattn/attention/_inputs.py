@@ -32,7 +32,9 @@ def check_arrays(q, k, v) -> tuple[Any, Any, Any, int]:
     q, k, v = common_floating({}, q=q, k=k, v=v)
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.ndim < 2:
-            raise ValueError(f"{name} has shape {x.shape}: (..., tokens, width) is wanted; pass {name}[None] for one token")
+            raise ValueError(
+                f"{name} has shape {x.shape}: (..., tokens, width) is wanted; pass {name}[None] for one token"
+            )
         if x.shape[-1] == 0:
             raise ValueError(f"{name} has shape {x.shape}: its width must be at least 1")
         if devices.is_device_array(x) and not x.is_c_contiguous():

@@ -31,9 +31,7 @@ def rotate_cpu(start, stop, x, cosine, sine, period, half, step, apart, out):
 ROTATE = Owner(rotate_row, rotate_cpu, "F1 F1 F1 i i i i F1", grain=1024)
 
 
-def rope(
-    x: Any, positions: Any = None, base: float = 10000.0, *, layout: str = "halves", inverse: bool = False
-) -> Any:
+def rope(x: Any, positions: Any = None, base: float = 10000.0, *, layout: str = "halves", inverse: bool = False) -> Any:
     r"""Rotary position embedding: turn pairs of coordinates by angles that grow with the position.
 
     Applied to queries and keys, it makes their scores a function of the difference of positions.

@@ -8,13 +8,13 @@ from ..._runtime.owners import share
 from . import softmax, tiles
 from .layout import Layout, Problem
 
-_ROWS = 64
-_SMALL = 900_000  # OpenBLAS multiplies without packing, up to twice as fast, while m n k <= 10^6
+_PANEL = 8192  # numbers in a tile of keys: fits the first-level cache, and OpenBLAS multiplies without packing
 
 
-def tile_columns(g: Layout) -> int:
-    """Keys in a tile: as many as the fast product of a tile allows."""
-    return int(np.clip(_SMALL // (_ROWS * max(g.width, g.depth)) // 32 * 32, 64, 512))
+def tile_sizes(g: Layout) -> tuple[int, int]:
+    """Queries and keys in a tile. A causal tile wastes half its square, so short sequences get flat ones."""
+    columns = min(max(_PANEL // max(g.width, g.depth) // 32 * 32, 64), 256)
+    return (32 if g.queries <= 512 else 64), columns
 
 
 def _by_rows(x: Problem) -> bool:
@@ -33,15 +33,14 @@ def forward(x: Problem, g: Layout, heads: int):
 
 
 def _forward_tiles(x, g, heads, out, lse) -> bool:
-    columns, key_heads = tile_columns(g), heads // g.group
-    threads = get_num_threads()
-    parts = 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // _ROWS))
-    clean, total = np.empty(key_heads * parts, np.uint8), np.empty_like(lse)
+    (rows, columns), key_heads, threads = tile_sizes(g), heads // g.group, get_num_threads()
+    parts = 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // rows))
+    clean, total = np.empty(key_heads * parts, np.bool_), np.empty_like(lse)
     blas = linalg.gemm_address(lse.dtype)
 
     def work(start, stop):
-        space = np.empty(columns * (g.width + _ROWS), lse.dtype)
-        tiles.forward(start, stop, blas, tuple(x), tuple(g), _ROWS, columns, parts, space, out, lse, total, clean)
+        space = np.empty(columns * (g.width + rows), lse.dtype)
+        tiles.forward(start, stop, blas, tuple(x), tuple(g), rows, columns, parts, space, out, lse, total, clean)
 
     with linalg.single_threaded():
         share(work, clean.size, 1, 4)
@@ -60,42 +59,37 @@ def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool):
     """dq, dk, dv and the rows of the ALiBi gradient (empty unless wanted), flat."""
     delta = devices.empty(lse.size, lse.dtype, like=lse)
     dq, dk, dv = (devices.empty(a.size, a.dtype, like=a) for a in (x.q, x.k, x.v))
+    dslope = devices.empty(lse.size if slopes else 0, lse.dtype, like=lse)
+    if not _by_rows(x) and g.keys and lse.size:
+        share(lambda start, stop: tiles.deltas(start, stop, out, dout, g.depth, delta), lse.size, 4096)
+        if _backward_tiles(x, g, (lse, delta, dout), (dq, dk, dv, dslope)):
+            return dq, dk, dv, dslope
     if lse.size:
         softmax.DELTA(lse.size, out, dout, g.depth, delta)
-    by_rows = _by_rows(x)
-    dslope = devices.empty(lse.size if slopes or by_rows else 0, lse.dtype, like=lse)
-    if not by_rows and _backward_tiles(x, g, lse, delta, dout, dq, dk, dv, dslope):
-        return dq, dk, dv, dslope
-    if dslope.size < lse.size:
-        dslope = devices.empty(lse.size, lse.dtype, like=lse)
-    if lse.size:
         softmax.BACKWARD_QUERY(lse.size, tuple(x), tuple(g), lse, delta, dout, dq, dslope)
-    if g.keys:
+    if dk.size:
         softmax.BACKWARD_KEY(dk.size // g.width, tuple(x), tuple(g), lse, delta, dout, dk, dv)
     return dq, dk, dv, dslope
 
 
-def _backward_tiles(x, g, lse, delta, dout, dq, dk, dv, dslope) -> bool:
+def _backward_tiles(x, g, saved, gradients) -> bool:
     """One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits."""
-    columns, key_heads, threads = tile_columns(g), dk.size // (g.room * g.width) if g.room else 0, get_num_threads()
-    query_tiles, key_tiles = -(-g.queries // _ROWS), -(-g.keys // columns)
-    rounds = -(-key_heads // threads)
-    if rounds * threads * 4 <= 5 * key_heads or query_tiles * key_tiles < 4:
-        passes = [(0, 1)]
-    else:
+    (rows, columns), key_heads, threads = tile_sizes(g), x.k.size // (g.room * g.width), get_num_threads()
+    busy = key_heads / (-(-key_heads // threads) * threads)
+    passes = [(0, 1)]
+    if busy < 0.75 and g.queries > rows:
         wanted = -(-4 * threads // key_heads)
-        passes = [(1, min(wanted, query_tiles)), (2, min(wanted, key_tiles))]
-    blas, fine = linalg.gemm_address(lse.dtype), True
+        passes = [(1, min(wanted, -(-g.queries // rows))), (2, min(wanted, -(-g.keys // columns)))]
+    blas, dtype, fine = linalg.gemm_address(x.q.dtype), x.q.dtype, True
     with linalg.single_threaded():
         for sides, parts in passes:
-            clean = np.ones(key_heads * parts, np.uint8)
+            clean = np.empty(key_heads * parts, np.bool_)
 
             def work(start, stop, sides=sides, parts=parts, clean=clean):
-                space = np.empty(columns * (g.width + g.depth + 2 * _ROWS), lse.dtype)
+                space = np.empty(columns * (g.width + g.depth + 2 * rows), dtype)
                 tiles.backward(
-                    start, stop, blas, tuple(x), tuple(g), _ROWS, columns, parts, sides, space,
-                    lse, delta, dout, dq, dk, dv, dslope, clean,
-                )  # fmt: skip
+                    start, stop, blas, tuple(x), tuple(g), rows, columns, parts, sides, space, saved, gradients, clean
+                )
 
             share(work, clean.size, 1, 4)
             fine = fine and bool(clean.all())

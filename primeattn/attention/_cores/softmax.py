@@ -113,7 +113,7 @@ def delta_cpu(start, stop, out, dout, depth, delta):
 
 @scalar
 def backward_query_row(row, problem, layout, lse, delta, dout, dq, dslope):
-    """Query row ``row``: its dq, and its share of the slope's gradient."""
+    """Query row ``row``: its dq, and its share of the slope's gradient unless dslope is empty."""
     x, g = Problem(*problem), Layout(*layout)
     head, i = row // g.queries, row % g.queries
     low, high = key_range(i, g)
@@ -129,7 +129,8 @@ def backward_query_row(row, problem, layout, lse, delta, dout, dq, dslope):
             slope -= ds * type(x.scale)(abs(i + g.keys - g.queries - j))
             for c in range(g.width):
                 dq[at + c] += ds * x.scale * x.k[key * g.width + c]
-    dslope[row] = slope
+    if dslope.size:
+        dslope[row] = slope
 
 
 @kernel

@@ -13,15 +13,27 @@ whether all it wrote is finite, and the caller falls back to the rows of `softma
 """
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from ..._runtime import elementary as el
+from ..._runtime.elementary.decay import decay
 from ..._runtime.elementary.machine import bits, by_type, from_bits
-from ..._runtime.jit import kernel, scalar
+from ..._runtime.jit import kernel, nonnegative, scalar
 from ..._runtime.linalg import gemm_nn, gemm_tn
 from .layout import Layout, Problem, key_range
+
+
+class Tile(NamedTuple):
+    """``count`` queries of a head, from ``query`` on, against the keys [low, high) of the key tile at ``start``."""
+
+    head: int
+    query: int
+    count: int
+    low: int
+    high: int
+    start: int
 
 
 def _summing(function):
@@ -46,7 +58,7 @@ def largest(x, at, n, top):
     """The maximum of ``top`` and n numbers; NaN may or may not count."""
     best = swap(bits(top))
     for c in range(n):
-        i = swap(bits(x[at + c]))
+        i = swap(bits(x[nonnegative(at + c)]))
         best = i if i > best else best
     return from_bits(swap(best))
 
@@ -56,24 +68,39 @@ def exponentials(x, at, n, top):
     """x = exp(x - top) in place; the sum."""
     total = type(top)(0)
     for c in range(n):
-        e = el.exp(x[at + c] - top)
-        x[at + c] = e
+        e = decay(x[nonnegative(at + c)] - top)
+        x[nonnegative(at + c)] = e
         total += e
     return total
+
+
+@_summing
+def dot(a, b, at, n):
+    total = type(a[0])(0)
+    for c in range(n):
+        total += a[nonnegative(at + c)] * b[nonnegative(at + c)]
+    return total
+
+
+@kernel
+def deltas(start, stop, out, dout, depth, delta):
+    """delta_i = <G_i, y_i> of rows [start, stop)."""
+    for row in range(start, stop):
+        delta[row] = dot(out, dout, row * depth, depth)
 
 
 @scalar
 def all_finite(x, at, n):
     bad = 0
     for c in range(n):
-        bad |= 0 if x[at + c] - x[at + c] == 0 else 1
+        bad |= 0 if x[nonnegative(at + c)] - x[nonnegative(at + c)] == 0 else 1
     return bad == 0
 
 
 @scalar
 def fill(x, at, n, value):
     for c in range(n):
-        x[at + c] = value
+        x[nonnegative(at + c)] = value
 
 
 @scalar
@@ -81,34 +108,62 @@ def transpose(x, at, rows, width, out, columns):
     """``rows`` rows of x, as the columns of out (width, columns)."""
     for row in range(rows):
         for c in range(width):
-            out[c * columns + row] = x[at + row * width + c]
+            out[nonnegative(c * columns + row)] = x[nonnegative(at + row * width + c)]
 
 
 @scalar
-def tile_range(i, n, j0, columns, g):
-    """The part [a, b) of key tile j0 that queries i to i + n - 1 may meet; empty if a >= b."""
+def add_distance(s, at, n, slope, distance):
+    """ALiBi: scores fall by slope times |distance|, which is given for the first key and falls by 1 a key."""
+    for c in range(n):
+        s[nonnegative(at + c)] -= slope * type(slope)(abs(distance - c))
+
+
+@scalar
+def apply_mask(s, at, n, mask, first, step):
+    """-inf for the keys that the mask forbids."""
+    nothing = type(s[0])(-np.inf)
+    if step == 1:  # a step known to the compiler lets it vectorise
+        for c in range(n):
+            s[nonnegative(at + c)] = s[nonnegative(at + c)] if mask[nonnegative(first + c)] != 0 else nothing
+    else:
+        for c in range(n):
+            s[nonnegative(at + c)] = s[nonnegative(at + c)] if mask[first + c * step] != 0 else nothing
+
+
+@scalar
+def apply_band(s, at, i, t, g):
+    """-inf for the keys outside the band of query i."""
+    low, high = key_range(i, g)
+    nothing = type(s[0])(-np.inf)
+    fill(s, at, min(low, t.high) - t.low, nothing)
+    high = max(high, t.low)
+    fill(s, at + high - t.low, t.high - high, nothing)
+
+
+@scalar
+def tile_range(i, n, start, columns, g):
+    """The keys [low, high) of a key tile that queries i to i + n - 1 may meet; none if low >= high."""
     low, _ = key_range(i, g)
     _, high = key_range(i + n - 1, g)
-    return max(low, j0), min(high, j0 + columns)
+    return max(low, start), min(high, start + columns)
 
 
 @scalar
-def biased(s, at, head, i, low, high, x, g):
-    """ALiBi and the mask on the scores of query i and keys [low, high), which start at s[at]."""
-    slope = x.slopes[head]
-    if slope != 0:
-        position = i + g.keys - g.queries
-        for j in range(low, high):
-            s[at + j - low] -= slope * type(slope)(abs(position - j))
-    if x.mask.size > 1 or x.mask[0] == 0:
-        start = x.mask_at[head] + i * g.mask_row
-        nothing = type(slope)(-np.inf)
-        if g.mask_key == 1:
-            for j in range(low, high):
-                s[at + j - low] = s[at + j - low] if x.mask[start + j] != 0 else nothing
-        else:
-            for j in range(low, high):
-                s[at + j - low] = s[at + j - low] if x.mask[start + j * g.mask_key] != 0 else nothing
+def fill_scores(blas, t, x, g, turned, columns, s):
+    """Scores of a tile, row after row, from the transposed keys of its key tile."""
+    wide, first, zero = t.high - t.low, (t.head * g.queries + t.query) * g.width, type(x.scale)(0)
+    gemm_nn(
+        blas, t.count, wide, g.width, x.scale, x.q, first, g.width, turned, t.low - t.start, columns, zero, s, 0, wide
+    )
+    slope, mask, mask_at = x.slopes[t.head], x.mask, x.mask_at[t.head]
+    masked = mask.size > 1 or mask[0] == 0
+    for r in range(t.count):
+        i = t.query + r
+        if slope != 0:
+            add_distance(s, r * wide, wide, slope, i + g.keys - g.queries - t.low)
+        if masked:
+            apply_mask(s, r * wide, wide, mask, mask_at + i * g.mask_row + t.low * g.mask_key, g.mask_key)
+        apply_band(s, r * wide, i, t, g)
 
 
 @scalar
@@ -123,30 +178,24 @@ def online_row(s, at, n, row, depth, out, top, total):
         return
     weight = exponentials(s, at, n, new)
     if new != old:
-        shrink = el.exp(old - new)
-        total[row] *= shrink
-        for c in range(depth):
-            out[row * depth + c] *= shrink
         top[row] = new
+        if old > -np.inf:
+            shrink = decay(old - new)
+            total[row] *= shrink
+            for c in range(depth):
+                out[nonnegative(row * depth + c)] *= shrink
     total[row] += weight
 
 
 @scalar
-def forward_tile(blas, head, i, n, a, b, j0, columns, x, g, turned, s, out, top, total):
-    """Queries i to i + n - 1 against keys [a, b) of key tile j0, whose transpose is ``turned``."""
-    one, wide, row = type(x.scale)(1), b - a, head * g.queries + i
-    gemm_nn(blas, n, wide, g.width, x.scale, x.q, row * g.width, g.width, turned, a - j0, columns, one - one, s, 0, wide)
-    for r in range(n):
-        low, high = key_range(i + r, g)
-        low, high = max(low, a), max(min(high, b), max(low, a))
-        at = r * wide
-        fill(s, at, min(low, b) - a, one - one)
-        fill(s, at + high - a, b - high, one - one)
-        if low < high:
-            biased(s, at + low - a, head, i + r, low, high, x, g)
-            online_row(s, at + low - a, high - low, row + r, g.depth, out, top, total)
-    value = (head // g.group * g.room + a) * g.depth
-    gemm_nn(blas, n, g.depth, wide, one, s, 0, wide, x.v, value, g.depth, one, out, row * g.depth, g.depth)
+def forward_tile(blas, t, x, g, turned, columns, s, out, top, total):
+    """out += relative weights times values."""
+    one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
+    fill_scores(blas, t, x, g, turned, columns, s)
+    for r in range(t.count):
+        online_row(s, r * wide, wide, row + r, g.depth, out, top, total)
+    value = (t.head // g.group * g.room + t.low) * g.depth
+    gemm_nn(blas, t.count, g.depth, wide, one, s, 0, wide, x.v, value, g.depth, one, out, row * g.depth, g.depth)
 
 
 @scalar
@@ -157,21 +206,27 @@ def finish_rows(start, stop, depth, out, top, total):
         if total[row] != 0:
             inverse = type(total[row])(1) / total[row]
             for c in range(depth):
-                out[row * depth + c] *= inverse
+                out[nonnegative(row * depth + c)] *= inverse
             top[row] += math.log(total[row])
             clean = clean and all_finite(out, row * depth, depth)
     return clean
+
+
+@scalar
+def share_of(part, parts, size, n):
+    """[first, last) of n things that lie in part ``part`` of their tiles of ``size``."""
+    tiles = (n + size - 1) // size
+    return tiles * part // parts * size, min(tiles * (part + 1) // parts * size, n)
 
 
 @kernel
 def forward(start, stop, blas, problem, layout, rows, columns, parts, work, out, lse, total, clean):
     """Units [start, stop): a unit is one of ``parts`` shares of the query tiles of one key head."""
     x, g = Problem(*problem), Layout(*layout)
-    tiles = (g.queries + rows - 1) // rows
     turned, s = work[: columns * g.width], work[columns * g.width :]
     for unit in range(start, stop):
-        key_head, part = unit // parts, unit % parts
-        first, last = tiles * part // parts * rows, min(tiles * (part + 1) // parts * rows, g.queries)
+        key_head = unit // parts
+        first, last = share_of(unit % parts, parts, rows, g.queries)
         heads = range(key_head * g.group, (key_head + 1) * g.group)
         for head in heads:
             row, count = head * g.queries + first, last - first
@@ -180,14 +235,15 @@ def forward(start, stop, blas, problem, layout, rows, columns, parts, work, out,
             fill(total, row, count, type(x.scale)(0))
         low, high = tile_range(first, last - first, 0, g.keys, g)
         for j0 in range(low // columns * columns, high, columns):
-            key = key_head * g.room + j0
-            transpose(x.k, key * g.width, min(columns, high - j0), g.width, turned, columns)
+            transpose(x.k, (key_head * g.room + j0) * g.width, min(columns, high - j0), g.width, turned, columns)
             for head in heads:
                 for i in range(first, last, rows):
-                    n = min(rows, last - i)
-                    a, b = tile_range(i, n, j0, columns, g)
+                    count = min(rows, last - i)
+                    a, b = tile_range(i, count, j0, columns, g)
                     if a < b:
-                        forward_tile(blas, head, i, n, a, b, j0, columns, x, g, turned, s, out, lse, total)
+                        forward_tile(
+                            blas, Tile(head, i, count, a, b, j0), x, g, turned, columns, s, out, lse, total
+                        )  # fmt: skip
         clean[unit] = 1
         for head in heads:
             row = head * g.queries
@@ -195,107 +251,150 @@ def forward(start, stop, blas, problem, layout, rows, columns, parts, work, out,
                 clean[unit] = 0
 
 
+class Space(NamedTuple):
+    """Room for a key tile and a tile: keys and values transposed, weights, gradients of the scores."""
+
+    keys: Any
+    values: Any
+    s: Any
+    ds: Any
+
+
+class Saved(NamedTuple):
+    """What forward left, and the upstream gradient."""
+
+    lse: Any
+    delta: Any
+    dout: Any
+
+
+class Gradients(NamedTuple):
+    dq: Any
+    dk: Any
+    dv: Any
+    dslope: Any
+
+
 @scalar
 def gradient_row(s, ds, at, n, lse, delta):
-    """Scores to weights in s, gradients of weights to gradients of scores in ds."""
+    """From scores to weights in s, from gradients of weights to gradients of scores in ds."""
     for c in range(n):
-        p = el.exp(s[at + c] - lse)
-        s[at + c] = p
-        ds[at + c] = p * (ds[at + c] - delta)
+        p = decay(s[nonnegative(at + c)] - lse)
+        s[nonnegative(at + c)] = p
+        ds[nonnegative(at + c)] = p * (ds[nonnegative(at + c)] - delta)
 
 
-@scalar
+@_summing
 def slope_gradient(ds, at, n, distance):
     """- sum ds |distance|, where the distance falls by 1 a key."""
-    total = ds[at] - ds[at]
+    total = type(ds[0])(0)
     for c in range(n):
-        total -= ds[at + c] * type(total)(abs(distance - c))
+        total -= ds[nonnegative(at + c)] * type(total)(abs(distance - c))
     return total
 
 
 @scalar
-def score_tile(blas, head, i, n, a, b, j0, columns, x, g, turned, values, s, ds, lse, delta, dout, dslope, slopes):
-    """Weights in s and gradients of the scores in ds, for queries i to i + n - 1 and keys [a, b) of key tile j0."""
-    one, wide, row = type(x.scale)(1), b - a, head * g.queries + i
-    zero = one - one
-    gemm_nn(blas, n, wide, g.width, x.scale, x.q, row * g.width, g.width, turned, a - j0, columns, zero, s, 0, wide)
-    gemm_nn(blas, n, wide, g.depth, one, dout, row * g.depth, g.depth, values, a - j0, columns, zero, ds, 0, wide)
-    for r in range(n):
-        low, high = key_range(i + r, g)
-        low, high = max(low, a), max(min(high, b), max(low, a))
-        if lse[row + r] == -np.inf:
-            low, high = b, b
-        at = r * wide
-        fill(s, at, min(low, b) - a, zero)
-        fill(ds, at, min(low, b) - a, zero)
-        fill(s, at + high - a, b - high, zero)
-        fill(ds, at + high - a, b - high, zero)
-        if low < high:
-            biased(s, at + low - a, head, i + r, low, high, x, g)
-            gradient_row(s, ds, at + low - a, high - low, lse[row + r], delta[row + r])
-            if slopes:
-                dslope[row + r] += slope_gradient(ds, at + low - a, high - low, i + r + g.keys - g.queries - low)
+def gradient_tile(blas, t, x, g, columns, w, f):
+    """Weights in w.s and gradients of the scores in w.ds."""
+    one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
+    fill_scores(blas, t, x, g, w.keys, columns, w.s)
+    s, ds, lse, delta, zero = w.s, w.ds, f.lse, f.delta, one - one
+    gemm_nn(
+        blas, t.count, wide, g.depth, one, f.dout, row * g.depth, g.depth, w.values, t.low - t.start, columns,
+        zero, ds, 0, wide,
+    )  # fmt: skip
+    for r in range(t.count):
+        # without a key lse is -inf, and so are all scores: any finite number in its place makes the weights 0
+        level = lse[row + r] if lse[row + r] != -np.inf else zero
+        gradient_row(s, ds, r * wide, wide, level, delta[row + r])
+
+
+@scalar
+def gather_queries(blas, t, x, g, w, d):
+    """dq += scale ds k, and the slope's share of every query if that is wanted."""
+    one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
+    key = (t.head // g.group * g.room + t.low) * g.width
+    gemm_nn(blas, t.count, g.width, wide, x.scale, w.ds, 0, wide, x.k, key, g.width, one, d.dq, row * g.width, g.width)
+    if d.dslope.size:
+        for r in range(t.count):
+            distance = t.query + r + g.keys - g.queries - t.low
+            d.dslope[row + r] += slope_gradient(w.ds, r * wide, wide, distance)
+
+
+@scalar
+def gather_keys(blas, t, x, g, w, dout, d):
+    """dk += scale ds' q, dv += weights' dout."""
+    one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
+    key = t.head // g.group * g.room + t.low
+    gemm_tn(
+        blas, wide, g.width, t.count, x.scale, w.ds, 0, wide, x.q, row * g.width, g.width, one,
+        d.dk, key * g.width, g.width,
+    )  # fmt: skip
+    gemm_tn(
+        blas, wide, g.depth, t.count, one, w.s, 0, wide, dout, row * g.depth, g.depth, one,
+        d.dv, key * g.depth, g.depth,
+    )  # fmt: skip
+
+
+@scalar
+def prepare(unit_head, first, last, left, right, of_queries, of_keys, g, d):
+    """Zeros where a unit adds."""
+    zero = type(d.dq[0])(0)
+    if of_queries:
+        for head in range(unit_head * g.group, (unit_head + 1) * g.group):
+            fill(d.dq, (head * g.queries + first) * g.width, (last - first) * g.width, zero)
+            if d.dslope.size:
+                fill(d.dslope, head * g.queries + first, last - first, zero)
+    if of_keys:
+        fill(d.dk, (unit_head * g.room + left) * g.width, (right - left) * g.width, zero)
+        fill(d.dv, (unit_head * g.room + left) * g.depth, (right - left) * g.depth, zero)
+
+
+@scalar
+def finite_unit(unit_head, first, last, left, right, of_queries, of_keys, g, d):
+    clean = True
+    if of_queries:
+        for head in range(unit_head * g.group, (unit_head + 1) * g.group):
+            clean = clean and all_finite(d.dq, (head * g.queries + first) * g.width, (last - first) * g.width)
+    if of_keys:
+        clean = clean and all_finite(d.dk, (unit_head * g.room + left) * g.width, (right - left) * g.width)
+        clean = clean and all_finite(d.dv, (unit_head * g.room + left) * g.depth, (right - left) * g.depth)
+    return clean
 
 
 @kernel
-def backward(
-    start, stop, blas, problem, layout, rows, columns, parts, sides, work, lse, delta, dout, dq, dk, dv, dslope, clean
-):
+def backward(start, stop, blas, problem, layout, rows, columns, parts, sides, work, saved, gradients, clean):
     """Units [start, stop): what one key head owns, or one of ``parts`` shares of it.
 
     ``sides``: 0 all gradients (parts must be 1), 1 those of queries (shares of the query tiles), 2 those of keys
-    and values (shares of the key tiles). The ALiBi gradient comes with sides 0 and 1, where dslope is not empty.
+    and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted.
     """
-    x, g = Problem(*problem), Layout(*layout)
-    one = type(x.scale)(1)
-    tiles, key_tiles = (g.queries + rows - 1) // rows, (g.keys + columns - 1) // columns
-    turned, values = work[: columns * g.width], work[columns * g.width :]
-    s, ds = values[columns * g.depth :], values[columns * g.depth + rows * columns :]
+    x, g, f, d = Problem(*problem), Layout(*layout), Saved(*saved), Gradients(*gradients)
+    wide, deep, area = columns * g.width, columns * (g.width + g.depth), rows * columns
+    w = Space(work[:wide], work[wide:deep], work[deep : deep + area], work[deep + area :])
     of_queries, of_keys = sides != 2, sides != 1
     for unit in range(start, stop):
-        key_head, part = unit // parts, unit % parts
+        unit_head, part = unit // parts, unit % parts
         first, last, left, right = 0, g.queries, 0, g.keys
         if sides == 1:
-            first, last = tiles * part // parts * rows, min(tiles * (part + 1) // parts * rows, g.queries)
+            first, last = share_of(part, parts, rows, g.queries)
         if sides == 2:
-            left, right = key_tiles * part // parts * columns, min(key_tiles * (part + 1) // parts * columns, g.keys)
-        heads, key = range(key_head * g.group, (key_head + 1) * g.group), key_head * g.room
-        if of_queries:
-            for head in heads:
-                fill(dq, (head * g.queries + first) * g.width, (last - first) * g.width, one - one)
-                if dslope.size:
-                    fill(dslope, head * g.queries + first, last - first, one - one)
-        if of_keys:
-            fill(dk, (key + left) * g.width, (right - left) * g.width, one - one)
-            fill(dv, (key + left) * g.depth, (right - left) * g.depth, one - one)
-        low, high = tile_range(first, last - first, 0, g.keys, g)
-        low, high = max(low, left), min(high, right)
+            left, right = share_of(part, parts, columns, g.keys)
+        prepare(unit_head, first, last, left, right, of_queries, of_keys, g, d)
+        low, high = tile_range(first, last - first, left, right - left, g)
         for j0 in range(low // columns * columns, high, columns):
-            count = min(columns, high - j0)
-            transpose(x.k, (key + j0) * g.width, count, g.width, turned, columns)
-            transpose(x.v, (key + j0) * g.depth, count, g.depth, values, columns)
-            for head in heads:
+            key, count = unit_head * g.room + j0, min(columns, high - j0)
+            transpose(x.k, key * g.width, count, g.width, w.keys, columns)
+            transpose(x.v, key * g.depth, count, g.depth, w.values, columns)
+            for head in range(unit_head * g.group, (unit_head + 1) * g.group):
                 for i in range(first, last, rows):
-                    n = min(rows, last - i)
-                    a, b = tile_range(i, n, j0, columns, g)
-                    if a >= b:
-                        continue
-                    score_tile(
-                        blas, head, i, n, a, b, j0, columns, x, g, turned, values, s, ds, lse, delta, dout, dslope,
-                        of_queries and dslope.size > 0,
-                    )
-                    wide, q, o = b - a, (head * g.queries + i) * g.width, (head * g.queries + i) * g.depth
-                    k, v = (key + a) * g.width, (key + a) * g.depth
-                    if of_keys:
-                        gemm_tn(blas, wide, g.depth, n, one, s, 0, wide, dout, o, g.depth, one, dv, v, g.depth)
-                        gemm_tn(blas, wide, g.width, n, x.scale, ds, 0, wide, x.q, q, g.width, one, dk, k, g.width)
-                    if of_queries:
-                        gemm_nn(blas, n, g.width, wide, x.scale, ds, 0, wide, x.k, k, g.width, one, dq, q, g.width)
-        fine = True
-        if of_queries:
-            for head in heads:
-                fine = fine and all_finite(dq, (head * g.queries + first) * g.width, (last - first) * g.width)
-        if of_keys:
-            fine = fine and all_finite(dk, (key + left) * g.width, (right - left) * g.width)
-            fine = fine and all_finite(dv, (key + left) * g.depth, (right - left) * g.depth)
-        clean[unit] = 1 if fine else 0
+                    count = min(rows, last - i)
+                    a, b = tile_range(i, count, j0, columns, g)
+                    if a < b:
+                        t = Tile(head, i, count, a, b, j0)
+                        gradient_tile(blas, t, x, g, columns, w, f)
+                        if of_queries:
+                            gather_queries(blas, t, x, g, w, d)
+                        if of_keys:
+                            gather_keys(blas, t, x, g, w, f.dout, d)
+        clean[unit] = finite_unit(unit_head, first, last, left, right, of_queries, of_keys, g, d)
