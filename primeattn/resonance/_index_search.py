@@ -119,14 +119,18 @@ def highest(start, stop, level):
 
 @scalar
 def highest_below(b, c, level):
-    """The highest level of a block that is below c."""
+    """The highest level of a block that is below c > 0; 0 if there is none.
+
+    Modulo 2^16, level - c is largest for just that one. With a comparison in the loop LLVM does not vectorise it
+    (measured: 23 ns a block, 1 ns with this).
+    """
     peak = np.uint16(0)
-    below = np.uint16(c)
+    shift = np.uint16(65536 - c)
     start = BLOCK * b
     for j in range(start, start + BLOCK):
-        found = level[nonnegative(j)]
-        peak = max(peak, found if found < below else np.uint16(0))
-    return peak
+        peak = max(peak, np.uint16(level[nonnegative(j)] + shift))
+    peak = np.uint16(peak - shift)
+    return peak if peak < c else np.uint16(0)
 
 
 @scalar
@@ -155,13 +159,18 @@ def weigh_block(b, overlap, level):
 
 
 @scalar
-def pick(b, c, level, picked):
-    """List the states of a block that have level c, ascending; returns how many."""
-    size = 0
+def pick(b, c, level, flags, words, picked):
+    """List the states of a block that have level c, ascending; returns how many. ``words`` are the flags, 8 a word."""
     start = BLOCK * b
-    for j in range(start, start + BLOCK):
-        picked[size] = j
-        size += level[nonnegative(j)] == c
+    wanted = np.uint16(c)
+    for t in range(BLOCK):
+        flags[t] = level[nonnegative(start + t)] == wanted
+    size = 0
+    for w in range(BLOCK // 8):
+        if words[w]:
+            for t in range(8 * w, 8 * w + 8):
+                picked[size] = start + t
+                size += flags[t]
     return size
 
 
@@ -207,6 +216,8 @@ def search_rows(start, stop, query, lists, alive, names, method, fewest, choice,
     peak = np.zeros(blocks, np.uint16)
     met = np.zeros(blocks, np.uint8)
     picked = np.zeros(BLOCK + 1, np.int64)
+    flags = np.zeros(BLOCK, np.uint8)
+    words = flags.view(np.uint64)
     slot = np.zeros(first.size, np.uint32)
     overlap = np.zeros(mask.size if method == BY_OVERLAP_THEN_SCORE else 0, weights.dtype)
     zero = type(weights[0])(0)
@@ -263,7 +274,7 @@ def search_rows(start, stop, query, lists, alive, names, method, fewest, choice,
                     done = True  # all that follow have larger ids and no larger scores
                     break
                 peak[b] = highest_below(b, c, level)
-                for found in range(pick(b, c, level, picked)):
+                for found in range(pick(b, c, level, flags, words, picked)):
                     j = picked[found]
                     if not alive[j]:
                         continue
