@@ -7,13 +7,14 @@ DataArrays keep their labels.
 from collections.abc import Callable
 from typing import Any
 
-from . import _dot_product
+from . import _dot_product, _resonant
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from ._resonant import resonant
 from ._rope import alibi_slopes, rope
 
-MECHANISMS: dict[str, Mechanism] = {m.name: m for m in (_dot_product.MECHANISM,)}
+MECHANISMS: dict[str, Mechanism] = {m.name: m for m in (_dot_product.MECHANISM, _resonant.MECHANISM)}
 
 __all__ = [
     "MECHANISMS",
@@ -28,6 +29,7 @@ __all__ = [
     "alibi_slopes",
     "dot_product",
     "dot_product_step",
+    "resonant",
     "rope",
     "vjp",
 ]
