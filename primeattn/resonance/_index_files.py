@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import encode
 from ..states import _files, _validate
 from ._options import check_form
 from ._profiles import StateArrays
@@ -27,10 +28,10 @@ class Content(NamedTuple):
     more: dict[str, np.ndarray]  # members of those who put an index into a file of their own
 
 
-def complex_arrays(arrays: StateArrays) -> _validate.Arrays:
+def complex_arrays(arrays: StateArrays) -> encode.StateArrays:
     """Flat arrays as those of `PrimeStates`; views."""
     indptr, primes, amplitude, orientation = arrays
-    return _validate.Arrays(
+    return encode.StateArrays(
         indptr, primes, amplitude.view(_validate.complex_dtype(amplitude.dtype)), orientation.reshape(-1, 4)
     )
 
@@ -71,7 +72,7 @@ def _read(file, form: str, writer: str, more: tuple[str, ...]) -> Content:
         if len(set(names)) != len(names) or set(names) != {*OWN, *more}:
             raise _files.Refused(f"members are {', '.join(names)}; wanted: {', '.join((*OWN, *more))}")
         content = {name: _files.member_of(archive, name) for name in names}
-    arrays = _files.checked(_validate.Arrays(*(content[name] for name in STATES)))
+    arrays = _files.checked(encode.StateArrays(*(content[name] for name in STATES)))
     ids, following = content["ids"], content["next"]
     if following.shape != () or following.dtype != np.int64 or ids.dtype != np.int64:
         raise _files.Refused("ids and next are not int64")
