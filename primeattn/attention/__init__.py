@@ -11,6 +11,7 @@ from . import _dot_product, _resonant
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from ._properties import violation
 from ._resonant import resonant
 from ._rope import alibi_slopes, rope
 
@@ -31,6 +32,7 @@ __all__ = [
     "dot_product_step",
     "resonant",
     "rope",
+    "violation",
     "vjp",
 ]
 

@@ -5,7 +5,8 @@ r"""Scaled dot-product attention with softmax weights.
 over the keys j that band (causal, window) and mask leave to query i. The derivatives, with G = dL/dy: from
 dp_ij = p_ij (ds_ij - sum_l p_il ds_il),
 
-    dL/dv_j = sum_i p_ij G_i,    dL/ds_ij = p_ij (<G_i, v_j> - delta_i),    delta_i = sum_l p_il <G_i, v_l> = <G_i, y_i>,
+    dL/dv_j = sum_i p_ij G_i,
+    dL/ds_ij = p_ij (<G_i, v_j> - delta_i),    delta_i = sum_l p_il <G_i, v_l> = <G_i, y_i>,
     dL/dq_i = scale sum_j dL/ds_ij k_j,    dL/dk_j = scale sum_i dL/ds_ij q_i,
     dL/dslope = - sum_ij dL/ds_ij |i + Tk - Tq - j|.
 
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .._runtime import devices
+from .._runtime.checks import as_generator
 from ._cores import run
 from ._inputs import check_call, check_upstream
 from ._labels import unwrap
@@ -192,9 +194,34 @@ def _rope_reference(x, positions, base):
 
 def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:
     """Unit Gaussian q, k, v."""
+    rng = as_generator(rng)
     shape = (*batch, heads, tokens, width)
     return Sample(tuple(rng.standard_normal(shape).astype(dtype) for _ in range(3)), {})
 
+
+def _generic() -> Sample:
+    return sample(np.random.default_rng(0), batch=(), heads=1)
+
+
+def _on_a_circle() -> Sample:
+    """Twelve long vectors in the plane: the weights are close to the identity, of rank 12 > 6."""
+    angle = 2 * np.pi * np.arange(12) / 12
+    x = 6 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    return Sample((x, x, x), {})
+
+
+PROPERTIES = {
+    Property.ROW_STOCHASTIC: Holds("exp is positive, and each row is divided by its sum"),
+    Property.BOUNDED: Holds("a row of weights is a convex combination"),
+    Property.SYMMETRIC: Holds("exp <q, k> = exp <k, q>"),
+    Property.PSD: Holds("the power series of exp has positive coefficients (Schur product theorem)"),
+    Property.SIGN_INVARIANT: Fails("exp is not even", _generic, by=0.1),
+    Property.SCALE_INVARIANT: Fails("longer queries have sharper weights", _generic, by=0.1),
+    Property.KEY_SHIFT_INVARIANT: Holds("it adds <q_i, c> to row i of the scores, which the division removes"),
+    Property.PHASE_SHIFT_INVARIANT: DoesNotApply("inputs are vectors, not phases"),
+    Property.PERMUTATION_EQUIVARIANT: Holds("sums over keys do not depend on their order"),
+    Property.EXACT_LINEAR_FORM: Fails("exp is no polynomial", _on_a_circle, by=0.1),
+}
 
 MECHANISM = Mechanism(
     name="dot_product",
@@ -204,6 +231,6 @@ MECHANISM = Mechanism(
     vjp=_vjp,
     reference=reference,
     sample=sample,
-    properties={},
+    properties=PROPERTIES,
     cite="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv:1706.03762",
 )

@@ -4,11 +4,9 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 
 class Property(enum.Enum):
-    """What a mechanism may claim about its weights W(q, k), without mask. `measure` says how far it is from true."""
+    """What a mechanism may claim of its weights, without mask; `violation` measures how far it is from true."""
 
     ROW_STOCHASTIC = "weights are at least 0 and every row sums to 1"
     BOUNDED = "outputs lie between the smallest and the largest value"
@@ -19,21 +17,26 @@ class Property(enum.Enum):
     KEY_SHIFT_INVARIANT = "a vector added to all keys does not matter"
     PHASE_SHIFT_INVARIANT = "an angle added to all phases does not matter"
     PERMUTATION_EQUIVARIANT = "tokens may be reordered: outputs follow"
-    EXACT_LINEAR_FORM = "the kernel is a dot product of finitely many features"
+    EXACT_LINEAR_FORM = "the kernel is a dot product of polynomial features of degree at most 2"
 
 
 class Holds(NamedTuple):
-    """The property is a theorem; a test runs it on samples."""
+    """The property is a theorem; a test runs it on samples.
+
+    ``measure(mechanism, sample)`` stands in for the common one where inputs are not q, k, v.
+    """
 
     why: str
+    measure: "Callable[..., float] | None" = None
 
 
 class Fails(NamedTuple):
-    """The property is false; ``witness()`` gives ``(inputs, options)`` where its measure is at least ``by``."""
+    """The property is false: ``violation(property, mechanism, witness())`` is at least ``by``."""
 
     why: str
-    witness: Callable[[], tuple[tuple, dict[str, Any]]]
+    witness: "Callable[[], Sample]"
     by: float
+    measure: "Callable[..., float] | None" = None
 
 
 class DoesNotApply(NamedTuple):
@@ -82,7 +85,3 @@ class Mechanism(NamedTuple):
     sample: Callable[..., Sample]
     properties: Mapping[Property, Claim]
     cite: str
-
-
-def weights_of(mechanism: Mechanism, inputs, options) -> np.ndarray:
-    return mechanism.forward(*inputs, **options, return_weights=True)[1]

@@ -82,7 +82,7 @@ def rope(x: Any, positions: Any = None, base: float = 10000.0, *, layout: str = 
         raise ValueError(f"x has shape {x.shape}: (..., tokens, width) with an even width is wanted")
     if layout not in ("halves", "interleaved"):
         raise ValueError(f"layout is {layout!r}: pass 'halves' or 'interleaved'")
-    tokens, half = x.shape[-2], x.shape[-1] // 2
+    half = x.shape[-1] // 2
     cosine, sine = _tables(positions, tuple(x.shape[:-1]), base, half, x.dtype)
     out = devices.empty(x.shape, x.dtype, like=x)
     if not out.size:
