@@ -8,6 +8,7 @@ import numpy as np
 from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.checks import as_floating
+from ...resonance._profiles import frozen
 from .._inputs import check_arrays, check_mask
 from . import rotors as turning
 from .pairs import Problem, Sizes
@@ -79,7 +80,7 @@ def check_call(
     sizes = Sizes(
         queries, keys, active, primes, v.shape[-1], int(bool(causal)), int(form == "linear"), mask_row, mask_key
     )
-    logits = q.reshape(q.size), k.reshape(k.size)
+    logits = _flat(q), _flat(k)
     prime, x = _entries(logits[0], None, made["q_phase"], made["q_orientation"], queries, active, primes)
     prime_b, y = _entries(
         logits[1], _present(mask, lead, queries, keys), made["k_phase"], made["k_orientation"], keys, active, primes
@@ -89,10 +90,8 @@ def check_call(
         rotor = turning.prefix(math.prod(lead), keys, active, primes, prime_b, y)
         for side, tokens in ((x, queries), (y, keys)):
             turning.TURN(side.size // (ENTRY * active), tokens, keys, active, rotor, side)
-    problem = Problem(
-        prime, x, prime_b, y, v.reshape(v.size), check_weights(weights, lead, q), check_temperature(temperature, lead, q),
-        flat, at,
-    )  # fmt: skip
+    mix, tau = check_weights(weights, lead, q), check_temperature(temperature, lead, q)
+    problem = Problem(prime, x, prime_b, y, _flat(v), mix, tau, flat, at)
     shapes = {"q": tuple(q.shape), "k": tuple(k.shape), "v": tuple(v.shape)}
     shapes |= {name: tuple(x.shape) for name, x in given.items()}
     shapes |= {"weights": np.shape(weights), "temperature": np.shape(temperature)}
@@ -101,6 +100,11 @@ def check_call(
 
 def _plain(x):
     return x.values if _labelled.is_labelled(x) else x
+
+
+def _flat(x):
+    """A flat view; read-only on the host whatever came, because Numba compiles a kernel again for each mixture."""
+    return x.reshape(x.size) if devices.is_device_array(x) else frozen(x)
 
 
 def _placed(x, like):
@@ -130,7 +134,7 @@ def _field(name: str, x, lead, tokens: int, primes: int, like) -> Field:
     tables = np.arange(math.prod(shape[:-2]), dtype=np.int64).reshape(shape[:-2])
     at = np.ascontiguousarray(np.broadcast_to(tables, lead)).reshape(-1) * (rows * columns)
     step = columns if rows > 1 else 0
-    return Field(x.reshape(x.size), _placed(at, like), step, 1 if columns > 1 else 0)
+    return Field(_flat(x), _placed(at, like), step, 1 if columns > 1 else 0)
 
 
 def check_weights(weights, lead, like):
@@ -202,7 +206,7 @@ def _spread(call: Call, name, tokens, parts, prime, slots):
     """The gradient of one field in its own shape: slots to primes, then the sum over broadcast heads."""
     g, shape = call.sizes, call.shapes[name]
     core = shape[: len(shape) - (parts > 1)]
-    rows, columns = ((1, 1) + core)[-2:]
+    rows, columns = (1, 1, *core)[-2:]
     table = devices.empty(call.heads * rows * columns * parts, slots.dtype, like=slots)
     if not table.size:
         return devices.empty(shape, slots.dtype, like=slots)

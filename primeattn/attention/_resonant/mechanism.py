@@ -165,7 +165,7 @@ def reference(
     queries, keys = q.shape[-2], k.shape[-2]
     allowed = np.broadcast_to(True if mask is None else mask, (*q.shape[:-2], queries, keys))
     present = allowed.any(axis=-2)
-    a, kept = _amplitudes(q, active)
+    a, _ = _amplitudes(q, active)
     b, kept_b = _amplitudes(k, active)
     kept_b = kept_b & present[..., None]
     b = np.where(kept_b, b, 0)

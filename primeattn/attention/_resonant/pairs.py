@@ -2,7 +2,8 @@ r"""Attention of one row at a time over all its keys: the specification of both 
 
 With K_ij = sum over shared primes of |a||a'| (alpha + beta (q.q')^2 + gamma (1 + cos(phi - phi'))/2), and
 
-    w_ij = K_ij (linear)  or  exp((K_ij - max_j K_ij) / tau) (softmax),     y_i = sum_j w_ij v_j / W_i,   W_i = sum_j w_ij
+    w_ij = K_ij (linear)  or  exp((K_ij - max_j K_ij) / tau) (softmax),
+    y_i  = sum_j w_ij v_j / W_i,   W_i = sum_j w_ij
 
 over the keys that i may attend, the gradient G of y gives
 
@@ -210,8 +211,8 @@ def pull_query_row(r, problem, sizes, stats, delta, dout, dx, dmix):
                 if not g.linear:
                     dmix[4 * r + 3] -= dk * score / a.tau[head]
                 pull_shared(
-                    r * g.active, (r + 1) * g.active, a.prime, a.x, key * g.active, (key + 1) * g.active, a.prime_b, a.y,
-                    g.primes, upstream_of(dk, head, a), dx,
+                    r * g.active, (r + 1) * g.active, a.prime, a.x, key * g.active, (key + 1) * g.active, a.prime_b,
+                    a.y, g.primes, upstream_of(dk, head, a), dx,
                 )  # fmt: skip
 
 

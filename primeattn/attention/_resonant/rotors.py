@@ -1,10 +1,10 @@
 r"""Order by rotors: what a token keeps is turned by the product of everything up to it, and the way back.
 
-Key t has the rotor r_t, the product of its unit orientations in order of increasing prime (1 for an absent token), and
-R_t = r_0 r_1 ... r_t. Keys become w = R_t u, queries w = R_s u with s = i + Tk - Tq, the key they stand at. The score of i
-and j then depends on R_i^-1 R_j = (r_{j+1} ... r_i)^-1: what lies between.
+Key t has the rotor r_t, the product of its unit orientations in order of increasing prime (1 for an absent token),
+and R_t = r_0 r_1 ... r_t. Keys become w = R_t u, queries w = R_s u with s = i + Tk - Tq, the key they stand at. The
+score of i and j then depends on R_i^-1 R_j = (r_{j+1} ... r_i)^-1: what lies between.
 
-Backwards, g the gradient of w = R_t u: u gets R_t^* g. And w = M q N u for each factor q of R_t, with M what precedes it:
+Backwards, g the gradient of w = R_t u: u gets R_t^* g. And w = M q N u for a factor q of R_t, with M what precedes it:
 
     dL = <g, M dq N u> = <M^* g (N u)^*, dq>,   N u = (M q)^* w,   hence q gets M^* (g w^*) M q.
 

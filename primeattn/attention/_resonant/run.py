@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._runtime import devices
 from .._cores import softmax
-from . import pairs
+from . import pairs, walk
 from .call import Call
 
 
@@ -26,7 +26,11 @@ def forward(call: Call) -> Result:
     rows = call.heads * g.queries
     out = devices.empty(rows * g.depth, a.value.dtype, like=a.value)
     stats = devices.empty(2 * rows, a.value.dtype, like=a.value)
-    if rows:
+    if rows and call.sizes.keys and walk.fits(call):
+        inverse = np.empty(rows, out.dtype)
+        walk.forward(call, out, inverse)
+        stats[0::2], stats[1::2] = 0, inverse
+    elif rows:
         pairs.FORWARD(rows, tuple(a), tuple(g), floor_of(a.value.dtype), out, stats)
     return Result(out, stats)
 
@@ -45,6 +49,10 @@ def backward(call: Call, result: Result, dout):
     """``(dvalue, dentries, dentries_b, dmix)``; the last (heads, 4) on the host: weights and temperature."""
     a, g = call.problem, call.sizes
     rows = call.heads * g.queries
+    if rows and g.keys and walk.fits(call):
+        inverse = np.ascontiguousarray(result.stats[1::2])
+        *gradients, dweights = walk.backward(call, inverse, result.out, dout)
+        return *gradients, np.concatenate([dweights, np.zeros((call.heads, 1))], axis=1)
 
     def empty(size):
         return devices.empty(size, a.value.dtype, like=a.value)

@@ -5,8 +5,8 @@ Token t keeps its ``active`` largest logits l_p (of equal ones those of smaller 
     |a_p|^2 = exp l_p / sum_r exp l_r                       over the kept primes: a state of norm 1
     u_p = o_p / |o_p|,   (cos phi_p, sin phi_p)
 
-fill the entry ``mass | magnitude | cos | sin | w x y z`` of ``resonance._scalars``, mass = magnitude = |a_p|. Kept primes
-ascend; slots that stay empty have prime P, which no loop meets. Backwards, g the gradient of an entry,
+fill the entry ``mass | magnitude | cos | sin | w x y z`` of ``resonance._scalars``, mass = magnitude = |a_p|. Kept
+primes ascend; slots that stay empty have prime P, which no loop meets. Backwards, g the gradient of an entry,
 
     dl_p = (|a_p| g_p - |a_p|^2 sum_r |a_r| g_r) / 2,   dphi_p = cos phi_p g_sin - sin phi_p g_cos
     do_p = (g - (g.u_p) u_p) / |o_p|.

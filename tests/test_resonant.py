@@ -1,0 +1,277 @@
+"""Trainable resonant attention: against loops, by complex steps, theorems, the order task, awkward input."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from primeattn.attention import MECHANISMS, resonant, vjp
+from tests.naive import resonant as naive
+
+MECHANISM = MECHANISMS["resonant"]
+FIELDS = ("q_phase", "k_phase", "q_orientation", "k_orientation")
+EPS = {np.float64: np.finfo(np.float64).eps, np.float32: np.finfo(np.float32).eps}
+CALLS = [
+    {"form": form, "causal": causal, "rotors": rotors, "padded": padded}
+    for form, causal, rotors, padded in itertools.product(
+        ("linear", "softmax"), (False, True), (False, True), (None, "keys", "pairs")
+    )
+]
+# sums of at most 33 weighted values, each weight from at most 12 primes: a few hundred roundings, with room
+LOOSE = 2000
+
+
+def draw(rng, *, lead=(), queries=5, keys=5, primes=7, depth=3, dtype=np.float64):
+    """Full inputs by name."""
+
+    def normal(tokens, *tail):
+        return rng.standard_normal((*lead, tokens, *tail)).astype(dtype)
+
+    return {
+        "q": normal(queries, primes),
+        "k": normal(keys, primes),
+        "v": normal(keys, depth),
+        "q_phase": normal(queries, primes),
+        "k_phase": normal(keys, primes),
+        "q_orientation": normal(queries, primes, 4),
+        "k_orientation": normal(keys, primes, 4),
+        "weights": rng.dirichlet(np.full(3, 3.0), size=lead).astype(dtype),
+        "temperature": rng.uniform(0.2, 1, size=lead).astype(dtype),
+    }
+
+
+def draw_mask(rng, padded, lead, queries, keys):
+    if padded is None:
+        return None
+    mask = rng.random((*lead, 1 if padded == "keys" else queries, keys)) < 0.7
+    mask[..., :1] = True  # at least one key
+    return mask
+
+
+def by_loops(x, *, active, form="linear", rotors=True, causal=False, mask=None):
+    """The oracle, head by head; (out, weights)."""
+    lead, queries, keys = x["q"].shape[:-2], x["q"].shape[-2], x["k"].shape[-2]
+    mask = np.broadcast_to(True if mask is None else mask, (*lead, queries, keys))
+    names = ("q", "k", "v", *FIELDS, "weights", "temperature")
+    out, table = (np.zeros((*lead, queries, width), complex) for width in (x["v"].shape[-1], keys))
+    for h in np.ndindex(*lead):
+        out[h], table[h] = naive.resonant(*(x[n][h] for n in names), active, form, rotors, causal, mask[h])
+    return out, table
+
+
+def called(x, function=resonant, **options):
+    named = {n: a for n, a in x.items() if n not in ("q", "k", "v")}
+    return function(x["q"], x["k"], x["v"], **named, **options)
+
+
+def differentiated(x, **options):
+    return called(x, lambda *inputs, **o: vjp("resonant", *inputs, **o), **options)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda c: "-".join(str(v) for v in c.values()))
+def test_against_loops(rng, call):
+    options = {**call, "active": 3}
+    padded = options.pop("padded")
+    for dtype, (queries, keys) in itertools.product((np.float64, np.float32), ((5, 5), (2, 6), (6, 2))):
+        x = draw(rng, lead=(2,), queries=queries, keys=keys, dtype=dtype)
+        mask = draw_mask(rng, padded, (2,), queries, keys)
+        out, table = called(x, **options, mask=mask, return_weights=True)
+        wanted, weights = by_loops(x, **options, mask=mask)
+        assert out.dtype == dtype
+        np.testing.assert_allclose(out, wanted.real, rtol=0, atol=LOOSE * EPS[dtype])
+        np.testing.assert_allclose(table, weights.real, rtol=0, atol=LOOSE * EPS[dtype])
+
+
+@pytest.mark.parametrize("form", ["linear", "softmax"])
+@pytest.mark.parametrize(
+    ("queries", "keys", "primes", "depth", "active"), [(1, 1, 1, 1, 1), (33, 33, 12, 9, 5), (2, 33, 5, 8, 9)]
+)
+def test_odd_sizes(rng, form, queries, keys, primes, depth, active):
+    x = draw(rng, queries=queries, keys=keys, primes=primes, depth=depth)
+    for causal in (False, True):
+        out = called(x, form=form, causal=causal, active=active)
+        wanted = by_loops(x, form=form, causal=causal, active=active)[0].real
+        # rotors multiply 33 tokens of 5 quaternions: errors grow with their number
+        np.testing.assert_allclose(out, wanted, rtol=0, atol=10 * LOOSE * EPS[np.float64])
+
+
+def complex_step(x, name, direction, dout, **options):
+    """Directional derivative of <dout, out>, exact to rounding."""
+    moved = {**x, name: x[name] + 1e-30j * direction}
+    return float((by_loops(moved, **options)[0].imag / 1e-30 * dout).sum())
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda c: "-".join(str(v) for v in c.values()))
+def test_gradients(rng, call):
+    options = {**call, "active": 3}
+    padded = options.pop("padded")
+    for queries, keys in ((4, 4), (2, 5), (4, 3)):
+        x = draw(rng, lead=(2,), queries=queries, keys=keys)
+        options["mask"] = draw_mask(rng, padded, (2,), queries, keys)
+        out, pullback = differentiated(x, **options)
+        dout = rng.standard_normal(out.shape)
+        gradients = pullback(dout)
+        assert set(gradients) == set(x)
+        for name, gradient in gradients.items():
+            direction = rng.standard_normal(x[name].shape)
+            wanted = complex_step(x, name, direction, dout, **options)
+            assert (gradient * direction).sum() == pytest.approx(wanted, rel=1e-11, abs=1e-12), name
+
+
+def test_a_wrong_derivative_is_rejected(rng):
+    """Without the torque of what a rotor turns, the gradient of orientations is wrong."""
+    x = draw(rng, lead=(2,))
+    out, pullback = differentiated(x, active=3)
+    dout = rng.standard_normal(out.shape)
+    gradients = pullback(dout)
+    _, unturned = differentiated(x, active=3, rotors=False)
+    direction = rng.standard_normal(x["k_orientation"].shape)
+    wanted = complex_step(x, "k_orientation", direction, dout, active=3)
+    assert abs((gradients["k_orientation"] * direction).sum() - wanted) < 1e-11 * abs(wanted)
+    assert abs((unturned(dout)["k_orientation"] * direction).sum() - wanted) > 1e-3 * abs(wanted)
+    direction = rng.standard_normal(x["q"].shape)
+    wanted = complex_step(x, "q", direction, dout, active=3)
+    assert abs((1.01 * gradients["q"] * direction).sum() - wanted) > 1e-3 * abs(wanted)
+
+
+def test_broadcast_fields_give_summed_gradients(rng):
+    x = draw(rng, lead=(2, 3))
+    tables = {
+        "q_phase": rng.standard_normal(7),
+        "k_phase": rng.standard_normal((5, 1)),
+        "q_orientation": rng.standard_normal((3, 1, 7, 4)),
+        "k_orientation": rng.standard_normal((2, 1, 1, 1, 4)),
+        "weights": np.array([0.2, 0.5, 0.3]),
+        "temperature": np.array([0.5]),
+    }
+    dout = rng.standard_normal((2, 3, 5, 3))
+    for form in ("linear", "softmax"):
+        out, pullback = differentiated({**x, **tables}, form=form, active=4)
+        full = {name: np.array(np.broadcast_to(t, x[name].shape)) for name, t in tables.items()}
+        same, spread = differentiated({**x, **full}, form=form, active=4)
+        np.testing.assert_array_equal(out, same)
+        few, many = pullback(dout), spread(dout)
+        for name, table in tables.items():
+            axes = (1,) * (many[name].ndim - table.ndim) + table.shape
+            axes = tuple(i for i, n in enumerate(axes) if n != many[name].shape[i])
+            wanted = many[name].sum(axis=axes).reshape(table.shape)
+            assert few[name].shape == table.shape
+            np.testing.assert_allclose(few[name], wanted, rtol=1e-12, atol=1e-13)  # 30 to 210 terms of order 1
+
+
+def test_only_kept_primes_have_gradients(rng):
+    x = draw(rng)
+    out, pullback = differentiated(x, active=2)
+    gradients = pullback(rng.standard_normal(out.shape))
+    for side in "qk":
+        for t in range(5):
+            lost = np.setdiff1d(np.arange(7), naive.kept_primes(x[side][t], 2))
+            assert not gradients[side][t, lost].any()
+            assert not gradients[f"{side}_phase"][t, lost].any()
+            assert not gradients[f"{side}_orientation"][t, lost].any()
+    assert gradients["q"].any()
+    assert gradients["k_orientation"].any()
+
+
+def test_ties_go_to_smaller_primes():
+    q = np.zeros((1, 6))
+    k = np.eye(6) * 9
+    _, table = resonant(q, k, np.eye(6), active=2, weights=[1, 0, 0], rotors=False, return_weights=True)
+    few = resonant(q, k, np.eye(6), active=1, weights=[1, 0, 0], return_weights=True)[1]
+    assert few[0].tolist() == [1, 0, 0, 0, 0, 0]
+    assert table[0, 0] == table[0, 1] > table[0, 2:].max()
+
+
+def test_rows_are_stochastic_and_the_kernel_is_psd(rng):
+    """The Gram matrix of 40 states, by values that read it out: K = W diag(row sums) for one head."""
+    x = draw(rng, queries=40, keys=40, primes=9)
+    same = {**x, "q": x["k"], "q_phase": x["k_phase"], "q_orientation": x["k_orientation"]}
+    for rotors in (False, True):
+        table = called(same, active=3, rotors=rotors, return_weights=True)[1]
+        np.testing.assert_allclose(table.sum(axis=1), 1, atol=40 * EPS[np.float64])
+        assert table.min() >= 0
+        kernel = table / np.diag(table)[:, None]  # K_ii = 1, so the diagonal is 1 / row sum
+        np.testing.assert_allclose(kernel, kernel.T, atol=1e-12)  # division by the diagonal, about 1/10
+        assert np.linalg.eigvalsh((kernel + kernel.T) / 2)[0] > -1e-12
+        assert kernel.max() < 1 + 1e-12
+
+
+def test_invariances(rng):
+    """Signs of quaternions that turn nothing, a common phase, a common turn, a number added to a token's logits."""
+    x = draw(rng, lead=(2,))
+    for form in ("linear", "softmax"):
+        options = {"form": form, "active": 4, "causal": True}
+        out = called(x, **options)
+        moved = {**x, "q_orientation": -x["q_orientation"] * 3, "k_orientation": x["k_orientation"] * 0.1}
+        np.testing.assert_allclose(called(moved, **options), out, atol=1e-13)
+        moved = {**x, "k_orientation": x["k_orientation"] * rng.choice([-1.0, 1.0], size=(2, 5, 7, 1))}
+        np.testing.assert_allclose(called(moved, **options), out, atol=1e-13)
+        moved = {**x, "q_phase": x["q_phase"] + 2, "k_phase": x["k_phase"] + 2}
+        np.testing.assert_allclose(called(moved, **options), out, atol=1e-13)
+        moved = {**x, "q": x["q"] + rng.standard_normal((2, 5, 1)), "k": x["k"] + 5}
+        np.testing.assert_allclose(called(moved, **options), out, atol=1e-13)
+
+
+def test_rotors_make_positions_relative(rng):
+    """Tokens in front of everything that is attended change nothing: only R_i^-1 R_j enters a score."""
+    x = draw(rng, queries=6, keys=6)
+    mask = np.ones((6, 6), bool)
+    mask[2:, :2] = False
+    whole = called(x, active=3, causal=True, mask=mask)[2:]
+    parts = {n: a[2:] if n[0] in "qkv" else a for n, a in x.items()}
+    np.testing.assert_allclose(called(parts, active=3, causal=True), whole, atol=1e-13)
+
+
+def order_task(rng, n, lengths, fillers):
+    """Tokens of sequences with one A (0), one B (1), fillers and a final read-out token (2); label: A first."""
+    sequences, labels = [], []
+    for _ in range(n):
+        tokens = rng.choice(fillers, size=rng.integers(*lengths))
+        first, second = sorted(rng.choice(len(tokens), size=2, replace=False))
+        label = rng.integers(2)
+        tokens[first], tokens[second] = (0, 1) if label else (1, 0)
+        sequences.append(np.append(tokens, 2))
+        labels.append(2.0 * label - 1)
+    return sequences, np.array(labels)
+
+
+def order_accuracy(rng, *, rotors, turning_fillers=False, form="linear"):
+    """Held-out accuracy of kernel ridge (Gaussian, fixed) on the attention output of the last token."""
+    vocabulary, primes = 43, 64
+    logits = np.full((vocabulary, primes), -np.inf)
+    logits[0, 0] = logits[1, 1] = 0
+    logits[2, :2] = 0  # the read-out token shares a prime with each marker
+    logits[np.arange(3, vocabulary), rng.integers(2, primes, vocabulary - 3)] = 0
+    orientation = np.broadcast_to(np.eye(4)[0], (vocabulary, primes, 4)).copy()
+    orientation[:2] = rng.standard_normal((2, 1, 4))
+    if turning_fillers:
+        orientation[3:] = rng.standard_normal((vocabulary - 3, 1, 4))
+    value = rng.standard_normal((vocabulary, 8))
+
+    def outputs(sequences):
+        return np.array(
+            [
+                resonant(
+                    logits[s[-1:]], logits[s], value[s], q_orientation=orientation[s[-1:]],
+                    k_orientation=orientation[s], active=2, weights=[0, 1, 0], rotors=rotors, form=form,
+                    temperature=0.2,
+                )[0]
+                for s in sequences
+            ]
+        )  # fmt: skip
+
+    train, labels = order_task(rng, 100, (4, 12), np.arange(3, 23))
+    held_out, wanted = order_task(rng, 200, (12, 30), np.arange(23, vocabulary))
+    x, y = outputs(train), outputs(held_out)
+    gram = np.exp(-((x[:, None] - x) ** 2).sum(axis=-1))
+    cross = np.exp(-((y[:, None] - x) ** 2).sum(axis=-1))
+    predicted = cross @ np.linalg.solve(gram + 1e-3 * np.eye(len(x)), labels)
+    return float((np.sign(predicted) == wanted).mean())
+
+
+def test_order_task():
+    """Which marker came first, fillers and lengths held out: chance without rotors, 100% with them."""
+    for seed in range(3):
+        assert order_accuracy(np.random.default_rng(seed), rotors=True) == 1.0
+        # the outputs are the same for both orders: +-3.5 standard deviations of 200 coins
+        assert abs(order_accuracy(np.random.default_rng(seed), rotors=False) - 0.5) < 0.125
