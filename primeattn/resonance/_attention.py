@@ -133,7 +133,7 @@ def run(call: Call) -> Result:
     """Compute a prepared call on its device by the path that fits."""
     a, b = call.profiles
     if call.linear:
-        run_form = _linear_on_cuda if call.cuda else _linear_on_cpu
+        run_form = linear_plainly if call.cuda else _linear_on_cpu
         return run_form(call, a, b)
     tau = call.value.dtype.type(call.tau)
     if call.cuda:
@@ -172,15 +172,15 @@ def _linear_on_cpu(call: Call, a: Profile, b: Profile) -> Result:
     return Result(*by_walking(found, c, value), found)
 
 
-def _linear_on_cuda(call: Call, a: Profile, b: Profile) -> Result:
+def linear_plainly(call: Call, a: Profile, b: Profile) -> Result:
     own, other, primes = columns(devices.to_host(a.primes), devices.to_host(b.primes))
     found = Walk(Rows(a, own, -1), Rows(b, other, -1), call.limit, primes)
     heads, dtype = len(call.heads.weights), call.value.dtype
     c = coefficients(call.heads.weights).astype(dtype)
     only = np.zeros_like(c[:1])
     only[0, 0] = 1
-    ones, one = (devices.to_device(np.ones(b.n * h, dtype)) for h in (heads, 1))
-    c, only = devices.to_device(c.reshape(-1)), devices.to_device(only.reshape(-1))
+    ones, one = (call.beside(np.ones(b.n * h, dtype)) for h in (heads, 1))
+    c, only = call.beside(c.reshape(-1)), call.beside(only.reshape(-1))
     sums = read_plainly(found, _flat(call.value), c, heads)
     totals = read_plainly(found, ones, c, heads)
     mass = read_plainly(found, one, only, 1)
@@ -217,7 +217,7 @@ def attention_vjp(
     def pullback(dout) -> dict[str, Any]:
         dout = _upstream(dout, result.out)
         if call.linear:
-            pull_form = _pull_linear_on_cuda if call.cuda else _pull_linear
+            pull_form = pull_linear_plainly if call.cuda else pull_linear
             dvalue, dx, dy, dweights = pull_form(call, result, dout)
             dtau = 0.0
         else:
@@ -258,30 +258,28 @@ def _pull_softmax(call: Call, result: Result, dout):
             a, b, call.form[:2], call.weights, tau, call.allowed.limit, call.allowed.mask, value, result.kept, out, dout
         )
     *gradients, dweights, dtau = found
-    each = devices.to_host(dweights).reshape(a.n, -1)
+    each = devices.to_host(dweights).reshape(a.n, call.heads.weights.size)
     return *gradients, each.sum(axis=0, dtype=np.float64), devices.to_host(dtau).sum(dtype=np.float64)
 
 
-def _pull_linear(call: Call, result: Result, dout):
+def pull_linear(call: Call, result: Result, dout):
     value, out = (frozen(x).reshape(x.shape) for x in (call.value, result.out))
     c = coefficients(call.heads.weights).astype(value.dtype)
     return pull_by_walking(result.walk, c, value, result.kept, out, dout)
 
 
-def _pull_linear_on_cuda(call: Call, result: Result, dout):
+def pull_linear_plainly(call: Call, result: Result, dout):
     """As ``pull_by_walking``, by the plain rows; the small arithmetic between them runs on the host."""
     heads, n, dtype = len(call.heads.weights), dout.shape[0], dout.dtype
     delta = devices.empty(n * heads, dtype, like=dout)
     DELTA(n * heads, dout.shape[1] // heads, _flat(dout), _flat(result.out), delta)
     g, inverse, value = (devices.to_host(x) for x in (dout, result.kept, call.value))
-    dsums = (g.reshape(n, heads, -1) * inverse.reshape(n, heads, 1)).reshape(n, -1)
+    dsums = (g.reshape(n, heads, g.shape[1] // heads) * inverse.reshape(n, heads, 1)).reshape(g.shape)
     x = with_last_column(dsums, heads, -(devices.to_host(delta) * inverse).reshape(n, heads))
     y = with_last_column(value, heads, 1)
-    x, y, dsums, c = (
-        devices.to_device(z.reshape(-1)) for z in (x, y, dsums, coefficients(call.heads.weights).astype(dtype))
-    )
+    x, y, dsums, c = (call.beside(z.reshape(-1)) for z in (x, y, dsums, coefficients(call.heads.weights).astype(dtype)))
     back = result.walk._replace(limit=call.allowed.limit).reversed()
-    back = back._replace(limit=devices.to_device(back.limit))
+    back = back._replace(limit=call.beside(back.limit))
     dx, dc = pull_plainly(result.walk, y, x, c, heads)
     dy, _ = pull_plainly(back, x, y, c, heads)
     return read_plainly(back, dsums, c, heads), dx, dy, pull_coefficients(dc)

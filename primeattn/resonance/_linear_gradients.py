@@ -139,25 +139,26 @@ def pull_all(walk: Walk, value: np.ndarray, other: np.ndarray, c: np.ndarray, he
 
 def with_last_column(x: np.ndarray, heads: int, column) -> np.ndarray:
     """The columns of every head, and one more."""
-    n = x.shape[0]
-    out = np.empty((n, heads, x.shape[1] // heads + 1), x.dtype)
-    out[:, :, :-1] = x.reshape(n, heads, -1)
+    n, width = x.shape[0], x.shape[1] // heads
+    out = np.empty((n, heads, width + 1), x.dtype)
+    out[:, :, :-1] = x.reshape(n, heads, width)
     out[:, :, -1] = column
-    return out.reshape(n, -1)
+    return out.reshape(n, heads * (width + 1))
 
 
 def pull_by_walking(walk: Walk, c: np.ndarray, value, inverse, out, dout):
     """``(dvalue, dentries, dentries_b, dweights (H, 3))`` from the result and 1/D of ``by_walking``."""
     heads, n, dtype = len(c), dout.shape[0], value.dtype
+    width = value.shape[1] // heads
     flat = c.reshape(-1)
     delta = np.empty(n * heads, dtype)
-    DELTA(n * heads, value.shape[1] // heads, dout.reshape(-1), out.reshape(-1), delta)
-    dsums = (dout.reshape(n, heads, -1) * inverse.reshape(n, heads, 1)).reshape(n, -1)
+    DELTA(n * heads, width, dout.reshape(-1), out.reshape(-1), delta)
+    dsums = (dout.reshape(n, heads, width) * inverse.reshape(n, heads, 1)).reshape(dout.shape)
     x = with_last_column(dsums, heads, -(delta * inverse).reshape(n, heads))
     y = with_last_column(value, heads, 1)
     back = walk.reversed()
     dx, dc = pull_all(walk, y, x, flat, heads)
     dy, _ = pull_all(back, x, y, flat, heads)
     padded = read_all(back, pad(dsums, heads), flat, heads, False)[0]
-    dvalue = padded.reshape(value.shape[0], heads, -1)[:, :, : value.shape[1] // heads].reshape(value.shape)
+    dvalue = padded.reshape(value.shape[0], heads, padded.shape[1] // heads)[:, :, :width].reshape(value.shape)
     return dvalue, dx, dy, pull_coefficients(dc)

@@ -107,12 +107,12 @@ def pull_overlaps(
                     sums[c] = 0
 
 
-def background_gradient(stats, tau, limit, mask, dout, m: int) -> np.ndarray:
+def background_gradient(stats, heads: int, tau, limit, mask, dout, m: int) -> np.ndarray:
     """dvalue (m, d) from the background: key j receives sum of b_i / Z_i g_i over the queries i that may attend it."""
-    n, heads = dout.shape[0], stats.size // 2 // max(dout.shape[0], 1)
+    n = dout.shape[0]
     top, z = stats.reshape(n, heads, 2).astype(np.float64).transpose(2, 0, 1)
     share_of_all = np.divide(np.exp(-top / tau), z, out=np.zeros_like(z), where=z > 0)
-    parts = (share_of_all[:, :, None] * dout.reshape(n, heads, -1)).reshape(n, -1)
+    parts = (share_of_all[:, :, None] * dout.reshape(n, heads, dout.shape[1] // heads)).reshape(dout.shape)
     if mask is not None:
         reached = mask & (np.arange(m) < limit[:, None])
         return (reached.T.astype(dout.dtype) @ parts.astype(dout.dtype)).astype(dout.dtype)
@@ -129,7 +129,7 @@ def pull_by_overlaps(a: Profile, b: Profile, choice, weights, tau, limit, mask, 
     dtype = value.dtype
     delta = np.empty(a.n * heads, dtype)
     DELTA(a.n * heads, width, dout.reshape(-1), out.reshape(-1), delta)
-    dvalue = background_gradient(stats, float(tau), limit, mask, dout, b.n)
+    dvalue = background_gradient(stats, heads, float(tau), limit, mask, dout, b.n)
     dx, dy = np.empty_like(a.entries), np.empty_like(b.entries)
     dweights, dtau, unused = np.zeros(3 * a.n * heads, dtype), np.zeros(a.n, dtype), np.zeros(3 * b.n, dtype)
     flags = np.ones(1, np.uint8) if mask is None else np.ascontiguousarray(mask).view(np.uint8).reshape(-1)

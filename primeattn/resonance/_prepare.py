@@ -31,19 +31,20 @@ class Call(NamedTuple):
     @property
     def weights(self):
         """Mixing weights, flat, beside the values."""
-        return self._beside(self.heads.weights.astype(self.value.dtype).reshape(-1))
+        return self.beside(self.heads.weights.astype(self.value.dtype).reshape(-1))
 
     @property
     def limit(self):
         """``allowed.limit`` beside the values."""
-        return self._beside(self.allowed.limit)
+        return self.beside(self.allowed.limit)
 
     @property
     def cuda(self) -> bool:
         """True for a call on CUDA."""
         return devices.is_device_array(self.value)
 
-    def _beside(self, x: np.ndarray):
+    def beside(self, x: np.ndarray):
+        """A host array on the device of the values."""
         return devices.to_device(x) if self.cuda else x
 
 
@@ -55,7 +56,8 @@ def prepare(
     x = state_arrays("query", query)
     y = x if key is query else state_arrays("key", key)
     n, m = x.indptr.size - 1, y.indptr.size - 1
-    value = check_value(value, m, y.amplitude)
+    devices.on_cuda(query=x.primes, key=y.primes, value=value)
+    value = check_value(value, m)
     split = check_heads(heads, weights, kind, value.shape[1])
     tau = check_temperature(temperature)
     if not isinstance(causal, (bool, np.bool_)):

@@ -76,9 +76,8 @@ def check_temperature(temperature) -> float:
     return tau
 
 
-def check_value(value, m: int, like) -> Any:
-    """Dense values (m, d) on the device of the states."""
-    devices.on_cuda(value=value, key=like)
+def check_value(value, m: int) -> Any:
+    """Dense values (m, d), contiguous, float32 or float64."""
     value = checks.as_floating("value", value)
     if value.ndim != 2 or value.shape[0] != m:
         raise ValueError(f"value has shape {value.shape}: ({m}, d) is wanted, one row for each of the {m} keys")

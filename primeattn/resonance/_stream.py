@@ -161,7 +161,7 @@ class Stream:
         n = y.indptr.size - 1
         if x.indptr.size - 1 != n:
             raise ValueError(f"query has {x.indptr.size - 1} states and key {n}: one query for each key is wanted")
-        value = check_value(value, n, y.amplitude)
+        value = check_value(value, n)
         if value.shape[1] != self.width:
             raise ValueError(f"value has {value.shape[1]} columns: this stream has width {self.width}")
         value = frozen(pad(value.astype(self.dtype, copy=False), len(self._heads.weights)))
