@@ -143,9 +143,12 @@ def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, alibi=Non
 
 def _turned(q, k, base, inverse=False):
     """Keys stand at 0, 1, ...; the last query beside the last key."""
-    if len(np.shape(q)) < 2 or len(np.shape(k)) < 2:
+    shapes = tuple(np.shape(q)), tuple(np.shape(k))
+    if min(map(len, shapes)) < 2:
         return q, k  # refused by check_arrays
-    queries, keys = np.shape(q)[-2], np.shape(k)[-2]
+    if shapes[0][-1] % 2:
+        raise ValueError(f"q has width {shapes[0][-1]}: rope turns pairs of coordinates, an even width is wanted")
+    queries, keys = shapes[0][-2], shapes[1][-2]
     positions = np.arange(keys - queries, keys)
     return rotate(q, positions, base, inverse=inverse), rotate(k, None, base, inverse=inverse)
 

@@ -30,37 +30,40 @@ class Call(NamedTuple):
 def check_arrays(q, k, v) -> tuple[Any, Any, Any, int]:
     """q, k, v in one dtype, and the number of query heads that share a key head."""
     q, k, v = common_floating({}, q=q, k=k, v=v)
-    for name, x in (("q", q), ("k", k), ("v", v)):
-        if x.ndim < 2:
+    shapes = {name: tuple(x.shape) for name, x in (("q", q), ("k", k), ("v", v))}
+    for name, shape in shapes.items():
+        if len(shape) < 2:
             raise ValueError(
-                f"{name} has shape {x.shape}: (..., tokens, width) is wanted; pass {name}[None] for one token"
+                f"{name} has shape {shape}: (..., tokens, width) is wanted; pass {name}[None] for one token"
             )
-        if x.shape[-1] == 0:
-            raise ValueError(f"{name} has shape {x.shape}: its width must be at least 1")
-        if devices.is_device_array(x) and not x.is_c_contiguous():
-            raise ValueError(f"{name} is not C-contiguous on CUDA: copy it first")
-    if q.shape[-1] != k.shape[-1]:
+        if shape[-1] == 0:
+            raise ValueError(f"{name} has shape {shape}: its width must be at least 1")
+    if devices.is_device_array(q):
+        for name, x in (("q", q), ("k", k), ("v", v)):
+            if not x.is_c_contiguous():
+                raise ValueError(f"{name} is not C-contiguous on CUDA: copy it first")
+    if shapes["q"][-1] != shapes["k"][-1]:
         raise ValueError(
-            f"q has shape {q.shape} but k has shape {k.shape}: head widths must match; project k, or pass "
-            f"k[..., :{q.shape[-1]}]"
+            f"q has shape {shapes['q']} but k has shape {shapes['k']}: head widths must match; project k, or pass "
+            f"k[..., :{shapes['q'][-1]}]"
         )
-    if k.shape[:-1] != v.shape[:-1]:
+    if shapes["k"][:-1] != shapes["v"][:-1]:
         raise ValueError(
-            f"k has shape {k.shape} but v has shape {v.shape}: every key needs its value; all axes but the last must "
-            "be equal"
+            f"k has shape {shapes['k']} but v has shape {shapes['v']}: every key needs its value; all axes but the "
+            "last must be equal"
         )
-    return q, k, v, _group(q, k)
+    return q, k, v, _group(shapes["q"], shapes["k"])
 
 
-def _group(q, k) -> int:
-    if q.shape[:-2] == k.shape[:-2]:
+def _group(q: tuple[int, ...], k: tuple[int, ...]) -> int:
+    if q[:-2] == k[:-2]:
         return 1
-    same = q.ndim == k.ndim > 2 and q.shape[:-3] == k.shape[:-3]
-    if same and k.shape[-3] and q.shape[-3] % k.shape[-3] == 0:
-        return q.shape[-3] // k.shape[-3]
+    same = len(q) == len(k) > 2 and q[:-3] == k[:-3]
+    if same and k[-3] and q[-3] % k[-3] == 0:
+        return q[-3] // k[-3]
     raise ValueError(
-        f"q has shape {q.shape} but k has shape {k.shape}: leading axes must be equal, except that the heads (axis -3) "
-        "of q may be a multiple of those of k; use numpy.broadcast_to for shared batches"
+        f"q has shape {q} but k has shape {k}: leading axes must be equal, except that the heads (axis -3) of q may be "
+        "a multiple of those of k; use numpy.broadcast_to for shared batches"
     )
 
 
@@ -91,7 +94,7 @@ def check_mask(mask, lead: tuple[int, ...], queries: int, keys: int, like):
     if mask.dtype != np.bool_:
         raise TypeError(f"mask has dtype {mask.dtype}: booleans are wanted, True where a query may attend a key")
     full = (*lead, queries, keys)
-    shape = (1,) * (2 - mask.ndim) + tuple(mask.shape)
+    shape = (1,) * (2 - len(mask.shape)) + tuple(mask.shape)
     try:
         fits = np.broadcast_shapes(shape, full) == full
     except ValueError:
@@ -135,16 +138,14 @@ def check_call(q, k, v, *, causal, mask, scale, window, alibi, keys=None) -> Cal
     """All of it. ``keys``: how many rows of k and v are in use, if not all (a cache)."""
     devices.on_cuda(q=q, k=k, v=v, mask=mask)
     q, k, v, group = check_arrays(q, k, v)
-    lead, queries, room = tuple(q.shape[:-2]), q.shape[-2], k.shape[-2]
+    shapes = {"q": tuple(q.shape), "k": tuple(k.shape), "v": tuple(v.shape)}
+    lead, (queries, width), (room, depth) = shapes["q"][:-2], shapes["q"][-2:], shapes["v"][-2:]
     keys = room if keys is None else keys
     flat, at, mask_row, mask_key = check_mask(mask, lead, queries, keys, q)
     slopes = check_slopes(alibi, lead, q)
-    scale = check_scale(scale, q.shape[-1], q.dtype)
-    layout = Layout(
-        group, queries, keys, room, q.shape[-1], v.shape[-1],
-        *check_band(causal, window, queries, keys), mask_row, mask_key,
-    )  # fmt: skip
-    shapes = {"q": tuple(q.shape), "k": tuple(k.shape), "v": tuple(v.shape)}
+    scale = check_scale(scale, width, q.dtype)
+    before, after = check_band(causal, window, queries, keys)
+    layout = Layout(group, queries, keys, room, width, depth, before, after, mask_row, mask_key)
     problem = Problem(*(x.reshape(x.size) for x in (q, k, v)), flat, at, slopes, scale)
     return Call(problem, layout, lead, shapes)
 

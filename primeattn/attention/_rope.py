@@ -78,13 +78,14 @@ def rope(x: Any, positions: Any = None, base: float = 10000.0, *, layout: str = 
     if _labelled.is_labelled(x):
         return x.copy(data=rope(x.values, positions, base, layout=layout, inverse=inverse))
     x = as_floating("x", x)
-    if x.ndim < 2 or x.shape[-1] % 2:
-        raise ValueError(f"x has shape {x.shape}: (..., tokens, width) with an even width is wanted")
+    shape = tuple(x.shape)
+    if len(shape) < 2 or shape[-1] % 2:
+        raise ValueError(f"x has shape {shape}: (..., tokens, width) with an even width is wanted")
     if layout not in ("halves", "interleaved"):
         raise ValueError(f"layout is {layout!r}: pass 'halves' or 'interleaved'")
-    half = x.shape[-1] // 2
-    cosine, sine = _tables(positions, tuple(x.shape[:-1]), base, half, x.dtype)
-    out = devices.empty(x.shape, x.dtype, like=x)
+    half = shape[-1] // 2
+    cosine, sine = _tables(positions, shape[:-1], base, half, x.dtype)
+    out = devices.empty(shape, x.dtype, like=x)
     if not out.size:
         return out
     if inverse:
@@ -92,7 +93,7 @@ def rope(x: Any, positions: Any = None, base: float = 10000.0, *, layout: str = 
     if devices.is_device_array(x):
         cosine, sine = devices.to_device(cosine), devices.to_device(sine)
     step, apart = (1, half) if layout == "halves" else (2, 1)
-    rows = x.size // x.shape[-1]
+    rows = x.size // shape[-1]
     ROTATE(rows, x.reshape(x.size), cosine, sine, cosine.size // half, half, step, apart, out.reshape(out.size))
     return out
 
