@@ -233,7 +233,7 @@ class Index:
                 if segment.method == BY_SUMS:
                     gather_rows(start, stop, *place, *common)  # noqa: B023 (common is the same for all)
                 else:
-                    search_rows(start, stop, *place, segment.method, segment.fewest, *common)  # noqa: B023
+                    search_rows(start, stop, *place, segment.method, segment.span, *common)  # noqa: B023
 
             share(work, n, GRAIN, CHUNKS)
         settle_rows(0, n, limit, sizes, scores, ids)

@@ -175,23 +175,28 @@ def pick(b, c, level, flags, words, picked):
 
 
 @scalar
-def rescore(i, j, query, lists, slot, choice, weights):
-    """The score of query i and state j; ``slot`` finds the entry of the query by the number of its prime."""
+def rescore(i, j, query, lists, slot, hits, choice, weights):
+    """The score of query i and state j; ``slot`` finds the entry of the query by the number of its prime.
+
+    Shared primes are listed first: whether one is shared is hard to predict, and a list needs no branch.
+    """
     indptr, x, totals = query[0], query[2], query[3]
     indptr_b, column, y, totals_b = lists[0], lists[1], lists[2], lists[3]
     form, ruzicka = choice
     zero = type(weights[0])(0)
-    one = type(weights[0])(1)
-    shared, overlap, alignment, coherence = zero, zero, zero, zero
+    overlap, alignment, coherence = zero, zero, zero
     before = indptr[i] - 1
+    size = 0
     for t in range(indptr_b[j], indptr_b[j + 1]):
-        place = slot[column[t]]
-        if place:
-            o, al, co = shared_terms(x, ENTRY * (before + place), y, ENTRY * t, form, ruzicka)
-            shared += one
-            overlap += o
-            alignment += al
-            coherence += co
+        hits[size] = t
+        size += slot[column[t]] != 0
+    for h in range(size):
+        t = hits[h]
+        o, al, co = shared_terms(x, ENTRY * (before + slot[column[t]]), y, ENTRY * t, form, ruzicka)
+        overlap += o
+        alignment += al
+        coherence += co
+    shared = type(zero)(size)
     k, k_b = indptr[i + 1] - indptr[i], indptr_b[j + 1] - indptr_b[j]
     o, al, co = components(shared, overlap, alignment, coherence, k, k_b, totals[i], totals_b[j], form, ruzicka)
     return weights[0] * o + weights[1] * al + weights[2] * co
@@ -207,7 +212,7 @@ def largest(start, stop, x):
 
 
 @kernel
-def search_rows(start, stop, query, lists, alive, names, method, fewest, choice, weights, limit, sizes, scores, ids):
+def search_rows(start, stop, query, lists, alive, names, method, span, choice, weights, limit, sizes, scores, ids):
     """Offer the states of a segment to the heaps of queries [start, stop)."""
     indptr, column, x, totals = query
     indptr_b, totals_b, first, mask = lists[0], lists[3], lists[4], lists[7]
@@ -219,6 +224,8 @@ def search_rows(start, stop, query, lists, alive, names, method, fewest, choice,
     flags = np.zeros(BLOCK, np.uint8)
     words = flags.view(np.uint64)
     slot = np.zeros(first.size, np.uint32)
+    fewest, most = span
+    hits = np.zeros(most + 1, np.int64)
     overlap = np.zeros(mask.size if method == BY_OVERLAP_THEN_SCORE else 0, weights.dtype)
     zero = type(weights[0])(0)
     one = type(weights[0])(1)
@@ -288,7 +295,7 @@ def search_rows(start, stop, query, lists, alive, names, method, fewest, choice,
                     elif bound * margin < threshold(base, size, limit, scores):
                         continue
                     else:
-                        value = rescore(i, j, query, lists, slot, choice, weights)
+                        value = rescore(i, j, query, lists, slot, hits, choice, weights)
                     if value > zero:
                         size = offer(base, size, limit, value, names[j], scores, ids)
         sizes[i] = size

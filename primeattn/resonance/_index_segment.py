@@ -107,7 +107,7 @@ class Segment(NamedTuple):
     ids: np.ndarray  # int64, ascending
     alive: np.ndarray  # uint8, the only array that changes
     method: int
-    fewest: int  # primes of the smallest state that is not empty
+    span: tuple[int, int]  # primes of the smallest state that is not empty, and of the largest
     primes: Primes
     lists: Lists
 
@@ -136,7 +136,8 @@ def build(states: StateArrays, ids: np.ndarray, form: Form) -> Segment:
         raise ValueError(f"{n:,} states with {nnz:,} active primes: one batch holds fewer than 2^32; add several")
     dtype = states.amplitude.dtype
     lengths = np.diff(states.indptr)
-    method = method_of(form, int(lengths.max(initial=0)))
+    span = int(lengths[lengths > 0].min(initial=MOST)), int(lengths.max(initial=0))
+    method = method_of(form, span[1])
     primes, column = Primes.of(states.primes)
     first = np.zeros(primes.size + 3, np.int64)
     state, place = np.empty(nnz, np.uint32), np.empty(nnz, np.uint32)
@@ -150,6 +151,5 @@ def build(states: StateArrays, ids: np.ndarray, form: Form) -> Segment:
         elif method == BY_OVERLAP_THEN_SCORE:
             impact = entries[MASS::ENTRY][place]
     arrays = (states.indptr, column, entries, totals, first[: primes.size + 2], state, impact, mask)
-    fewest = int(lengths[lengths > 0].min(initial=MOST))
     alive = np.ones(n, np.uint8)
-    return Segment(states, frozen(ids), alive, method, fewest, primes, Lists(*(frozen(x) for x in arrays)))
+    return Segment(states, frozen(ids), alive, method, span, primes, Lists(*(frozen(x) for x in arrays)))
