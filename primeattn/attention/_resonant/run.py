@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._runtime import devices
 from .._cores import softmax
-from . import pairs, walk
+from . import pairs, tiles, walk
 from .call import Call
 
 
@@ -30,6 +30,8 @@ def forward(call: Call) -> Result:
         inverse = np.empty(rows, out.dtype)
         walk.forward(call, out, inverse)
         stats[0::2], stats[1::2] = 0, inverse
+    elif rows and call.sizes.keys and tiles.fits(call):
+        tiles.forward(call, out, stats)
     elif rows:
         pairs.FORWARD(rows, tuple(a), tuple(g), floor_of(a.value.dtype), out, stats)
     return Result(out, stats)
@@ -53,6 +55,8 @@ def backward(call: Call, result: Result, dout):
         inverse = np.ascontiguousarray(result.stats[1::2])
         *gradients, dweights = walk.backward(call, inverse, result.out, dout)
         return *gradients, np.concatenate([dweights, np.zeros((call.heads, 1))], axis=1)
+    if rows and g.keys and tiles.fits(call, dout):
+        return tiles.backward(call, result.stats, result.out, dout)
 
     def empty(size):
         return devices.empty(size, a.value.dtype, like=a.value)
