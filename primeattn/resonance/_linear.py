@@ -8,6 +8,7 @@ with it, or only primes on which the kernel vanishes (mean over them <= ``FLOOR`
 from typing import NamedTuple
 
 import numpy as np
+from numba import get_num_threads
 
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner, share
@@ -19,7 +20,6 @@ from ._rotation import BASE, STRIDE
 from ._walk import Side, row_at
 
 FLOOR = 64  # the kernel is a sum of 12 products that may cancel to 0: their rounding, with room
-SLOTS = 4  # blocks that are sorted at once, so that threads wait for one another less often
 
 
 class Rows(NamedTuple):
@@ -92,14 +92,15 @@ class Slot:
 
 
 def batches(walk: Walk):
-    """Batches of up to ``SLOTS`` sorted blocks, as ``[(readers, adders), ...]``; threads share the sorting."""
+    """Batches of sorted blocks, one for each thread, as ``[(readers, adders), ...]``."""
     found = walk.blocks()
     most = max((walk.readers.entries(b.start, b.stop) for b in found), default=0)
     most_b = max((walk.adders.entries(b.start_b, b.stop_b) for b in found), default=0)
     dtype = walk.readers.profile.entries.dtype
-    slots = [Slot(walk.primes, most, most_b, dtype) for _ in range(min(SLOTS, len(found)))]
-    for first in range(0, len(found), SLOTS):
-        batch = found[first : first + SLOTS]
+    at_once = min(get_num_threads(), len(found))
+    slots = [Slot(walk.primes, most, most_b, dtype) for _ in range(at_once)]
+    for first in range(0, len(found), at_once):
+        batch = found[first : first + at_once]
         sorted_sides: list = [None] * len(batch)
 
         def sort(start, stop, batch=batch, sorted_sides=sorted_sides):
