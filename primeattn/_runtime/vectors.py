@@ -78,6 +78,22 @@ def store(typing, array, index, vector):
 
 
 @intrinsic
+def prefetch(typing, array, index):
+    """Ask for the cache line of ``array[index]``, soon to be used; never faults, changes nothing."""
+
+    def build(context, builder, signature, arguments):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        where = builder.bitcast(_address(context, builder, signature.args[0], *arguments), byte)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
+        )
+        builder.call(function, [where, number(0), number(3), number(1)])  # to read, into all levels, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
+
+
+@intrinsic
 def broadcast(typing, x):
     """``LANES`` copies of a number."""
 
@@ -131,6 +147,9 @@ if config.DISABLE_JIT:
 
     def store(array, index, vector):
         array[index : index + LANES] = vector
+
+    def prefetch(array, index):
+        pass
 
     def broadcast(x):
         return np.full(LANES, x)
