@@ -4,16 +4,16 @@ A tile is ``ROWS`` queries by the keys up to the last that one of them may atten
 queries that keep p, (n, 12), times the keys that keep p, (12, m), are scattered into the tile, so that only overlaps
 cost anything. Then
 
-    w = exp((K - top) / tau),  y = w V / W            dP = G V^T,  dV += P^T G,  dK = P (dP - <G, y>) / tau
+    w = exp(K - top),  y = w V / W                    dP = G V^T,  dV += P^T G,  dK = P (dP - <G, y>)
 
 and back: of a prime's part D of dK, queries get D B, keys D^T B (B: bases, c B for queries), and dc = sum base (D B).
+Here K is the score over tau, and c the coefficients over tau; so dtau = -sum dK K / tau.
 Masked pairs are set to 0 after the products; so NaN and inf in values would leak (0 NaN), and go by rows instead.
 """
 
 import numpy as np
 from numba import config, get_num_threads
 
-from ..._runtime import elementary as el
 from ..._runtime import linalg
 from ..._runtime.jit import kernel, nonnegative, scalar
 from ..._runtime.linalg import gemm_nn, gemm_nt, gemm_tn
@@ -21,6 +21,7 @@ from ..._runtime.owners import share
 from ...resonance._march import sort_block
 from ...resonance._rotation import BASE, STRIDE, coefficients, pull_base_row, pull_coefficients
 from .._cores import softmax
+from .._cores.tiles import dot, exponentials, fill, largest
 from .call import Call
 from .pairs import Problem, Sizes, allowed
 from .tokens import ENTRY
@@ -44,7 +45,7 @@ def high_of(i, g):
 
 @scalar
 def score_tile(blas, first, high, g, readers, adders, reach, own, coefficient, part, scores):
-    """K of the queries from ``first`` on and the keys below ``high``; ``reach[p]`` moves up to the postings below it."""
+    """K of the queries from ``first`` on and keys below ``high``; ``reach[p]`` moves up to the postings below it."""
     offset, place, _, base = readers
     offset_b, place_b, _, base_b = adders
     one = type(base[0])(1)
@@ -77,32 +78,20 @@ def masks(head, a, g):
 
 
 @scalar
-def weigh_row(head, i, start, high, a, g, top, scores):
-    """exp((K - top) / tau) in place of the scores of query i, 0 where it may not attend."""
-    zero, scale = type(top)(0), type(top)(1) / a.tau[head]
-    own = min(high, high_of(i, g))
-    for j in range(own):
-        scores[nonnegative(start + j)] = el.exp((scores[nonnegative(start + j)] - top) * scale)
-    for j in range(own, high):
-        scores[start + j] = zero
+def weigh_row(head, i, start, high, a, g, scores):
+    """exp(K - top) in place of the scores of query i, 0 where it may not attend; ``(top, sum)``."""
+    own, nothing = high_of(i, g), type(scores[0])(-np.inf)
     if masks(head, a, g):
         for j in range(own):
             if not allowed(head, i, j, a, g):
-                scores[start + j] = zero
-
-
-@scalar
-def top_of(head, i, start, a, g, scores):
-    """The largest score that query i may use, -inf if there is none."""
-    top = type(scores[0])(-np.inf)
-    if masks(head, a, g):
-        for j in range(high_of(i, g)):
-            if allowed(head, i, j, a, g):
-                top = max(top, scores[start + j])
+                scores[start + j] = nothing
+    top, total = largest(scores, start, own, nothing), type(scores[0])(0)
+    if top != nothing:
+        total = exponentials(scores, start, own, top)
+        fill(scores, start + own, high - own, type(top)(0))
     else:
-        for j in range(high_of(i, g)):
-            top = max(top, scores[start + j])
-    return top
+        fill(scores, start, high, type(top)(0))
+    return top, total
 
 
 @kernel
@@ -142,10 +131,7 @@ def forward_tiles(start, stop, blas, problem, sizes, parts, starts, starts_b, c,
             )
             for i in range(first, last):
                 r, at = h * g.queries + i, (i - first) * high
-                top, total = top_of(h, i, at, a, g, scores), one - one
-                weigh_row(h, i, at, high, a, g, top, scores)
-                for j in range(high):
-                    total += scores[at + j]
+                top, total = weigh_row(h, i, at, high, a, g, scores)
                 stats[2 * r], stats[2 * r + 1] = top, (one - one if total == one - one else one / total)
             where = (h * g.queries + first) * g.depth
             gemm_nn(blas, last - first, g.depth, high, one, scores, 0, high, a.value, h * g.keys * g.depth, g.depth,
@@ -160,17 +146,16 @@ def forward_tiles(start, stop, blas, problem, sizes, parts, starts, starts_b, c,
 def dscore_row(h, i, first, high, a, g, stats, delta, scores, weights, upstream):
     """dK of query i in place of dP; ``weights`` becomes P. Returns sum dK K."""
     r, at = h * g.queries + i, (i - first) * high
-    inverse, scale, total = stats[2 * r + 1], type(delta[r])(1) / a.tau[h], delta[r] - delta[r]
+    inverse, own = stats[2 * r + 1], delta[r]
     for j in range(high):
         weights[nonnegative(at + j)] = scores[nonnegative(at + j)]
-    weigh_row(h, i, at, high, a, g, stats[2 * r], weights)
+    weigh_row(h, i, at, high, a, g, weights)
     for j in range(high):
         z = nonnegative(at + j)
         p = weights[z] * inverse
-        d = p * (upstream[z] - delta[r]) * scale
-        weights[z], upstream[z] = p, d
-        total += d * scores[z]
-    return total
+        weights[z] = p
+        upstream[z] = p * (upstream[z] - own)
+    return dot(upstream, scores, at, high)
 
 
 @kernel
@@ -206,7 +191,7 @@ def backward_tiles(
             gemm_nt(blas, rows, high, g.depth, one, dout, above, g.depth, a.value, values, g.depth, zero, upstream, 0,
                     high)  # fmt: skip
             for i in range(first, last):
-                dtau[h] -= dscore_row(h, i, first, high, a, g, stats, delta, scores, weights, upstream) / a.tau[h]
+                dtau[h] -= dscore_row(h, i, first, high, a, g, stats, delta, scores, weights, upstream)
             gemm_tn(blas, high, g.depth, rows, one, weights, 0, high, dout, above, g.depth, one, dvalue, values,
                     g.depth)  # fmt: skip
             for p in range(g.primes):
@@ -234,7 +219,7 @@ def backward_tiles(
 
 def _arguments(call: Call):
     a, g = call.problem, call.sizes
-    c = coefficients(a.weights.reshape(-1, 3)).reshape(-1)
+    c = (coefficients(a.weights.reshape(-1, 3)) / a.tau[:, None]).reshape(-1)
     return tuple(a), tuple(g), np.arange(g.queries + 1) * g.active, np.arange(g.keys + 1) * g.active, c
 
 
@@ -252,6 +237,7 @@ def forward(call: Call, out, stats) -> None:
             ),
             heads * parts, 1, 4,
         )  # fmt: skip
+    stats[0::2] *= np.repeat(call.problem.tau, call.sizes.queries)
 
 
 def backward(call: Call, stats, out, dout):
@@ -270,5 +256,6 @@ def backward(call: Call, stats, out, dout):
             ),
             call.heads, 1, 4,
         )  # fmt: skip
-    dweights = pull_coefficients(dc.reshape(-1, STRIDE))
-    return dvalue, dx, dy, np.concatenate([dweights, dtau[:, None]], axis=1)
+    tau = a.tau[:, None]
+    dweights = pull_coefficients(dc.reshape(-1, STRIDE) / tau)
+    return dvalue, dx, dy, np.concatenate([dweights, dtau[:, None] / tau], axis=1)
