@@ -97,7 +97,7 @@ def batches(walk: Walk):
     most = max((walk.readers.entries(b.start, b.stop) for b in found), default=0)
     most_b = max((walk.adders.entries(b.start_b, b.stop_b) for b in found), default=0)
     dtype = walk.readers.profile.entries.dtype
-    at_once = min(get_num_threads(), len(found))
+    at_once = max(1, min(get_num_threads(), len(found)))
     slots = [Slot(walk.primes, most, most_b, dtype) for _ in range(at_once)]
     for first in range(0, len(found), at_once):
         batch = found[first : first + at_once]
