@@ -44,7 +44,7 @@ class Cache:
         self.position = 0
         self._kept = 0
         self._start = 0
-        self._buffers: tuple[Any, Any] | None = None
+        self._buffers: tuple[Any, ...] = ()  # of keys and of values
 
     def __len__(self) -> int:
         return self._kept
@@ -54,19 +54,22 @@ class Cache:
 
     @property
     def nbytes(self) -> int:
-        return 0 if self._buffers is None else sum(b.nbytes for b in self._buffers)
+        return sum(b.nbytes for b in self._buffers)
 
     @property
     def keys(self) -> Any:
-        return None if self._buffers is None else self._buffers[0][..., self._start : self._start + self._kept, :]
+        return self._kept_of(self._buffers[0]) if self._buffers else None
 
     @property
     def values(self) -> Any:
-        return None if self._buffers is None else self._buffers[1][..., self._start : self._start + self._kept, :]
+        return self._kept_of(self._buffers[1]) if self._buffers else None
+
+    def _kept_of(self, buffer):
+        return buffer[..., self._start : self._start + self._kept, :]
 
     def append(self, k: np.ndarray, v: np.ndarray) -> None:
         """Add the keys and values of the next tokens, as they are."""
-        if self._buffers is None:
+        if not self._buffers:
             self._buffers = tuple(np.empty((*x.shape[:-2], 16, x.shape[-1]), x.dtype) for x in (k, v))
         for name, x, buffer in zip("kv", (k, v), self._buffers, strict=True):
             if (x.shape[:-2], x.shape[-1]) != (buffer.shape[:-2], buffer.shape[-1]) or x.dtype != buffer.dtype:
@@ -87,7 +90,7 @@ class Cache:
     def _moved(self, buffer, wanted):
         """What is kept, at the front of a buffer with room to grow; half empty, so that moving stays rare."""
         new = np.empty((*buffer.shape[:-2], 2 * wanted, buffer.shape[-1]), buffer.dtype)
-        new[..., : self._kept, :] = buffer[..., self._start : self._start + self._kept, :]
+        new[..., : self._kept, :] = self._kept_of(buffer)
         return new
 
     def trim(self) -> None:

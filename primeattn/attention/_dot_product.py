@@ -25,7 +25,7 @@ from .._runtime.checks import as_generator
 from ._cores import run
 from ._inputs import check_call, check_upstream
 from ._labels import unwrap
-from ._mechanism import DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import rope as rotate
 
 
@@ -213,7 +213,7 @@ def _on_a_circle() -> Sample:
     return Sample((x, x, x), {})
 
 
-PROPERTIES = {
+PROPERTIES: dict[Property, Claim] = {
     Property.ROW_STOCHASTIC: Holds("exp is positive, and each row is divided by its sum"),
     Property.BOUNDED: Holds("a row of weights is a convex combination"),
     Property.SYMMETRIC: Holds("exp <q, k> = exp <k, q>"),

@@ -58,7 +58,7 @@ def _data_array(x, dims, *sources):
     """Coordinates of each source array that lie within the named dimensions of it."""
     import xarray
 
-    coords = {}
+    coords: dict = {}
     for source, within in sources:
         coords |= {name: c for name, c in source.coords.items() if c.dims and set(c.dims) <= set(within)}
     return xarray.DataArray(x, dims=dims, coords=coords)

@@ -22,6 +22,7 @@ from ..._runtime.elementary.decay import decay
 from ..._runtime.elementary.machine import bits, by_type, from_bits
 from ..._runtime.jit import CACHE, MATH, nonnegative
 from ..._runtime.linalg import gemm_nn, gemm_tn
+from ..._runtime.width import full_width
 from .layout import Layout, Problem, key_range
 
 
@@ -68,6 +69,7 @@ swap = by_type(_swap32, _swap64)
 @scalar
 def largest(x, at, n, top):
     """The maximum of ``top`` and n numbers; NaN may or may not count."""
+    full_width()
     best = swap(bits(top))
     for c in range(n):
         i = swap(bits(x[nonnegative(at + c)]))
@@ -78,6 +80,7 @@ def largest(x, at, n, top):
 @summing
 def exponentials(x, at, n, top):
     """x = exp(x - top) in place; the sum."""
+    full_width()
     total = type(top)(0)
     for c in range(n):
         e = decay(x[nonnegative(at + c)] - top)
@@ -88,6 +91,7 @@ def exponentials(x, at, n, top):
 
 @summing
 def dot(a, b, at, n):
+    full_width()
     total = type(a[0])(0)
     for c in range(n):
         total += a[nonnegative(at + c)] * b[nonnegative(at + c)]
@@ -234,6 +238,7 @@ def share_of(part, parts, size, n):
 @kernel
 def forward(start, stop, blas, problem, layout, rows, columns, parts, work, out, lse, total, clean):
     """Units [start, stop): a unit is one of ``parts`` shares of the query tiles of one key head."""
+    full_width()
     x, g = Problem(*problem), Layout(*layout)
     turned, s = work[: columns * g.width], work[columns * g.width :]
     for unit in range(start, stop):
@@ -290,6 +295,7 @@ class Gradients(NamedTuple):
 @scalar
 def gradient_row(s, ds, at, n, lse, delta):
     """From scores to weights in s, from gradients of weights to gradients of scores in ds."""
+    full_width()
     for c in range(n):
         p = decay(s[nonnegative(at + c)] - lse)
         s[nonnegative(at + c)] = p
@@ -381,6 +387,7 @@ def backward(start, stop, blas, problem, layout, rows, columns, parts, sides, wo
     ``sides``: 0 all gradients (parts must be 1), 1 those of queries (shares of the query tiles), 2 those of keys
     and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted.
     """
+    full_width()
     x, g, f, d = Problem(*problem), Layout(*layout), Saved(*saved), Gradients(*gradients)
     wide, deep, area = columns * g.width, columns * (g.width + g.depth), rows * columns
     w = Space(work[:wide], work[wide:deep], work[deep : deep + area], work[deep + area :])
