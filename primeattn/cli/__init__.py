@@ -17,6 +17,7 @@ from .exits import EXITS, INTERRUPTED, OK, USAGE, Failure, failure_of
 
 COMMANDS = {
     "compare": "which passages of a text resonate, and why: an HTML report, figures, netCDF, JSON",
+    "search": "the passages of a text that resonate most with a query, and why",
     "doctor": "versions, threads, CUDA, cache, and what is missing",
 }
 
