@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from primeattn.attention import MECHANISMS, resonant, vjp
+from primeattn.attention import MECHANISMS, Holds, Property, resonant, vjp
 from tests.naive import resonant as naive
 
 MECHANISM = MECHANISMS["resonant"]
@@ -48,15 +48,9 @@ def draw_mask(rng, padded, lead, queries, keys):
     return mask
 
 
-def by_loops(x, *, active, form="linear", rotors=True, causal=False, mask=None):
-    """The oracle, head by head; (out, weights)."""
-    lead, queries, keys = x["q"].shape[:-2], x["q"].shape[-2], x["k"].shape[-2]
-    mask = np.broadcast_to(True if mask is None else mask, (*lead, queries, keys))
-    names = ("q", "k", "v", *FIELDS, "weights", "temperature")
-    out, table = (np.zeros((*lead, queries, width), complex) for width in (x["v"].shape[-1], keys))
-    for h in np.ndindex(*lead):
-        out[h], table[h] = naive.resonant(*(x[n][h] for n in names), active, form, rotors, causal, mask[h])
-    return out, table
+def by_loops(x, **options):
+    """(out, weights) of the oracle."""
+    return called(x, naive.reference, **options, return_weights=True)
 
 
 def called(x, function=resonant, **options):
@@ -275,3 +269,172 @@ def test_order_task():
         assert order_accuracy(np.random.default_rng(seed), rotors=True) == 1.0
         # the outputs are the same for both orders: +-3.5 standard deviations of 200 coins
         assert abs(order_accuracy(np.random.default_rng(seed), rotors=False) - 0.5) < 0.125
+
+
+def test_fast_forms_are_the_rows(rng, monkeypatch):
+    """Blocks (a head a thread, and all threads on one head) and tiles against the specification, at larger sizes."""
+    from primeattn.attention._resonant import tiles, walk
+
+    for lead, queries, keys in (((4,), 70, 70), ((), 70, 70), ((4,), 20, 75), ((), 75, 20)):
+        x = draw(rng, lead=lead, queries=queries, keys=keys, primes=20, depth=11)
+        mask = rng.random((*lead, 1, keys)) < 0.8
+        for form in ("linear", "softmax"):
+            options = {"form": form, "causal": True, "mask": mask, "active": 6}
+            out, pullback = differentiated(x, **options)
+            dout = rng.standard_normal(out.shape)
+            fast = pullback(dout)
+            with monkeypatch.context() as patch:
+                patch.setattr(walk, "fits", lambda *a: False)
+                patch.setattr(tiles, "fits", lambda *a: False)
+                wanted, pullback = differentiated(x, **options)
+                plain = pullback(dout)
+            # up to 75 tokens of 6 primes in every sum
+            np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-12)
+            for name, gradient in plain.items():
+                scale = max(abs(gradient).max(), 1)
+                np.testing.assert_allclose(fast[name], gradient, rtol=0, atol=1e-11 * scale, err_msg=name)
+
+
+def test_degenerate_rows(rng):
+    """No key: zeros. No shared prime: zeros (linear), plain mean (softmax). The empty state. One token. No token."""
+    x = draw(rng, queries=3, keys=3)
+    mask = np.ones((3, 3), bool)
+    mask[1] = False
+    for form in ("linear", "softmax"):
+        out, pullback = differentiated(x, form=form, mask=mask, active=3)
+        assert not out[1].any()
+        assert all(np.isfinite(g).all() for g in pullback(np.ones_like(out)).values())
+    q, k, v = np.full((2, 4), -np.inf), np.full((3, 4), -np.inf), rng.standard_normal((3, 2))
+    q[0, 0], k[:, 1] = 0, 0
+    for causal in (False, True):
+        assert not resonant(q, k, v, active=2, causal=causal).any()
+    mean = resonant(q, k, v, active=2, form="softmax")
+    np.testing.assert_allclose(mean, np.tile(v.mean(axis=0), (2, 1)), atol=1e-15)
+    for form in ("linear", "softmax"):
+        out, pullback = vjp("resonant", q, k, v, active=2, form=form)
+        assert not pullback(np.ones_like(out))["q"].any()
+    one = {name: a[:1] if name[0] in "qkv" else a for name, a in x.items()}
+    np.testing.assert_allclose(called({**one, "k": one["q"]}, active=2), one["v"], atol=1e-15)
+    for lead, queries, keys in (((0,), 3, 3), ((), 0, 3), ((), 3, 0), ((2, 0), 1, 1)):
+        x = draw(rng, lead=lead, queries=queries, keys=keys)
+        for form in ("linear", "softmax"):
+            out, pullback = differentiated(x, form=form, active=3)
+            assert out.shape == (*lead, queries, 3)
+            assert not out.any()
+            assert {n: g.shape for n, g in pullback(out).items()} == {n: a.shape for n, a in x.items()}
+
+
+def test_nan_stays_with_the_rows_that_see_it(rng):
+    x = draw(rng, queries=6, keys=6)
+    x["v"][4] = np.nan
+    x["v"][2, 1] = np.inf
+    hidden = np.array([True, True, False, True, False, True])
+    for form in ("linear", "softmax"):
+        clean = {**x, "v": np.nan_to_num(x["v"], posinf=0)}
+        out, wanted = (called(y, form=form, mask=hidden[None], active=3) for y in (x, clean))
+        np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-14)  # with NaN or inf the softmax form goes by rows
+        assert np.isfinite(called(x, form=form, causal=True, active=3)[:2]).all()
+    x = draw(rng, queries=6, keys=6)
+    wanted = called(x, causal=True, active=3)[:3]
+    x["k"][3, 0] = np.nan
+    for form in ("linear", "softmax"):
+        out = called(x, causal=True, active=3, form=form)
+        assert np.isfinite(out[:3]).all()
+        assert np.isnan(out[3:]).any()
+    np.testing.assert_array_equal(called(x, causal=True, active=3)[:3], wanted)
+    zero = draw(rng)
+    zero["q_orientation"][0] = 0
+    assert np.isnan(called(zero, active=3)[0]).all()
+
+
+def test_inputs_of_other_kinds(rng):
+    """Lists of integers, big-endian, read-only, strided and float16 input; float32 only if all are."""
+    x = draw(rng, dtype=np.float32)
+    assert called(x, active=3).dtype == np.float32
+    assert called({**x, "k_phase": x["k_phase"].astype(float)}, active=3).dtype == np.float64
+    wanted = called(x, active=3)
+    for change in (
+        lambda a: a.astype(a.dtype.newbyteorder(">")),
+        lambda a: np.repeat(a, 2, axis=-1)[..., ::2] if a.ndim else a,
+        lambda a: np.asfortranarray(a) if a.ndim else a,
+    ):
+        np.testing.assert_array_equal(called({n: change(a) for n, a in x.items()}, active=3), wanted)
+    for a in x.values():
+        a.flags.writeable = False
+    np.testing.assert_array_equal(called(x, active=3), wanted)
+    assert resonant([[1, 0]], [[1, 0]], [[3]], active=1).tolist() == [[3.0]]
+    assert (
+        called({n: a.astype(np.float16) for n, a in x.items() if n not in ("weights",)}, active=3).dtype == np.float32
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"form": "quadratic"}, ValueError, "'linear' or 'softmax'"),
+        ({"active": 0}, ValueError, "1 or more"),
+        ({"active": 2.5}, ValueError, "1 or more"),
+        ({"k": np.zeros((5, 6))}, ValueError, "head widths"),
+        ({"v": np.zeros((4, 3))}, ValueError, "every key needs its value"),
+        ({"q_phase": np.zeros((5, 6))}, ValueError, "q_phase has shape"),
+        ({"k_orientation": np.zeros((5, 7, 3))}, ValueError, "k_orientation has shape"),
+        ({"k_orientation": np.zeros((5, 7))}, ValueError, "k_orientation has shape"),
+        ({"weights": [0.5, 0.5]}, ValueError, "weights"),
+        ({"weights": [0.9, 0.3, -0.2]}, ValueError, "PSD"),
+        ({"weights": [0.9, 0.3, 0.2]}, ValueError, "sum to 1"),
+        ({"weights": np.full((2, 3), 1 / 3)}, ValueError, "broadcast"),
+        ({"temperature": 0.0}, ValueError, "> 0"),
+        ({"temperature": np.ones(2)}, ValueError, "broadcast"),
+        ({"mask": np.ones((5, 5))}, TypeError, "booleans"),
+        ({"mask": np.ones((4, 5), bool)}, ValueError, "mask has shape"),
+        ({"q": np.zeros((5, 7), complex)}, TypeError, "real numbers"),
+    ],
+    ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
+)
+def test_errors(rng, change, error, message):
+    with pytest.raises(error, match=message):
+        called({**draw(rng), **change})
+
+
+def test_labels(rng):
+    xr = pytest.importorskip("xarray")
+    x = draw(rng, lead=(2,))
+    dims = ("head", "token")
+    labelled = {n: xr.DataArray(x[n], dims=(*dims, "column" if n == "v" else "prime")) for n in "qkv"}
+    out, table = called({**x, **labelled}, active=3, return_weights=True)
+    assert out.dims == ("head", "token", "column")
+    assert table.dims == ("head", "token", "key_token")
+    np.testing.assert_array_equal(out.values, called(x, active=3))
+
+
+def test_every_claim_is_measured():
+    """Claims with a measure of their own: theorems on samples of both forms, and witnesses of what fails."""
+    assert set(MECHANISM.properties) == set(Property)
+    for name, claim in MECHANISM.properties.items():
+        if isinstance(claim, Holds) and claim.measure:
+            for seed, form in itertools.product(range(3), ("linear", "softmax")):
+                sample = MECHANISM.sample(np.random.default_rng(seed))
+                sample.options["form"] = form
+                assert claim.measure(MECHANISM, sample) < 1e-12, name  # K from W: a few roundings over diag W, 1/10
+        elif not isinstance(claim, Holds):
+            assert claim.measure(MECHANISM, claim.witness()) >= claim.by, name
+
+
+@pytest.mark.cudasim
+@pytest.mark.parametrize("form", ["linear", "softmax"])
+def test_cuda_twins(form):
+    import primeattn as pa
+
+    rng = np.random.default_rng(3)
+    x = draw(rng, lead=(2,), queries=3, keys=4, primes=5, depth=2)
+    mask = np.ones((2, 1, 4), bool)
+    mask[0, 0, 1] = False
+    options = {"form": form, "active": 3, "causal": True}
+    dout = rng.standard_normal((2, 3, 2))
+    out, pullback = differentiated(x, **options, mask=mask)
+    gradients = pullback(dout)
+    device = {n: a if n in ("weights", "temperature") else pa.to_device(a) for n, a in x.items()}
+    on_device, pull_device = differentiated(device, **options, mask=pa.to_device(mask))
+    np.testing.assert_allclose(pa.to_host(on_device), out, rtol=0, atol=1e-12)
+    for name, gradient in pull_device(pa.to_device(dout)).items():
+        np.testing.assert_allclose(pa.to_host(gradient), gradients[name], rtol=0, atol=1e-11, err_msg=name)

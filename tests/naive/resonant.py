@@ -76,3 +76,28 @@ def resonant(
         for j in range(m):
             out[i] += table[i, j] * v[j]
     return out, table
+
+
+def reference(
+    q, k, v, *, q_phase=None, k_phase=None, q_orientation=None, k_orientation=None, active=8, weights=None,
+    temperature=None, form="linear", rotors=True, causal=False, mask=None, return_weights=False,
+):  # fmt: skip
+    """All heads, with the arguments of the public function."""
+    lead, queries, keys, primes = q.shape[:-2], q.shape[-2], k.shape[-2], q.shape[-1]
+
+    def full(x, default, *shape):
+        return np.broadcast_to(default if x is None else x, (*lead, *shape))
+
+    one = np.array([1.0, 0, 0, 0])
+    given = (
+        q, k, v, full(q_phase, 0.0, queries, primes), full(k_phase, 0.0, keys, primes),
+        full(q_orientation, one, queries, primes, 4), full(k_orientation, one, keys, primes, 4),
+        full(weights, 1 / 3, 3), full(temperature, 1.0),
+    )  # fmt: skip
+    allowed = full(mask, True, queries, keys)
+    out, table = (np.zeros((*lead, queries, width), complex) for width in (v.shape[-1], keys))
+    for h in np.ndindex(*lead):
+        out[h], table[h] = resonant(*(x[h] for x in given), active, form, rotors, causal, allowed[h])
+    if not any(np.iscomplexobj(x) for x in given):
+        out, table = out.real, table.real
+    return (out, table) if return_weights else out

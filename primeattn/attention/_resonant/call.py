@@ -53,33 +53,16 @@ def check_call(
         raise ValueError(f"form is {form!r}: pass 'linear' or 'softmax'")
     if not isinstance(active, int | np.integer) or isinstance(active, bool) or active < 1:
         raise ValueError(f"active is {active!r}: how many primes a token keeps, 1 or more")
-    given = {name: _plain(x) for name, x in fields.items() if x is not None}
-    devices.on_cuda(q=q, k=k, v=v, mask=mask, **given)
-    q, k, v, group = check_arrays(q, k, v)
-    if group != 1:
-        raise ValueError(
-            f"q has shape {q.shape} but k has shape {k.shape}: leading axes must be equal; repeat the keys"
-        )
-    given = {name: as_floating(name, x) for name, x in given.items()}
-    dtype = np.result_type(q.dtype, *(x.dtype for x in given.values()))
-    if devices.is_device_array(q):
-        wrong = [name for name, x in given.items() if x.dtype != q.dtype]
-        if wrong:
-            raise TypeError(
-                f"{wrong[0]} is {given[wrong[0]].dtype} but q is {q.dtype}: convert one on the device first"
-            )
-    else:
-        q, k, v = (x.astype(dtype, copy=False) for x in (q, k, v))
-        given = {name: x.astype(dtype, copy=False) for name, x in given.items()}
-    lead, queries, keys, primes = tuple(q.shape[:-2]), q.shape[-2], k.shape[-2], q.shape[-1]
+    q, k, v, given = _checked_arrays(q, k, v, mask, {n: _plain(x) for n, x in fields.items() if x is not None})
+    shapes = {name: tuple(x.shape) for name, x in {"q": q, "k": k, "v": v, **given}.items()}
+    *lead, queries, primes = shapes["q"]
+    lead, keys, depth = tuple(lead), *shapes["v"][-2:]
     active = min(int(active), primes)
     made = {
         name: _field(name, given.get(name), lead, queries if name[0] == "q" else keys, primes, q) for name in _FIELDS
     }
     flat, at, mask_row, mask_key = check_mask(mask, lead, queries, keys, q)
-    sizes = Sizes(
-        queries, keys, active, primes, v.shape[-1], int(bool(causal)), int(form == "linear"), mask_row, mask_key
-    )
+    sizes = Sizes(queries, keys, active, primes, depth, int(bool(causal)), int(form == "linear"), mask_row, mask_key)
     logits = _flat(q), _flat(k)
     prime, x = _entries(logits[0], None, made["q_phase"], made["q_orientation"], queries, active, primes)
     prime_b, y = _entries(
@@ -92,10 +75,25 @@ def check_call(
             turning.TURN(side.size // (ENTRY * active), tokens, keys, active, rotor, side)
     mix, tau = check_weights(weights, lead, q), check_temperature(temperature, lead, q)
     problem = Problem(prime, x, prime_b, y, _flat(v), mix, tau, flat, at)
-    shapes = {"q": tuple(q.shape), "k": tuple(k.shape), "v": tuple(v.shape)}
-    shapes |= {name: tuple(x.shape) for name, x in given.items()}
     shapes |= {"weights": np.shape(weights), "temperature": np.shape(temperature)}
     return Call(problem, sizes, lead, logits, made, shapes, rotor)
+
+
+def _checked_arrays(q, k, v, mask, given):
+    """q, k, v and the fields that were given, in one dtype."""
+    devices.on_cuda(q=q, k=k, v=v, mask=mask, **given)
+    q, k, v, group = check_arrays(q, k, v)
+    if group != 1:
+        raise ValueError(f"q has shape {tuple(q.shape)} but k has shape {tuple(k.shape)}: leading axes must be equal")
+    given = {name: as_floating(name, x) for name, x in given.items()}
+    if devices.is_device_array(q):
+        for name, x in given.items():
+            if x.dtype != q.dtype:
+                raise TypeError(f"{name} is {x.dtype} but q is {q.dtype}: convert one before copying it to the device")
+        return q, k, v, given
+    dtype = np.result_type(q.dtype, *(x.dtype for x in given.values()))
+    q, k, v = (x.astype(dtype, copy=False) for x in (q, k, v))
+    return q, k, v, {name: x.astype(dtype, copy=False) for name, x in given.items()}
 
 
 def _plain(x):
@@ -148,8 +146,8 @@ def check_weights(weights, lead, like):
 
 
 def check_temperature(temperature, lead, like):
-    """One positive number for every head, flat."""
-    tau = devices.to_host(temperature).astype(np.float64)
+    """One positive number for every head, flat; 1 by default."""
+    tau = devices.to_host(1.0 if temperature is None else temperature).astype(np.float64)
     if not np.isfinite(tau).all() or (tau <= 0).any():
         raise ValueError(f"temperature is {tau.tolist()}: finite numbers > 0 are wanted")
     return _placed(_per_head("temperature", tau, lead, (), like.dtype), like)

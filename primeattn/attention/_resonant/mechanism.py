@@ -19,6 +19,7 @@ from .._labels import unwrap
 from .._mechanism import Mechanism, Sample
 from . import run
 from .call import check_call, pull_states, sum_to
+from .claims import claims
 
 
 def resonant(
@@ -32,7 +33,7 @@ def resonant(
     k_orientation: Any = None,
     active: int = 8,
     weights: Any = None,
-    temperature: Any = 1.0,
+    temperature: Any = None,
     form: str = "linear",
     rotors: bool = True,
     causal: bool = False,
@@ -58,8 +59,8 @@ def resonant(
         Primes that a token keeps, at most P of them.
     weights : array_like of float, broadcastable to (..., 3), optional
         Mixing weights of overlap, alignment and coherence of every head: >= 0, sum 1. A third each by default.
-    temperature : array_like of float, broadcastable to the leading axes
-        tau > 0 of the softmax form. The linear form has none and ignores it.
+    temperature : array_like of float, broadcastable to the leading axes, optional
+        tau > 0 of the softmax form, 1 by default. The linear form has none and ignores it.
     form : {"linear", "softmax"}
         Weights K, in time linear in tokens, or exp(K / tau).
     rotors : bool
@@ -133,9 +134,9 @@ def resonant(
 
 def _vjp(
     q, k, v, *, q_phase=None, k_phase=None, q_orientation=None, k_orientation=None, active=8, weights=None,
-    temperature=1.0, form="linear", rotors=True, causal=False, mask=None,
+    temperature=None, form="linear", rotors=True, causal=False, mask=None,
 ) -> tuple[Any, Callable]:  # fmt: skip
-    """Output and pullback: gradients of q, k, v, weights, temperature and of the fields that were given."""
+    """Output and pullback: gradients of q, k, v, and of the parameters that were given."""
     (q, k, v), wrap = unwrap(q, k, v)
     call = check_call(
         q, k, v, q_phase=q_phase, k_phase=k_phase, q_orientation=q_orientation, k_orientation=k_orientation,
@@ -150,8 +151,10 @@ def _vjp(
         grads = pull_states(call, dx, dy)
         grads["v"] = dvalue.reshape(call.shapes["v"])
         dmix = dmix.astype(result.out.dtype).reshape((*call.lead, 4))
-        grads["weights"] = sum_to(dmix[..., :3], (3,) if weights is None else call.shapes["weights"])
-        grads["temperature"] = sum_to(dmix[..., 3], call.shapes["temperature"])
+        if weights is not None:
+            grads["weights"] = sum_to(dmix[..., :3], call.shapes["weights"])
+        if temperature is not None:
+            grads["temperature"] = sum_to(dmix[..., 3], call.shapes["temperature"])
         return wrap.gradients(grads)
 
     return out, pullback
@@ -159,7 +162,7 @@ def _vjp(
 
 def reference(
     q, k, v, *, q_phase=None, k_phase=None, q_orientation=None, k_orientation=None, active=8, weights=None,
-    temperature=1.0, form="linear", rotors=True, causal=False, mask=None, return_weights=False,
+    temperature=None, form="linear", rotors=True, causal=False, mask=None, return_weights=False,
 ):  # fmt: skip
     """The equations in plain NumPy, with (..., Tq, Tk, P) tables; analytic, so complex inputs work, too."""
     queries, keys = q.shape[-2], k.shape[-2]
@@ -188,7 +191,9 @@ def reference(
     if causal:
         allowed = allowed & (np.arange(keys) <= np.arange(queries)[:, None] + keys - queries)
     if form == "softmax":
-        score = np.exp(score / np.broadcast_to(temperature, q.shape[:-2])[..., None, None])
+        score = np.exp(
+            score / np.broadcast_to(1.0 if temperature is None else temperature, q.shape[:-2])[..., None, None]
+        )
     table = np.where(allowed, score, 0)
     total = table.sum(axis=-1, keepdims=True)
     table = table / np.where(total == 0, 1, total)
@@ -259,6 +264,6 @@ MECHANISM = Mechanism(
     vjp=_vjp,
     reference=reference,
     sample=sample,
-    properties={},
+    properties=claims(sample),
     cite="S. Schepis, tinyaleph (resonant attention); here with a positive semidefinite kernel, rotors and gradients",
 )
