@@ -130,6 +130,15 @@ def check_slopes(alibi, lead: tuple[int, ...], like):
     return _placed(np.ascontiguousarray(slopes.reshape(-1), dtype=like.dtype), like)
 
 
+def _read_only(x):
+    """A view of the one type that kernels are compiled for: Numba counts read-only arrays as another type."""
+    if devices.is_device_array(x):
+        return x
+    x = x.view()
+    x.flags.writeable = False
+    return x
+
+
 def _placed(x, like):
     return devices.to_device(x) if devices.is_device_array(like) else x
 
@@ -146,7 +155,8 @@ def check_call(q, k, v, *, causal, mask, scale, window, alibi, keys=None) -> Cal
     scale = check_scale(scale, width, q.dtype)
     before, after = check_band(causal, window, queries, keys)
     layout = Layout(group, queries, keys, room, width, depth, before, after, mask_row, mask_key)
-    problem = Problem(*(x.reshape(x.size) for x in (q, k, v)), flat, at, slopes, scale)
+    q, k, v, flat, at, slopes = (_read_only(x.reshape(x.size)) for x in (q, k, v, flat, at, slopes))
+    problem = Problem(q, k, v, flat, at, slopes, scale)
     return Call(problem, layout, lead, shapes)
 
 
@@ -161,4 +171,4 @@ def check_upstream(dout, out, like):
         dout = np.ascontiguousarray(dout, dtype=like.dtype)
     if tuple(dout.shape) != tuple(out.shape) or dout.dtype != like.dtype:
         raise ValueError(f"dout is {dout.dtype} {dout.shape}: the output is {out.dtype} {out.shape}; pass its like")
-    return dout.reshape(dout.size)
+    return _read_only(dout.reshape(dout.size))

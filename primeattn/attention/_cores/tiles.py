@@ -27,11 +27,11 @@ from .layout import Layout, Problem, key_range
 
 
 class Tile(NamedTuple):
-    """``count`` queries of a head, from ``query`` on, against the keys [low, high) of the key tile at ``start``."""
+    """``rows`` queries of a head, from ``query`` on, against the keys [low, high) of the key tile at ``start``."""
 
     head: int
     query: int
-    count: int
+    rows: int
     low: int
     high: int
     start: int
@@ -169,11 +169,11 @@ def fill_scores(blas, t, x, g, turned, columns, s):
     """Scores of a tile, row after row, from the transposed keys of its key tile."""
     wide, first, zero = t.high - t.low, (t.head * g.queries + t.query) * g.width, type(x.scale)(0)
     gemm_nn(
-        blas, t.count, wide, g.width, x.scale, x.q, first, g.width, turned, t.low - t.start, columns, zero, s, 0, wide
+        blas, t.rows, wide, g.width, x.scale, x.q, first, g.width, turned, t.low - t.start, columns, zero, s, 0, wide
     )
     slope, mask, mask_at = x.slopes[t.head], x.mask, x.mask_at[t.head]
     masked = mask.size > 1 or mask[0] == 0
-    for r in range(t.count):
+    for r in range(t.rows):
         i = t.query + r
         if slope != 0:
             add_distance(s, r * wide, wide, slope, i + g.keys - g.queries - t.low)
@@ -208,10 +208,10 @@ def forward_tile(blas, t, x, g, turned, columns, s, out, top, total):
     """out += relative weights times values."""
     one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
     fill_scores(blas, t, x, g, turned, columns, s)
-    for r in range(t.count):
+    for r in range(t.rows):
         online_row(s, r * wide, wide, row + r, g.depth, out, top, total)
     value = (t.head // g.group * g.room + t.low) * g.depth
-    gemm_nn(blas, t.count, g.depth, wide, one, s, 0, wide, x.v, value, g.depth, one, out, row * g.depth, g.depth)
+    gemm_nn(blas, t.rows, g.depth, wide, one, s, 0, wide, x.v, value, g.depth, one, out, row * g.depth, g.depth)
 
 
 @scalar
@@ -318,10 +318,10 @@ def gradient_tile(blas, t, x, g, columns, w, f):
     fill_scores(blas, t, x, g, w.keys, columns, w.s)
     s, ds, lse, delta, zero = w.s, w.ds, f.lse, f.delta, one - one
     gemm_nn(
-        blas, t.count, wide, g.depth, one, f.dout, row * g.depth, g.depth, w.values, t.low - t.start, columns,
+        blas, t.rows, wide, g.depth, one, f.dout, row * g.depth, g.depth, w.values, t.low - t.start, columns,
         zero, ds, 0, wide,
     )  # fmt: skip
-    for r in range(t.count):
+    for r in range(t.rows):
         # without a key lse is -inf, and so are all scores: any finite number in its place makes the weights 0
         level = lse[row + r] if lse[row + r] != -np.inf else zero
         gradient_row(s, ds, r * wide, wide, level, delta[row + r])
@@ -332,9 +332,9 @@ def gather_queries(blas, t, x, g, w, d):
     """dq += scale ds k, and the slope's share of every query if that is wanted."""
     one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
     key = (t.head // g.group * g.room + t.low) * g.width
-    gemm_nn(blas, t.count, g.width, wide, x.scale, w.ds, 0, wide, x.k, key, g.width, one, d.dq, row * g.width, g.width)
+    gemm_nn(blas, t.rows, g.width, wide, x.scale, w.ds, 0, wide, x.k, key, g.width, one, d.dq, row * g.width, g.width)
     if d.dslope.size:
-        for r in range(t.count):
+        for r in range(t.rows):
             distance = t.query + r + g.keys - g.queries - t.low
             d.dslope[row + r] += slope_gradient(w.ds, r * wide, wide, distance)
 
@@ -345,11 +345,11 @@ def gather_keys(blas, t, x, g, w, dout, d):
     one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
     key = t.head // g.group * g.room + t.low
     gemm_tn(
-        blas, wide, g.width, t.count, x.scale, w.ds, 0, wide, x.q, row * g.width, g.width, one,
+        blas, wide, g.width, t.rows, x.scale, w.ds, 0, wide, x.q, row * g.width, g.width, one,
         d.dk, key * g.width, g.width,
     )  # fmt: skip
     gemm_tn(
-        blas, wide, g.depth, t.count, one, w.s, 0, wide, dout, row * g.depth, g.depth, one,
+        blas, wide, g.depth, t.rows, one, w.s, 0, wide, dout, row * g.depth, g.depth, one,
         d.dv, key * g.depth, g.depth,
     )  # fmt: skip
 
