@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from primeattn.attention import MECHANISMS, Holds, Property, resonant, vjp
+from primeattn.attention import MECHANISMS, Holds, Property, ResonantState, resonant, resonant_step, vjp
 from tests.naive import resonant as naive
 
 MECHANISM = MECHANISMS["resonant"]
@@ -229,7 +229,7 @@ def order_task(rng, n, lengths, fillers):
     return sequences, np.array(labels)
 
 
-def order_accuracy(rng, *, rotors, turning_fillers=False, form="linear"):
+def order_accuracy(rng, *, rotors, turning_fillers=False, form="linear", temperature=0.05):
     """Held-out accuracy of kernel ridge (Gaussian, fixed) on the attention output of the last token."""
     vocabulary, primes = 43, 64
     logits = np.full((vocabulary, primes), -np.inf)
@@ -246,9 +246,9 @@ def order_accuracy(rng, *, rotors, turning_fillers=False, form="linear"):
         return np.array(
             [
                 resonant(
-                    logits[s[-1:]], logits[s], value[s], q_orientation=orientation[s[-1:]],
-                    k_orientation=orientation[s], active=2, weights=[0, 1, 0], rotors=rotors, form=form,
-                    temperature=0.2,
+                    logits[s[-1:]], logits[s[:-1]], value[s[:-1]], q_orientation=orientation[s[-1:]],
+                    k_orientation=orientation[s[:-1]], active=2, weights=[0, 1, 0], rotors=rotors, form=form,
+                    temperature=temperature,
                 )[0]
                 for s in sequences
             ]
@@ -260,15 +260,24 @@ def order_accuracy(rng, *, rotors, turning_fillers=False, form="linear"):
     gram = np.exp(-((x[:, None] - x) ** 2).sum(axis=-1))
     cross = np.exp(-((y[:, None] - x) ** 2).sum(axis=-1))
     predicted = cross @ np.linalg.solve(gram + 1e-3 * np.eye(len(x)), labels)
-    return float((np.sign(predicted) == wanted).mean())
+    return float(((predicted > 0) == (wanted > 0)).mean())
 
 
-def test_order_task():
-    """Which marker came first, fillers and lengths held out: chance without rotors, 100% with them."""
+@pytest.mark.parametrize("form", ["linear", "softmax"])
+def test_order_task(form):
+    """Which marker came first, fillers and lengths held out: chance without rotors, 100% with them.
+
+    Fillers must not turn: where each has a random rotor of its own, what lies between the markers is scrambled, and
+    this read-out of one token is at chance again.
+    """
     for seed in range(3):
-        assert order_accuracy(np.random.default_rng(seed), rotors=True) == 1.0
-        # the outputs are the same for both orders: +-3.5 standard deviations of 200 coins
-        assert abs(order_accuracy(np.random.default_rng(seed), rotors=False) - 0.5) < 0.125
+        accuracy = [
+            order_accuracy(np.random.default_rng(seed), form=form, rotors=rotors, turning_fillers=turning)
+            for rotors, turning in ((True, False), (False, False), (True, True))
+        ]
+        assert accuracy[0] == 1.0
+        # 200 coins: +-3.5 standard deviations
+        assert max(abs(a - 0.5) for a in accuracy[1:]) < 0.125
 
 
 def test_fast_forms_are_the_rows(rng, monkeypatch):
@@ -420,6 +429,27 @@ def test_every_claim_is_measured():
             assert claim.measure(MECHANISM, claim.witness()) >= claim.by, name
 
 
+@pytest.mark.parametrize("rotors", [False, True])
+def test_steps_equal_the_whole_sequence(rng, rotors):
+    x = draw(rng, lead=(2,), queries=9, keys=9)
+    x.pop("temperature")
+    options = {"active": 3, "rotors": rotors}
+    wanted = called(x, causal=True, **options)
+    state = ResonantState()
+    for start, stop in ((0, 1), (1, 2), (2, 2), (2, 6), (6, 9)):
+        part = {n: a if n == "weights" else a[:, start:stop] for n, a in x.items()}
+        out = called(part, lambda *qkv, **o: resonant_step(*qkv, state, **o), **options)
+        np.testing.assert_allclose(out, wanted[:, start:stop], rtol=0, atol=1e-13)  # 9 tokens of 3 primes
+    assert state.position == 9
+    before = state._sums.copy()
+    with pytest.raises(ValueError, match="only the number of tokens"):
+        resonant_step(np.zeros((2, 1, 6)), np.zeros((2, 1, 6)), np.zeros((2, 1, 3)), state)
+    with pytest.raises(ValueError, match="a query for every key"):
+        resonant_step(np.zeros((2, 1, 7)), np.zeros((2, 2, 7)), np.zeros((2, 2, 3)), state)
+    np.testing.assert_array_equal(state._sums, before)
+    assert state.position == 9
+
+
 @pytest.mark.cudasim
 @pytest.mark.parametrize("form", ["linear", "softmax"])
 def test_cuda_twins(form):
@@ -438,3 +468,19 @@ def test_cuda_twins(form):
     np.testing.assert_allclose(pa.to_host(on_device), out, rtol=0, atol=1e-12)
     for name, gradient in pull_device(pa.to_device(dout)).items():
         np.testing.assert_allclose(pa.to_host(gradient), gradients[name], rtol=0, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.cudasim
+def test_cuda_steps():
+    import primeattn as pa
+
+    rng, state, on_device = np.random.default_rng(3), ResonantState(), ResonantState()
+    for _ in range(2):
+        x = draw(rng, queries=2, keys=2, primes=4, depth=2)
+        x.pop("temperature")
+        device = {n: a if n == "weights" else pa.to_device(a) for n, a in x.items()}
+        out, there = (
+            called(y, lambda *qkv, s=s, **o: resonant_step(*qkv, s, **o), active=2)
+            for y, s in ((x, state), (device, on_device))
+        )
+        np.testing.assert_allclose(pa.to_host(there), out, rtol=0, atol=1e-13)

@@ -12,7 +12,7 @@ from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._properties import violation
-from ._resonant import resonant
+from ._resonant import ResonantState, resonant, resonant_step
 from ._rope import alibi_slopes, rope
 
 MECHANISMS: dict[str, Mechanism] = {m.name: m for m in (_dot_product.MECHANISM, _resonant.MECHANISM)}
@@ -26,11 +26,13 @@ __all__ = [
     "Holds",
     "Mechanism",
     "Property",
+    "ResonantState",
     "Sample",
     "alibi_slopes",
     "dot_product",
     "dot_product_step",
     "resonant",
+    "resonant_step",
     "rope",
     "violation",
     "vjp",

@@ -46,9 +46,9 @@ class Call(NamedTuple):
 
 
 def check_call(
-    q, k, v, *, active, weights, temperature, causal, mask, form, rotors, **fields
+    q, k, v, *, active, weights, temperature, causal, mask, form, rotors, before=None, **fields
 ) -> Call:  # fmt: skip
-    """All checks, then states: selection, entries, rotors."""
+    """All checks, then states: selection, entries, rotors. ``before``: the rotors of heads that go on, flat."""
     if form not in ("linear", "softmax"):
         raise ValueError(f"form is {form!r}: pass 'linear' or 'softmax'")
     if not isinstance(active, int | np.integer) or isinstance(active, bool) or active < 1:
@@ -70,7 +70,7 @@ def check_call(
     )
     rotor = None
     if rotors and y.size and x.size:
-        rotor = turning.prefix(math.prod(lead), keys, active, primes, prime_b, y)
+        rotor = turning.prefix(math.prod(lead), keys, active, primes, prime_b, y, before)
         for side, tokens in ((x, queries), (y, keys)):
             turning.TURN(side.size // (ENTRY * active), tokens, keys, active, rotor, side)
     mix, tau = check_weights(weights, lead, q), check_temperature(temperature, lead, q)

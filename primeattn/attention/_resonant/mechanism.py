@@ -116,8 +116,8 @@ def resonant(
     array([[1., 0.],
            [0., 1.]])
     >>> pa.attention.resonant(q, q, np.eye(2), active=3).round(3)
-    array([[0.613, 0.387],
-           [0.387, 0.613]])
+    array([[0.6, 0.4],
+           [0.4, 0.6]])
     """
     (q, k, v), wrap = unwrap(q, k, v)
     call = check_call(

@@ -157,8 +157,11 @@ TURN_BACK = Owner(turn_back_row, turn_back_rows, "i i i F1 F1", grain=1024)
 FACTORS = Owner(factors_row, factors_rows, "i i i I1 F1 F1 F1 F1", grain=1024)
 
 
-def prefix(heads: int, keys: int, active: int, primes: int, prime, x):
-    """R_t of every key, flat (heads, keys, 4)."""
-    each = devices.empty(4 * heads * keys, x.dtype, like=x)
-    ROTOR(heads * keys, active, primes, prime, x, each)
-    return _quaternion.cumprod(each.reshape((heads, keys, 4)), axis=1).reshape(each.size)
+def prefix(heads: int, keys: int, active: int, primes: int, prime, y, before=None):
+    """R_t of every key, flat (heads, keys, 4); ``before`` is the product of what came earlier, flat (heads, 4)."""
+    each = devices.empty(4 * heads * keys, y.dtype, like=y)
+    ROTOR(heads * keys, active, primes, prime, y, each)
+    products = _quaternion.cumprod(each.reshape((heads, keys, 4)), axis=1)
+    if before is not None:
+        products = _quaternion.multiply(before.reshape((heads, 1, 4)), products)
+    return products.reshape(each.size)

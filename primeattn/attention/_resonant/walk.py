@@ -180,8 +180,8 @@ def backward(call: Call, inverse, out, dout):
             )
             for h in range(heads)
         ]  # fmt: skip
-        dvalue, dx, dy, dweights = zip(*found, strict=True)
-        return *(np.concatenate([x.reshape(-1) for x in parts]) for parts in (dvalue, dx, dy)), np.concatenate(dweights)
+        *parts, dweights = ([x[i] for x in found] for i in range(4))
+        return *(np.concatenate([x.reshape(-1) for x in part]) for part in parts), np.concatenate(dweights)
     delta = np.empty(inverse.size, dtype)
     softmax.DELTA(inverse.size, out, dout, g.depth, delta)
     dsums = dout.reshape(-1, g.depth) * inverse[:, None]
