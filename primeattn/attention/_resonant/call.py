@@ -55,8 +55,7 @@ def check_call(
         raise ValueError(f"active is {active!r}: how many primes a token keeps, 1 or more")
     q, k, v, given = _checked_arrays(q, k, v, mask, {n: _plain(x) for n, x in fields.items() if x is not None})
     shapes = {name: tuple(x.shape) for name, x in {"q": q, "k": k, "v": v, **given}.items()}
-    *lead, queries, primes = shapes["q"]
-    lead, keys, depth = tuple(lead), *shapes["v"][-2:]
+    lead, (queries, primes), (keys, depth) = shapes["q"][:-2], shapes["q"][-2:], shapes["v"][-2:]
     active = min(int(active), primes)
     made = {
         name: _field(name, given.get(name), lead, queries if name[0] == "q" else keys, primes, q) for name in _FIELDS
@@ -74,7 +73,7 @@ def check_call(
         for side, tokens in ((x, queries), (y, keys)):
             turning.TURN(side.size // (ENTRY * active), tokens, keys, active, rotor, side)
     mix, tau = check_weights(weights, lead, q), check_temperature(temperature, lead, q)
-    problem = Problem(prime, x, prime_b, y, _flat(v), mix, tau, flat, at)
+    problem = Problem(prime, x, prime_b, y, _flat(v), mix, tau, _flat(flat), at)
     shapes |= {"weights": np.shape(weights), "temperature": np.shape(temperature)}
     return Call(problem, sizes, lead, logits, made, shapes, rotor)
 

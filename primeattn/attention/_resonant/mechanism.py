@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._runtime.checks import as_generator
 from .._inputs import check_upstream
 from .._labels import unwrap
 from .._mechanism import Mechanism, Sample
@@ -166,7 +167,7 @@ def reference(
 ):  # fmt: skip
     """The equations in plain NumPy, with (..., Tq, Tk, P) tables; analytic, so complex inputs work, too."""
     queries, keys = q.shape[-2], k.shape[-2]
-    allowed = np.broadcast_to(True if mask is None else mask, (*q.shape[:-2], queries, keys))
+    allowed: Any = np.broadcast_to(True if mask is None else mask, (*q.shape[:-2], queries, keys))
     present = allowed.any(axis=-2)
     a, _ = _amplitudes(q, active)
     b, kept_b = _amplitudes(k, active)
@@ -243,7 +244,8 @@ def _prefix(unit, kept):
 
 
 def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:
-    """Gaussian logits of 3 ``width`` primes, of which half are kept; Gaussian fields; weights of every head."""
+    """Gaussian logits of 3 ``width`` primes, of which half, at most 8, are kept; Gaussian fields; weights by head."""
+    rng = as_generator(rng)
     lead, primes = (*batch, heads), 3 * width
 
     def draw(*tail):
@@ -253,7 +255,7 @@ def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> 
     options |= {f"{side}_orientation": draw(primes, 4) for side in "qk"}
     options = {name: x.astype(dtype) for name, x in options.items()}
     options["weights"] = rng.dirichlet(np.full(3, 4.0), size=heads).astype(dtype)
-    return Sample((draw(primes), draw(primes), draw(width)), options | {"active": max(primes // 2, 1)})
+    return Sample((draw(primes), draw(primes), draw(width)), options | {"active": min(8, max(primes // 2, 1))})
 
 
 MECHANISM = Mechanism(

@@ -130,13 +130,14 @@ def _coefficients(call: Call) -> np.ndarray:
 def _walk(call: Call, h: int, limit: np.ndarray) -> Walk:
     """Head h as a walk of ``resonance``."""
     a, g = call.problem, call.sizes
-    sides = []
-    for prime, x, tokens in ((a.prime, a.x, g.queries), (a.prime_b, a.y, g.keys)):
+
+    def side(prime, x, tokens):
         slots = slice(h * tokens * g.active, (h + 1) * tokens * g.active)
         entries = x[slots.start * ENTRY : slots.stop * ENTRY]
         profile = Profile(_starts(tokens, g.active), prime[slots], entries, np.empty(tokens, x.dtype))
-        sides.append(Rows(profile, prime[slots], -1))
-    return Walk(*sides, limit, g.primes)
+        return Rows(profile, prime[slots], -1)
+
+    return Walk(side(a.prime, a.x, g.queries), side(a.prime_b, a.y, g.keys), limit, g.primes)
 
 
 def _of(h: int, flat, tokens: int, width: int):
