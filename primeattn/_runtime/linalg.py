@@ -12,8 +12,6 @@ call and gives the user's number back. Only where its library offers no such con
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -96,26 +94,28 @@ _inside = 0
 _before = 0
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Hold BLAS to one thread per call, in this process, until the outermost block ends."""
-    global _inside, _before
-    blas = None if config.DISABLE_JIT else library()
-    if blas is None or blas.set_threads is None:
-        yield
-        return
-    with _lock:
-        if not _inside:
-            _before = blas.get_threads()
-            blas.set_threads(1)
-        _inside += 1
-    try:
-        yield
-    finally:
+class single_threaded:
+    """``with single_threaded():`` holds BLAS to one thread per call, in this process, until the last block ends."""
+
+    def __enter__(self) -> None:
+        global _inside, _before
+        self.blas = None if config.DISABLE_JIT else library()
+        if self.blas is None or self.blas.set_threads is None:
+            return
+        with _lock:
+            if not _inside:
+                _before = self.blas.get_threads()
+                self.blas.set_threads(1)
+            _inside += 1
+
+    def __exit__(self, *error) -> None:
+        global _inside
+        if self.blas is None or self.blas.set_threads is None:
+            return
         with _lock:
             _inside -= 1
             if not _inside:
-                blas.set_threads(_before)
+                self.blas.set_threads(_before)
 
 
 def plain_gemm(transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):

@@ -1,6 +1,7 @@
 """Checks of what attention functions have in common: q, k, v, heads, masks, windows."""
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,10 +86,21 @@ def check_scale(scale, width: int, dtype):
     return dtype.type(scale)
 
 
+_ALL = np.ones(1, np.uint8)  # a mask that forbids nothing
+_ALL.flags.writeable = False
+
+
+@lru_cache(64)
+def _zeros(n: int, dtype) -> np.ndarray:
+    x = np.zeros(n, dtype)
+    x.flags.writeable = False
+    return x
+
+
 def check_mask(mask, lead: tuple[int, ...], queries: int, keys: int, like):
     """Flat bytes, the offset of every head, and the steps by query and by key: nothing is copied per head."""
     if mask is None:
-        return _placed(np.ones(1, np.uint8), like), _placed(np.zeros(math.prod(lead), np.int64), like), 0, 0
+        return _placed(_ALL, like), _placed(_zeros(math.prod(lead), np.dtype(np.int64)), like), 0, 0
     if not devices.is_device_array(mask):
         mask = np.asarray(mask)
     if mask.dtype != np.bool_:
@@ -115,7 +127,7 @@ def check_slopes(alibi, lead: tuple[int, ...], like):
     """One slope a head, zeros by default."""
     heads = math.prod(lead)
     if alibi is None:
-        return _placed(np.zeros(heads, like.dtype), like)
+        return _placed(_zeros(heads, like.dtype), like)
     if devices.is_device_array(alibi):
         raise TypeError("alibi is a CUDA array: slopes are few, pass them as a host array")
     slopes = np.asarray(alibi)
@@ -132,7 +144,7 @@ def check_slopes(alibi, lead: tuple[int, ...], like):
 
 def _read_only(x):
     """A view of the one type that kernels are compiled for: Numba counts read-only arrays as another type."""
-    if devices.is_device_array(x):
+    if devices.is_device_array(x) or not x.flags.writeable:
         return x
     x = x.view()
     x.flags.writeable = False
