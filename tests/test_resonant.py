@@ -176,6 +176,19 @@ def test_ties_go_to_smaller_primes():
     assert table[0, 0] == table[0, 1] > table[0, 2:].max()
 
 
+@pytest.mark.parametrize(("primes", "active"), [(1, 1), (5, 3), (40, 8), (192, 8)])
+def test_selection_with_many_ties(rng, primes, active):
+    """Integers as logits, -inf among them: a value beside its token's number tells which tokens keep a prime."""
+    logits = rng.integers(-3, 4, (60, primes)).astype(float)
+    logits[logits == -3] = -np.inf
+    query = np.full((primes, primes), -np.inf)
+    np.fill_diagonal(query, 0)
+    table = resonant(query, logits, np.eye(60), active=active, rotors=False, return_weights=True)[1]
+    for p in range(primes):
+        wanted = [t for t in range(60) if p in naive.kept_primes(logits[t], active)]
+        assert np.flatnonzero(table[p]).tolist() == wanted
+
+
 def test_rows_are_stochastic_and_the_kernel_is_psd(rng):
     """The Gram matrix of 40 states, by values that read it out: K = W diag(row sums) for one head."""
     x = draw(rng, queries=40, keys=40, primes=9)
