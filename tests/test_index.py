@@ -138,6 +138,20 @@ def test_the_bound_holds(rng, variant):
     assert broken > 0
 
 
+def test_weights_that_sum_to_a_little_more():
+    """check_weights lets 1 + 1e-6 pass; then a state may score more than its overlap."""
+    cosine = 2 * (1 - 5e-7) - 1  # coherence 1 - 5e-7
+    weak = complex(cosine, np.sqrt(1 - cosine**2))
+    a = 0.5  # overlap of the query {2: 1} with {2: a, 5: sqrt(1 - a^2)}
+    b = a * (1 + 4e-7)
+    states = pa.PrimeStates.from_dicts([{2: b * weak, 5: np.sqrt(1 - b * b)}, {2: a, 5: np.sqrt(1 - a * a)}])
+    weights = (0.0, 0.0, 1 + 9e-7)
+    query = pa.PrimeStates.from_dicts([{2: 1}])
+    scores = pa.resonance.matrix(query, states, amplitude=True, weights=weights)[0]
+    assert a < scores[0] < scores[1]  # the first is scored first, and the overlap of the second is below that
+    assert Index(states, amplitude=True, weights=weights).query(query, 1)[1] == 1
+
+
 def _rest(options):
     defaults = {"kind": "kernel", "normalizer": "union", "overlap": "jaccard", "amplitude": False}
     return {name: value for name, value in defaults.items() if name not in options}

@@ -46,19 +46,23 @@ PEERS = """
 import json, sys
 import bm25s, numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
-found = {"TF-IDF cosine (scikit-learn)": [], "BM25 (bm25s)": []}
+WORDS, FEATURES, BM25 = "TF-IDF cosine (scikit-learn)", "TF-IDF cosine, words and 3-grams", "BM25 (bm25s)"
+found = {WORDS: [], FEATURES: [], BM25: []}
+def grams(words):
+    return words + [f" {w} "[i : i + 3] for w in words for i in range(len(w))]
 depth = int(sys.argv[1])
 for job in json.load(sys.stdin):
     documents, queries = job["documents"], job["queries"]
     k = min(depth, len(documents))
     same = lambda words: words
-    vectors = TfidfVectorizer(analyzer=same, sublinear_tf=True).fit(documents)
-    scores = (vectors.transform(queries) @ vectors.transform(documents).T).toarray()
-    found["TF-IDF cosine (scikit-learn)"].append(np.argsort(-scores, axis=1, kind="stable")[:, :k].tolist())
+    for name, analyzer in ((WORDS, same), (FEATURES, grams)):
+        vectors = TfidfVectorizer(analyzer=analyzer, sublinear_tf=True).fit(documents)
+        scores = (vectors.transform(queries) @ vectors.transform(documents).T).toarray()
+        found[name].append(np.argsort(-scores, axis=1, kind="stable")[:, :k].tolist())
     model = bm25s.BM25()
     model.index(documents, show_progress=False)
     ids, _ = model.retrieve(queries, k=k, show_progress=False, sorted=True)
-    found["BM25 (bm25s)"].append(ids.tolist())
+    found[BM25].append(ids.tolist())
 print(json.dumps(found))
 """
 
@@ -118,14 +122,15 @@ def peers(folds, words, asked_words) -> tuple[dict[str, list], str]:
         python = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         install = [str(python), "-m", "pip", "install", "--quiet", "bm25s", "scikit-learn"]
         subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
-        version = "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in ('bm25s', 'scikit-learn')), sep=', ')"
-        versions = subprocess.run([str(python), "-c", version], check=True, capture_output=True, text=True).stdout
+        show = "from importlib.metadata import version as v; print(*map(v, ('bm25s', 'scikit-learn')))"
+        versions = subprocess.run([str(python), "-c", show], check=True, capture_output=True, text=True).stdout
         found: dict[str, list] = {}
         run = subprocess.run(
             [str(python), "-c", PEERS, str(DEPTH)], input=json.dumps(data), check=True, capture_output=True, text=True
         )
         found = json.loads(run.stdout)
-    return found, versions.strip()
+    bm25s, sklearn = versions.split()
+    return found, f"bm25s {bm25s}, scikit-learn {sklearn}"
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -191,7 +196,8 @@ def main() -> int:
         *__doc__.splitlines()[2:7],
         "",
         f"{len(texts)} passages of {len(set(topics))} topics, {len(groups)} queries from {len(set(groups))} topics "
-        f"({FOLDS} folds, seed {options.seed}); Python {platform.python_version()}, primeattn {pa.__version__}, {versions}. "
+        f"({FOLDS} folds, seed {options.seed}); Python {platform.python_version()}, primeattn {pa.__version__}, "
+        f"{versions}. "
         f"Intervals: bootstrap over topics, {RESAMPLES:,} resamples. Made by `asv_benchmarks/peers/retrieval.py`.",
         "",
     ]

@@ -18,6 +18,7 @@ from ._profiles import StateArrays, frozen, profile
 
 GRAIN = 8  # queries worth a thread
 CHUNKS = 8  # per thread: queries differ in cost
+SETTLE = 1024  # lists worth a thread
 
 
 class Index:
@@ -224,7 +225,8 @@ class Index:
         if any(s.method != BY_COUNT for s in self._segments):
             _, _, entries, totals = profile(arrays, self._form.mass)
         for segment in self._segments:
-            column = segment.primes.numbers(arrays.primes)
+            same = arrays.primes is segment.states.primes
+            column = segment.lists.column if same else segment.primes.numbers(arrays.primes)
             query = tuple(frozen(x) for x in (arrays.indptr, column, entries, totals))
             common = (choice, weights, limit, sizes, scores, ids)
             place = (query, tuple(segment.lists), segment.alive, segment.ids)
@@ -236,7 +238,7 @@ class Index:
                     search_rows(start, stop, *place, segment.method, segment.span, *common)  # noqa: B023
 
             share(work, n, GRAIN, CHUNKS)
-        settle_rows(0, n, limit, sizes, scores, ids)
+        share(lambda start, stop: settle_rows(start, stop, limit, sizes, scores, ids), n, SETTLE)
         scores, ids = scores.reshape(n, limit), ids.reshape(n, limit)
         if limit < k:
             scores = np.pad(scores, ((0, 0), (0, k - limit)))

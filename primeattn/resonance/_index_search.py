@@ -3,7 +3,7 @@
 Every state gets a *level*, from which an upper bound of its score follows:
 
     by count     the number c of shared primes       K <= c / Z (Ruzicka: see ``ceiling``)
-    by overlap   the overlap O = sum m m', in 1/64    K <= O, because alpha + beta f + gamma g <= 1
+    by overlap   the overlap O = sum m m', in 1/64    K <= w O, because alpha + beta f + gamma g <= w, their sum
 
 Levels are visited downwards. The states of a level are scored (by merging with the query, in ascending order of
 primes), and as soon as k states are kept and the bound of the level is below the worst of them, nothing is left that
@@ -159,6 +159,30 @@ def weigh_block(b, overlap, level):
 
 
 @scalar
+def clear(met, peak, level, overlap):
+    """Back to zeros: all at once if most blocks were met, which is three times as fast a block."""
+    some = 0
+    for b in range(met.size):
+        some += met[b]
+    if 4 * some > met.size:
+        for j in range(level.size):
+            level[j] = 0
+        for j in range(overlap.size):
+            overlap[j] = 0
+    else:
+        for b in range(met.size):
+            if met[b]:
+                for j in range(BLOCK * b, BLOCK * b + BLOCK):
+                    level[j] = 0
+                if overlap.size:
+                    for j in range(BLOCK * b, BLOCK * b + BLOCK):
+                        overlap[j] = 0
+    for b in range(met.size):
+        met[b] = 0
+        peak[b] = 0
+
+
+@scalar
 def pick(b, c, level, flags, words, picked):
     """List the states of a block that have level c, ascending; returns how many. ``words`` are the flags, 8 a word."""
     start = BLOCK * b
@@ -230,6 +254,7 @@ def search_rows(start, stop, query, lists, alive, names, method, span, choice, w
     zero = type(weights[0])(0)
     one = type(weights[0])(1)
     eps = type(weights[0])(np.finfo(weights.dtype).eps)
+    most_each = weights[0] + weights[1] + weights[2]  # of one shared prime; 1 up to what check_weights allows
     for i in range(start, stop):
         k = indptr[i + 1] - indptr[i]
         if k == 0:
@@ -263,7 +288,7 @@ def search_rows(start, stop, query, lists, alive, names, method, span, choice, w
                 break
             reach = min(total, type(one)(c) * each)
             if method == BY_OVERLAP_THEN_SCORE:
-                best = type(one)(c) / type(one)(LEVELS)
+                best = most_each * type(one)(c) / type(one)(LEVELS)
             else:
                 best = ceiling(c, k, max(c, fewest), reach, total, reach, choice, weights)
             if best * margin < threshold(base, size, limit, scores):
@@ -286,7 +311,7 @@ def search_rows(start, stop, query, lists, alive, names, method, span, choice, w
                     if not alive[j]:
                         continue
                     if method == BY_OVERLAP_THEN_SCORE:
-                        bound = overlap[j]
+                        bound = most_each * overlap[j]
                     else:
                         other = totals_b[j] if choice[1] else zero
                         bound = ceiling(c, k, indptr_b[j + 1] - indptr_b[j], reach, total, other, choice, weights)
@@ -299,15 +324,7 @@ def search_rows(start, stop, query, lists, alive, names, method, span, choice, w
                     if value > zero:
                         size = offer(base, size, limit, value, names[j], scores, ids)
         sizes[i] = size
-        for b in range(blocks):
-            peak[b] = 0
-            if met[b]:
-                met[b] = 0
-                for j in range(BLOCK * b, BLOCK * b + BLOCK):
-                    level[j] = 0
-                if method == BY_OVERLAP_THEN_SCORE:
-                    for j in range(BLOCK * b, BLOCK * b + BLOCK):
-                        overlap[j] = zero
+        clear(met, peak, level, overlap)
         if method != BY_COUNT:
             for s in range(indptr[i], indptr[i + 1]):
                 slot[column[s]] = 0
