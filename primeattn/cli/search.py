@@ -193,7 +193,7 @@ def _lines(queries: list[str], answers: list, stream) -> list[str]:
 
     bold = stream.isatty() and "NO_COLOR" not in os.environ
     on, off = ("\x1b[1m", "\x1b[0m") if bold else ("[", "]")
-    lines = []
+    lines: list[str] = []
     for query, hits in zip(queries, answers, strict=True):
         if len(queries) > 1:
             lines += [*([""] if lines else []), f"# {query}"]

@@ -11,6 +11,7 @@ from .._runtime import devices
 from .._runtime.owners import share
 from . import _index_files, _labels
 from ._index_heap import settle_rows
+from ._index_rows import alive, converted, joined, none
 from ._index_search import gather_rows, search_rows
 from ._index_segment import BY_COUNT, BY_SUMS, Segment, build
 from ._options import check_fits, check_form, state_arrays
@@ -116,7 +117,7 @@ class Index:
         >>> index.add(pa.PrimeStates.from_dicts([{2: 1, 3: 1}, {5: 1}]))
         array([1, 2])
         """
-        arrays = _converted(_host("states", states), self._dtype)
+        arrays = converted(_host("states", states), self._dtype)
         ids = np.arange(self._next, self._next + arrays.indptr.size - 1)
         self._next += ids.size
         if ids.size:
@@ -156,7 +157,7 @@ class Index:
         thin = [s for s in self._segments if 2 * int(s.alive.sum()) < s.alive.size]
         self._segments = [s for s in self._segments if not any(s is other for other in thin)]
         for segment in thin:
-            self._append(*_alive(segment))
+            self._append(*alive(segment))
         self._segments.sort(key=lambda s: -s.ids.size)
 
     def query(self, states, k: int = 10) -> tuple[Any, Any]:
@@ -193,7 +194,7 @@ class Index:
         array([500, 501])
         """
         (states, _), wrap = _labels.unwrap(states, None)
-        arrays = _converted(_host("states", states), self._dtype)
+        arrays = converted(_host("states", states), self._dtype)
         try:
             k = as_integer(k)
         except TypeError:
@@ -208,9 +209,10 @@ class Index:
             import xarray
 
             coords = {} if wrap.a is None else {"state": wrap.a}
-            scores, ids = (
-                xarray.DataArray(x, dims=("state", "rank"), coords=coords, name=name)
-                for x, name in ((scores, "score"), (ids, "id"))
+            dims = ("state", "rank")
+            return (
+                xarray.DataArray(scores, dims=dims, coords=coords, name="score"),
+                xarray.DataArray(ids, dims=dims, coords=coords, name="id"),
             )
         return scores, ids
 
@@ -239,20 +241,17 @@ class Index:
 
             share(work, n, GRAIN, CHUNKS)
         share(lambda start, stop: settle_rows(start, stop, limit, sizes, scores, ids), n, SETTLE)
-        scores, ids = scores.reshape(n, limit), ids.reshape(n, limit)
-        if limit < k:
-            scores = np.pad(scores, ((0, 0), (0, k - limit)))
-            ids = np.pad(ids, ((0, 0), (0, k - limit)), constant_values=-1)
-        return scores, ids
+        short = ((0, 0), (0, k - limit))
+        return np.pad(scores.reshape(n, limit), short), np.pad(ids.reshape(n, limit), short, constant_values=-1)
 
     def _append(self, arrays: StateArrays, ids: np.ndarray) -> None:
         """Put a part behind the others, joined with those that are not more than twice as large."""
         parts = [(arrays, ids)]
         size = ids.size
         while self._segments and self._segments[-1].ids.size <= 2 * size:
-            parts.append(_alive(self._segments.pop()))
+            parts.append(alive(self._segments.pop()))
             size += parts[-1][1].size
-        arrays, ids = _joined(parts)
+        arrays, ids = joined(parts)
         if ids.size:
             self._segments.append(build(arrays, ids, self._form))
 
@@ -361,8 +360,8 @@ class Index:
 
     def _compact(self) -> tuple[StateArrays, np.ndarray]:
         """All states that are there and their ids."""
-        parts = [_alive(s) for s in self._segments]
-        return _joined(parts) if parts else (_none(self._dtype), np.empty(0, np.int64))
+        parts = [alive(s) for s in self._segments]
+        return joined(parts) if parts else (none(self._dtype), np.empty(0, np.int64))
 
 
 def _host(name: str, states) -> StateArrays:
@@ -371,55 +370,3 @@ def _host(name: str, states) -> StateArrays:
     if devices.is_device_array(arrays.primes):
         raise TypeError(f"{name} are on CUDA: Index runs on the CPU; pass host states, or use resonance.matrix there")
     return arrays
-
-
-def _converted(arrays: StateArrays, dtype) -> StateArrays:
-    if arrays.amplitude.dtype == dtype:
-        return arrays
-    with np.errstate(over="ignore"):
-        amplitude, orientation = (frozen(x.astype(dtype)) for x in (arrays.amplitude, arrays.orientation))
-    if not np.isfinite(amplitude).all():
-        raise ValueError(f"an amplitude is too large for the {dtype} of this index: pass states.normalize()")
-    return arrays._replace(amplitude=amplitude, orientation=orientation)
-
-
-def _none(dtype) -> StateArrays:
-    empty = np.empty(0, dtype)
-    return StateArrays(*(frozen(x) for x in (np.zeros(1, np.int64), np.empty(0, np.int64), empty, empty)))
-
-
-def _take(arrays: StateArrays, rows: np.ndarray) -> StateArrays:
-    """Some states, in the given order."""
-    starts, lengths = arrays.indptr[rows], np.diff(arrays.indptr)[rows]
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    entry = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
-    return StateArrays(
-        *(
-            frozen(x)
-            for x in (
-                indptr,
-                arrays.primes[entry],
-                arrays.amplitude.reshape(-1, 2)[entry],
-                arrays.orientation.reshape(-1, 4)[entry],
-            )
-        )
-    )
-
-
-def _alive(segment: Segment) -> tuple[StateArrays, np.ndarray]:
-    if segment.alive.all():
-        return segment.states, segment.ids
-    rows = np.flatnonzero(segment.alive)
-    return _take(segment.states, rows), segment.ids[rows]
-
-
-def _joined(parts: list[tuple[StateArrays, np.ndarray]]) -> tuple[StateArrays, np.ndarray]:
-    """All parts as one, in order of the ids."""
-    if len(parts) == 1:
-        return parts[0]
-    ids = np.concatenate([ids for _, ids in parts])
-    shifts = np.cumsum([0, *(x.primes.size for x, _ in parts)])
-    indptr = np.concatenate([[0], *(x.indptr[1:] + s for (x, _), s in zip(parts, shifts, strict=False))])
-    arrays = StateArrays(indptr, *(np.concatenate([x[c] for x, _ in parts]) for c in range(1, 4)))
-    order = np.argsort(ids)
-    return _take(arrays, order), ids[order]

@@ -199,6 +199,20 @@ def pick(b, c, level, flags, words, picked):
 
 
 @scalar
+def fill(i, indptr, column, slot):
+    """Note for each prime of query i where its entry is, from 1."""
+    for s in range(indptr[i], indptr[i + 1]):
+        slot[column[s]] = s - indptr[i] + 1
+
+
+@scalar
+def empty(i, indptr, column, slot):
+    """Undo ``fill``."""
+    for s in range(indptr[i], indptr[i + 1]):
+        slot[column[s]] = 0
+
+
+@scalar
 def rescore(i, j, query, lists, slot, hits, choice, weights):
     """The score of query i and state j; ``slot`` finds the entry of the query by the number of its prime.
 
@@ -269,9 +283,7 @@ def search_rows(start, stop, query, lists, alive, names, method, span, choice, w
             weigh(i, query, lists, overlap, met)
         else:
             later = count(i, query, lists, level, met)
-        if method != BY_COUNT:
-            for s in range(indptr[i], indptr[i + 1]):
-                slot[column[s]] = s - indptr[i] + 1
+        fill(i, indptr, column, slot)
         unmet = np.int64(ones(later))  # most primes that a state of a block not met can share
         for b in range(blocks):
             if met[b]:
@@ -283,7 +295,7 @@ def search_rows(start, stop, query, lists, alive, names, method, span, choice, w
                     peak[b] = highest(BLOCK * b, BLOCK * b + BLOCK, level)
         done = False
         while not done:
-            c = max(unmet, np.int64(highest(0, blocks, peak)))
+            c = np.int64(max(unmet, np.int64(highest(0, blocks, peak))))
             if c == 0:
                 break
             reach = min(total, type(one)(c) * each)
@@ -298,7 +310,7 @@ def search_rows(start, stop, query, lists, alive, names, method, span, choice, w
                     if not met[b]:
                         met[b] = 1
                         peak[b] = count_block(b, later, mask, level)
-                unmet = 0
+                unmet = np.int64(0)
             for b in range(blocks):
                 if peak[b] != c:
                     continue
@@ -315,19 +327,16 @@ def search_rows(start, stop, query, lists, alive, names, method, span, choice, w
                     else:
                         other = totals_b[j] if choice[1] else zero
                         bound = ceiling(c, k, indptr_b[j + 1] - indptr_b[j], reach, total, other, choice, weights)
-                    if method == BY_COUNT:
-                        value = bound  # the other weights are 0
-                    elif bound * margin < threshold(base, size, limit, scores):
-                        continue
-                    else:
+                    value = bound  # by count it is the score: the other weights are 0
+                    if method != BY_COUNT:
+                        if bound * margin < threshold(base, size, limit, scores):
+                            continue
                         value = rescore(i, j, query, lists, slot, hits, choice, weights)
                     if value > zero:
                         size = offer(base, size, limit, value, names[j], scores, ids)
         sizes[i] = size
         clear(met, peak, level, overlap)
-        if method != BY_COUNT:
-            for s in range(indptr[i], indptr[i + 1]):
-                slot[column[s]] = 0
+        empty(i, indptr, column, slot)
 
 
 @kernel
