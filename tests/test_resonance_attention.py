@@ -223,11 +223,11 @@ def test_plain_rows_are_the_specification(rng):
         else:
             given = (x, y, call.form[:2], call.weights, 0.5, call.limit, np.ones(1, np.uint8), (0, 0), v.reshape(-1))
             out, stats = _softmax.attend(*given)
-            plain = _attention.Result(out.reshape(30, 6), stats, None)
-            np.testing.assert_allclose(stats, fast.kept, rtol=1e-13)
+            plain = _attention.Result(out.reshape(30, 6), stats)
+            np.testing.assert_allclose(stats, fast.saved, rtol=1e-13)
             slow = _softmax.pull(*given, stats, out, dout.reshape(-1))
             quick = _attention.pull_by_overlaps(
-                x, y, call.form[:2], call.weights, 0.5, call.limit, None, v, fast.kept, fast.out, dout
+                x, y, call.form[:2], call.weights, 0.5, call.limit, None, v, fast.saved, fast.out, dout
             )
         np.testing.assert_allclose(plain.out, fast.out, rtol=0, atol=1e-13)
         for g, h in zip(slow, quick, strict=True):

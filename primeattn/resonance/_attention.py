@@ -125,8 +125,8 @@ class Result(NamedTuple):
     """The output (n, d), and what its pullback needs: softmax statistics, or inverse sums and the walk."""
 
     out: Any
-    kept: Any
-    walk: Walk | None
+    saved: Any
+    walk: Any = None  # of the linear form
 
 
 def run(call: Call) -> Result:
@@ -139,12 +139,14 @@ def run(call: Call) -> Result:
     if call.cuda:
         flat, steps = _mask_numbers(call)
         out, stats = attend(a, b, call.form[:2], call.weights, tau, call.limit, flat, steps, _flat(call.value))
-        return Result(out.reshape((a.n, call.value.shape[1])), stats, None)
+        return Result(out.reshape((a.n, call.value.shape[1])), stats)
     index, value = postings(a, b), frozen(call.value).reshape(call.value.shape)
     limit, mask = call.allowed.limit, call.allowed.mask
     if mask is not None or expected_overlaps(index, a, b, limit) > SPARSE:
-        return Result(*by_table(a, b, index, call.form[:2], call.weights, tau, limit, mask, value), None)
-    return Result(*by_overlaps(a, b, index, call.form[:2], call.weights, tau, limit, value), None)
+        out, stats = by_table(a, b, index, call.form[:2], call.weights, tau, limit, mask, value)
+    else:
+        out, stats = by_overlaps(a, b, index, call.form[:2], call.weights, tau, limit, value)
+    return Result(out, stats)
 
 
 def expected_overlaps(index: Postings, a: Profile, b: Profile, limit: np.ndarray) -> float:
@@ -169,10 +171,12 @@ def _linear_on_cpu(call: Call, a: Profile, b: Profile) -> Result:
     found = walk(a, b, call.allowed.limit)
     value = frozen(call.value).reshape(call.value.shape)
     c = coefficients(call.heads.weights).astype(value.dtype)
-    return Result(*by_walking(found, c, value), found)
+    out, inverse = by_walking(found, c, value)
+    return Result(out, inverse, found)
 
 
 def linear_plainly(call: Call, a: Profile, b: Profile) -> Result:
+    """The linear form by the plain rows, on either device."""
     own, other, primes = columns(devices.to_host(a.primes), devices.to_host(b.primes))
     found = Walk(Rows(a, own, -1), Rows(b, other, -1), call.limit, primes)
     heads, dtype = len(call.heads.weights), call.value.dtype
@@ -248,14 +252,24 @@ def _pull_softmax(call: Call, result: Result, dout):
     if call.cuda:
         flat, steps = _mask_numbers(call)
         found = pull(
-            a, b, call.form[:2], call.weights, tau, call.limit, flat, steps, _flat(call.value), result.kept,
+            a, b, call.form[:2], call.weights, tau, call.limit, flat, steps, _flat(call.value), result.saved,
             _flat(result.out), _flat(dout),
         )  # fmt: skip
     else:
         value = frozen(call.value).reshape(call.value.shape)
         out = frozen(result.out).reshape(result.out.shape)
         found = pull_by_overlaps(
-            a, b, call.form[:2], call.weights, tau, call.allowed.limit, call.allowed.mask, value, result.kept, out, dout
+            a,
+            b,
+            call.form[:2],
+            call.weights,
+            tau,
+            call.allowed.limit,
+            call.allowed.mask,
+            value,
+            result.saved,
+            out,
+            dout,
         )
     *gradients, dweights, dtau = found
     each = devices.to_host(dweights).reshape(a.n, call.heads.weights.size)
@@ -263,9 +277,10 @@ def _pull_softmax(call: Call, result: Result, dout):
 
 
 def pull_linear(call: Call, result: Result, dout):
+    """``(dvalue, dentries, dentries_b, dweights)`` by the fast walk."""
     value, out = (frozen(x).reshape(x.shape) for x in (call.value, result.out))
     c = coefficients(call.heads.weights).astype(value.dtype)
-    return pull_by_walking(result.walk, c, value, result.kept, out, dout)
+    return pull_by_walking(result.walk, c, value, result.saved, out, dout)
 
 
 def pull_linear_plainly(call: Call, result: Result, dout):
@@ -273,7 +288,7 @@ def pull_linear_plainly(call: Call, result: Result, dout):
     heads, n, dtype = len(call.heads.weights), dout.shape[0], dout.dtype
     delta = devices.empty(n * heads, dtype, like=dout)
     DELTA(n * heads, dout.shape[1] // heads, _flat(dout), _flat(result.out), delta)
-    g, inverse, value = (devices.to_host(x) for x in (dout, result.kept, call.value))
+    g, inverse, value = (devices.to_host(x) for x in (dout, result.saved, call.value))
     dsums = (g.reshape(n, heads, g.shape[1] // heads) * inverse.reshape(n, heads, 1)).reshape(g.shape)
     x = with_last_column(dsums, heads, -(devices.to_host(delta) * inverse).reshape(n, heads))
     y = with_last_column(value, heads, 1)

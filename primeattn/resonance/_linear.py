@@ -70,14 +70,16 @@ def walk(a: Profile, b: Profile, limit: np.ndarray) -> Walk:
     return Walk(Rows(a, own, -1), Rows(b, other, -1), limit, primes)
 
 
+def _room(primes: int, entries: int, dtype) -> Side:
+    numbers = np.empty((2, entries), np.int64)
+    return Side(np.empty(primes + 2, np.int64), numbers[0], numbers[1], np.empty(STRIDE * entries, dtype))
+
+
 class Slot:
     """Room for the two sorted sides of one block, used again and again."""
 
     def __init__(self, primes: int, readers: int, adders: int, dtype):
-        self.readers, self.adders = (
-            Side(*(np.empty(size, np.int64) for size in (primes + 2, e, e)), np.empty(STRIDE * e, dtype))
-            for e in (readers, adders)
-        )
+        self.readers, self.adders = _room(primes, readers, dtype), _room(primes, adders, dtype)
 
     def fill(self, walk: Walk, block: Block) -> tuple[Side, Side]:
         """Sort a block; a block that reads just what it adds is sorted once."""
@@ -164,10 +166,10 @@ def divide_rows(start, stop, heads, width, padded, floor, totals, mass, sums, ou
 DIVIDE = Owner(divide_row, divide_rows, "i i i F F1 F1 F1 F1", grain=256)
 
 
-def pad(value: np.ndarray, heads: int) -> np.ndarray:
-    """Columns of every head filled up with zeros to whole vectors; no copy where they are."""
+def pad(value: np.ndarray, heads: int, vectors: int = 1) -> np.ndarray:
+    """Columns of every head filled up with zeros to a multiple of ``vectors`` vectors; no copy where they are."""
     n, width = value.shape[0], value.shape[1] // heads
-    whole = -(-width // LANES) * LANES
+    whole = -(-width // (vectors * LANES)) * vectors * LANES
     if whole == width:
         return value
     out = np.zeros((n, heads, whole), value.dtype)

@@ -62,7 +62,7 @@ def prepare(
     tau = check_temperature(temperature)
     if not isinstance(causal, (bool, np.bool_)):
         raise TypeError(f"causal is {causal!r}: pass True or False")
-    allowed = check_allowed(n, m, causal, mask, form == "linear")
+    allowed = check_allowed(n, m, bool(causal), mask, form == "linear")
     x, y, value = _one_precision(x, y, value)
     turned, rotor = (x, y), None
     if check_order(order, n, m):

@@ -60,7 +60,7 @@ def check_heads(heads, weights, kind: str, width: int) -> Heads:
             raise ValueError(f"heads is {heads} but weights has shape {w.shape}: one row of three for each head")
         w = np.array([check_weights(row, kind) for row in w])
     elif w is not None or heads == 1:
-        w = np.tile(check_weights(w, kind), (heads, 1))
+        w = np.tile(check_weights(w, kind), (int(heads), 1))
     else:
         w = schedule(int(heads))
     if width % len(w):

@@ -149,9 +149,10 @@ def sorted_side(profile: Profile, column: np.ndarray, primes: int, last: int) ->
     numbers = [np.ascontiguousarray(x, dtype=np.int64) for x in (offset, place[entry], entry)]
     if devices.is_device_array(profile.entries):
         numbers = [devices.to_device(x) for x in numbers]
+    offset, place, entry = numbers
     base = devices.empty(STRIDE * entry.size, profile.entries.dtype, like=profile.entries)
-    BASES(entry.size, numbers[2], profile.entries, base)
-    return Side(*numbers, base)
+    BASES(entry.size, entry, profile.entries, base)
+    return Side(offset, place, entry, base)
 
 
 def read_plainly(walk, value, c, heads: int):
