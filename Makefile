@@ -21,8 +21,9 @@ $(VENV)/%/.ready: setup.cfg pyproject.toml
 	@$(VENV)/$*/bin/$(PIP) -e ".[$(EXTRA_$*)]"
 	@touch $@
 
+OUTPUT ?= primeattn-report
 run: $(VENV)/run/.ready            ## the main job: compare passages of real text, write a report
-	$(VENV)/run/bin/primeattn compare $(FILES)
+	$(VENV)/run/bin/primeattn compare $(FILES) --output "$(OUTPUT)"
 
 test: $(VENV)/test/.ready          ## JIT pass, then the CUDA simulator pass
 	$(VENV)/test/bin/python -m pytest

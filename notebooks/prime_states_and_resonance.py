@@ -88,20 +88,21 @@ texts = {
 }
 sentences = [s for group in texts.values() for s in group]
 labels = [name for name, group in texts.items() for _ in group]
-tokens = pa.PrimeStates.from_text(sentences)
-tokens
+passages = pa.PrimeStates.from_text(sentences)
+passages
 
 # %%
-pa.plot.phases(tokens, 0, title=sentences[0]);
+pa.plot.phases(passages, 0, title=sentences[0]);
 
 # %% [markdown]
-# The score on all pairs, as published and corrected. Three blocks on the diagonal are the three subjects.
+# The score on all pairs, as published and corrected. The three subjects are the three blocks on the diagonal of the right
+# map.
 
 # %%
 pa.plot.score_maps(
     {
-        "published score": pa.resonance.matrix(tokens, kind="original"),
-        "corrected kernel": pa.resonance.matrix(tokens),
+        "published score": pa.resonance.matrix(passages, kind="original"),
+        "corrected kernel": pa.resonance.matrix(passages),
     },
     labels=labels,
 );
@@ -111,12 +112,15 @@ pa.plot.score_maps(
 # a high score: its map is speckled wherever two sentences share a single word ending. The corrected one divides by the
 # primes of *either* state.
 #
-# Which shared primes make a score, largest first:
+# Which shared primes make a score, largest first, and the words or word parts behind them:
 
 # %%
-pairs = pa.resonance.explain(tokens, 0, tokens, 1)
-order = np.argsort(-pairs["contribution"])[:5]
-{name: column[order] for name, column in pairs.items() if np.ndim(column)}
+pairs = pa.resonance.explain(passages, 0, passages, 1)
+features = pa.encode.features_of(sentences)
+for row in np.argsort(-pairs["contribution"])[:6]:
+    prime = int(pairs["prime"][row])
+    surface = {feature.surface for feature in features[0][prime]}
+    print(f"{prime:7d}  {', '.join(sorted(surface)):12s} {pairs['contribution'][row]:.4f}")
 
 # %% [markdown]
 # ## Is it a kernel?
@@ -166,9 +170,9 @@ print(F.shape, "largest difference", abs((F @ F.T).toarray() - gram).max())
 # %% [markdown]
 # ## Order
 #
-# The score compares sets: it does not see the order of tokens. Prefix composition with rotors writes order into the
-# quaternions: each token is turned by the product of all the tokens up to it. The same four tokens in two orders have the same
-# matrix without it, up to the reordering, and different ones with it.
+# The score of two states does not know where in a sequence they stand. Prefix composition with rotors writes the order of
+# the states into their quaternions: each is turned by the product of all up to it. The same four states in two orders have
+# the same matrix without it, up to the reordering, and different ones with it.
 
 # %%
 four = pa.PrimeStates.random(4, k=6, n_primes=8, rng=3)

@@ -39,10 +39,13 @@ def apply(function, operands, cores_in, cores_out, names):
     Raises
     ------
     ValueError
-        If shared dimensions carry different coordinates.
+        If shared dimensions carry different coordinates, or a component dimension is not the last one.
     """
     import xarray
 
+    for x, core in zip(operands, cores_in, strict=True):
+        if is_labelled(x) and x.ndim < len(core):
+            raise ValueError(f"a DataArray has dimensions {x.dims}: its last must be components, of lengths {core}")
     dims = {(): (), **names}
     for x, core in reversed(list(zip(operands, cores_in, strict=True))):
         if is_labelled(x) and core:
@@ -52,6 +55,14 @@ def apply(function, operands, cores_in, cores_out, names):
         for x, core in zip(operands, cores_in, strict=True)
     ]
     outputs = [dims[core] for core in cores_out]
+    components = {dim for wanted in (inputs, outputs) for one in wanted for dim in one}
+    for x, core in zip(operands, cores_in, strict=True):
+        for dim in x.dims[: len(x.dims) - len(core)] if is_labelled(x) else ():
+            if dim in components:
+                raise ValueError(
+                    f"a DataArray has dimensions {x.dims}, but {dim!r} holds components in this call, and components "
+                    f"come last: pass x.transpose(..., {dim!r}), or x.rename({{{dim!r}: 'another'}})"
+                )
     lengths: dict = {}
     for wanted, cores in ((inputs, cores_in), (outputs, cores_out)):
         for one, core in zip(wanted, cores, strict=True):

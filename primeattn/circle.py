@@ -195,6 +195,8 @@ def wrap(theta: Array, *, out: Array = None) -> Array:
 
 
 def _checked_out(out, x):
+    if not devices.is_device_array(out) and not isinstance(out, np.ndarray):
+        raise TypeError(f"out is a {type(out).__name__}: pass np.empty({tuple(x.shape)}, np.{x.dtype})")
     on_cuda = devices.on_cuda(theta=x, out=out)
     if out.shape != x.shape or out.dtype != x.dtype:
         raise ValueError(
@@ -222,7 +224,8 @@ def mean(theta: Array, weights: Array = None, axis: int | None = -1) -> Array:
     theta : array_like of float
         Radians.
     weights : array_like of float, optional
-        At least 0; of the shape of ``theta``, or one-dimensional along ``axis``.
+        At least 0; of the shape of ``theta``, or one-dimensional along ``axis``. Only ratios matter, so 1e300 is as
+        good as 1 (on CUDA, where nothing is scaled, sums must stay finite).
     axis : int or None
         None: over all axes. Of a DataArray also a dimension's name.
 
@@ -270,7 +273,8 @@ def order_parameter(theta: Array, m: int = 1, axis: int | None = -1) -> Array:
     theta : array_like of float
         Radians.
     m : int
-        Harmonic; ``m = 2`` sees two clusters half a turn apart.
+        Harmonic, at most 2**53 in size; ``m = 2`` sees two clusters half a turn apart. The product ``m theta`` is
+        rounded to the dtype of ``theta``, so a large ``m`` needs float64.
     axis : int or None
         None: over all axes. Of a DataArray also a dimension's name.
 
@@ -282,7 +286,7 @@ def order_parameter(theta: Array, m: int = 1, axis: int | None = -1) -> Array:
     Raises
     ------
     ValueError
-        If ``axis`` does not exist.
+        If ``axis`` does not exist, or ``m`` is too large.
     TypeError
         If ``m`` is not an integer.
 
@@ -299,6 +303,8 @@ def order_parameter(theta: Array, m: int = 1, axis: int | None = -1) -> Array:
     """
     if isinstance(m, bool) or not isinstance(m, (int, np.integer)):
         raise TypeError(f"m is {m!r}: an integer is wanted")
+    if abs(int(m)) > 2**53:
+        raise ValueError(f"m is {m}: an integer in [-2**53, 2**53] is wanted, which float64 holds exactly")
     if _labelled.is_labelled(theta):
         return _labelled.reduce(lambda x, _, number: order_parameter(x, m, number), theta, None, axis, core=0)
     x, moments, shape = _moments(theta, None, int(m), axis)
@@ -312,15 +318,17 @@ def _moments(theta, weights, m: int, axis):
     """Normalised moments ``(cos, sin)`` interleaved, one pair a line, and the shape that is left."""
     devices.on_cuda(theta=theta, weights=weights)
     x = checks.as_floating("theta", theta)
-    w = _checked_weights(weights, x, axis)
-    if axis is None:
-        shape, length = (), prod(x.shape)
-    else:
+    if axis is not None:
         if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -x.ndim <= axis < x.ndim:
             raise ValueError(
                 f"axis is {axis!r} but theta has shape {x.shape}: an integer in [{-x.ndim}, {x.ndim}) or None"
             )
         axis = int(axis) % x.ndim
+    full = tuple(x.shape)
+    w = None if weights is None else checks.as_weights(weights, shape=full, axis=axis, dtype=x.dtype, of="theta")
+    if axis is None:
+        shape, length = (), prod(full)
+    else:
         shape, length = x.shape[:axis] + x.shape[axis + 1 :], x.shape[axis]
         if axis != x.ndim - 1:
             if devices.is_device_array(x):
@@ -338,22 +346,3 @@ def _moments(theta, weights, m: int, axis):
         MOMENT(lines * blocks, _flat(x), _flat(w), step, length, blocks, BLOCK, m, partial)
         TOTAL(lines, partial, blocks, out)
     return x, out, shape
-
-
-def _checked_weights(weights, x, axis):
-    if weights is None:
-        return None
-    shape = tuple(x.shape)
-    w = checks.as_floating("weights", weights, dtype=None if devices.is_device_array(x) else x.dtype)
-    along = axis is not None and isinstance(axis, int) and -x.ndim <= axis < x.ndim and w.shape == (shape[axis],)
-    if w.shape != shape and not along:
-        raise ValueError(f"weights have shape {w.shape}: the shape of theta, {shape}, or one weight along axis {axis}")
-    if devices.is_device_array(w):
-        if w.shape != shape:
-            raise ValueError(f"weights have shape {w.shape}: on CUDA the full shape {shape} is wanted")
-        return w
-    if not np.all(w >= 0):
-        raise ValueError("weights hold negative numbers or NaN: pass weights >= 0")
-    if w.shape != shape:
-        w = np.ascontiguousarray(np.broadcast_to(w.reshape((-1,) + (1,) * (x.ndim - axis % x.ndim - 1)), shape))
-    return w

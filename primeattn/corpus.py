@@ -4,8 +4,10 @@ The default corpus is `pydoc_data.topics`, the language reference that every CPy
 no network, no licence to accept beyond Python's own.
 """
 
+import codecs
 import os
 import re
+from operator import index
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,8 +100,10 @@ def read(path, *, encoding: str | None = None, limit: int = LIMIT) -> str:
     ------
     MissingFile, NotAFile, UnreadableFile, BlankFile, BinaryFile, UndecodableFile, HugeFile
         All are `CorpusError`, and so ValueError; the first three are OSError as well.
+    TypeError
+        For an encoding that is no str, or a limit that is no integer.
     ValueError
-        For an unknown encoding.
+        For an unknown encoding, or a limit below 1.
 
     Examples
     --------
@@ -110,7 +114,11 @@ def read(path, *, encoding: str | None = None, limit: int = LIMIT) -> str:
     ...     print(error)
     no/such/file.txt: there is no such file
     """
-    name = os.fspath(path)
+    name, limit = os.fspath(path), _whole("limit", limit)
+    if limit < 1:
+        raise ValueError(f"limit is {limit}: a number of bytes from 1 on is wanted")
+    if encoding is not None:
+        _check_encoding(encoding)
     data = _bytes_of(name, limit)
     if encoding is None:
         encoding = next((known for mark, known in _BOMS if data.startswith(mark)), "utf-8-sig")
@@ -126,13 +134,32 @@ def read(path, *, encoding: str | None = None, limit: int = LIMIT) -> str:
             f"{name}: byte 0x{data[error.start]:02x} at offset {error.start} is not valid {error.encoding} "
             f"({error.reason}); pass the encoding it is in, such as --encoding latin-1"
         ) from None
-    except LookupError:
-        raise ValueError(
-            f"encoding is {encoding!r}, which Python does not know; utf-8 and latin-1 are common"
+    except UnicodeError as error:  # codecs that do not say where: punycode, idna, undefined
+        raise UndecodableFile(
+            f"{name}: not valid {encoding} ({error}); pass the encoding it is in, such as --encoding latin-1"
         ) from None
     if not text.strip():
         raise BlankFile(f"{name}: {'white space only' if text else 'empty'}; a text with words is wanted")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _whole(name: str, value) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is {value!r}: an integer is wanted")
+    return index(value)
+
+
+def _check_encoding(encoding) -> None:
+    if not isinstance(encoding, str):
+        raise TypeError(f"encoding is {encoding!r}: a name such as 'utf-8' or 'latin-1' is wanted")
+    try:
+        found = codecs.lookup(encoding)
+    except (LookupError, ValueError):  # ValueError: a NUL character in the name
+        raise ValueError(
+            f"encoding is {encoding!r}, which Python does not know; utf-8 and latin-1 are common"
+        ) from None
+    if not getattr(found, "_is_text_encoding", True):  # what str.encode asks, too
+        raise ValueError(f"encoding is {encoding!r}, which is not an encoding of text; utf-8 and latin-1 are common")
 
 
 def _bytes_of(name, limit: int) -> bytes:
@@ -161,8 +188,8 @@ def passages(text: str, *, source: str = "", minimum: int = 200, maximum: int = 
     source : str
         Name to put on each passage.
     minimum, maximum : int
-        Lengths in characters. Paragraphs below the minimum join what follows while both fit; those above the maximum
-        are cut at the end of a sentence, else at white space, else anywhere.
+        Lengths in characters. Paragraphs below the minimum join what follows while both fit, else what goes before;
+        those above the maximum are cut at the end of a sentence, else at white space, else anywhere.
 
     Returns
     -------
@@ -173,7 +200,7 @@ def passages(text: str, *, source: str = "", minimum: int = 200, maximum: int = 
     Raises
     ------
     TypeError
-        If ``text`` is no str.
+        If ``text`` is no str, or a length no integer.
     ValueError
         Unless 1 <= minimum <= maximum.
 
@@ -185,17 +212,25 @@ def passages(text: str, *, source: str = "", minimum: int = 200, maximum: int = 
     """
     if not isinstance(text, str):
         raise TypeError(f"text is a {type(text).__name__}: str is wanted")
+    minimum, maximum = _whole("minimum", minimum), _whole("maximum", maximum)
     if not 1 <= minimum <= maximum:
         raise ValueError(f"minimum is {minimum} and maximum {maximum}: 1 <= minimum <= maximum is wanted")
     spans: list[tuple[int, int]] = []
     for start, stop in _pieces(text, maximum):
-        joins = spans and stop - spans[-1][0] <= maximum and min(stop - start, spans[-1][1] - spans[-1][0]) < minimum
-        # a short piece waits for the next one; only the last has none to wait for
-        if joins and (spans[-1][1] - spans[-1][0] < minimum or not text[stop:].strip()):
+        if spans and spans[-1][1] - spans[-1][0] < minimum and stop - spans[-1][0] <= maximum:
             spans[-1] = spans[-1][0], stop
         else:
+            _join_back(spans, minimum, maximum)
             spans.append((start, stop))
+    _join_back(spans, minimum, maximum)
     return [Passage(text[start:stop], source, start) for start, stop in spans]
+
+
+def _join_back(spans: list[tuple[int, int]], minimum: int, maximum: int) -> None:
+    """Give a short last span, which nothing after it could take, to the one before it."""
+    if len(spans) > 1 and spans[-1][1] - spans[-1][0] < minimum and spans[-1][1] - spans[-2][0] <= maximum:
+        _, stop = spans.pop()
+        spans[-1] = spans[-1][0], stop
 
 
 def _pieces(text: str, maximum: int):

@@ -131,3 +131,25 @@ def test_labelled(rng):
     np.testing.assert_array_equal(
         circle.mean(theta, weights, axis="oscillator").values, circle.mean(theta.values, weights.values)
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_only_ratios_of_weights_matter(dtype):
+    theta = np.array([0.1, 0.2, 0.4], dtype)
+    weights = np.array([1.0, 2.0, 1.5])
+    for size in (2.0**1020, 2.0**-1000):
+        np.testing.assert_array_equal(circle.mean(theta, weights * size), circle.mean(theta, weights))
+    theta[1] = np.nan  # a weight that float32 cannot hold still is not 0
+    assert np.isnan(circle.mean(theta, [1e300, 1e-300, 1]))
+
+
+def test_numbers_of_numpy_and_messages():
+    np.testing.assert_allclose(circle.mean(np.ones((2, 3)), np.ones(2), np.int64(0)), np.ones(3), rtol=4e-16)
+    for m in (-(2**63), 2**63, 2**53 + 1):
+        with pytest.raises(ValueError, match=f"m is {m}: an integer in"):
+            circle.order_parameter([0.1], m)
+    np.testing.assert_allclose(abs(circle.order_parameter([0.1], -(2**53))), 1, rtol=4e-16)
+    with pytest.raises(TypeError, match="out is a list"):
+        circle.wrap([1.0], out=[0.0])
+    with pytest.raises(TypeError, match=r"theta\.filled"):
+        circle.wrap(np.ma.array([1.0, 2.0], mask=[True, False]))

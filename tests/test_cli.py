@@ -21,14 +21,20 @@ TEXT = "\n\n".join(
 )
 
 
-def run(*arguments):
+COMMAND = [sys.executable, "-m", "primeattn.cli"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+posix = pytest.mark.skipif(os.name != "posix", reason="signals, shell and file names of POSIX")
+
+
+def run(*arguments, **environment):
     """A process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "primeattn.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=ENVIRONMENT | environment)
+
+
+def shell(line):
+    """The command as ``$primeattn`` in a line of the shell; its status stands in ``$status``."""
+    done = subprocess.run(["bash", "-c", line], capture_output=True, env=ENVIRONMENT | {"primeattn": " ".join(COMMAND)})
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 @pytest.fixture
@@ -111,9 +117,22 @@ def test_without_a_command_the_overview_goes_to_standard_error(capsys):
         (["compare", "--temperature", "nan"], "0.001 to 1000"),
         (["compare", "--seed", "-1"], "seed"),
         (["compare", "--max-bytes", "5 parsecs"], "write 5000000, 5MB or 5MiB"),
-        (["compare", "--encoding", "klingon"], "no encoding 'klingon'"),
+        (["compare", "--encoding", "klingon"], "no encoding of text 'klingon'"),
         (["compare", "--wrong"], "--wrong"),
         (["compare", "--kind", "nonsense"], "choose one of kernel, sqrt, original, tfidf"),
+        (["compare", "--kind", ""], "choose one of kernel, sqrt, original, tfidf"),
+        (["compare", "--passages", "9" * 5000], "'9999999999999999999999999999999999999...': a number from 2 to 2000"),
+        (["compare", "--seed", "9" * 5000], "at most 80 digits"),
+        (["compare", "--max-bytes", "9" * 400], "write 5000000, 5MB or 5MiB, up to 4GiB"),
+        (["compare", "--max-bytes", "0.4"], "'0.4' is no size"),
+        (["compare", "--max-bytes", "5GiB"], "up to 4GiB"),
+        (["compare", "--encoding", "hex"], "no encoding of text 'hex'"),
+        (["compare", "--encoding", "rot13"], "no encoding of text 'rot13'"),
+        (["compare", "--encoding", "undefined"], "no encoding of text 'undefined'"),
+        (["compare", "--encoding", "\udcff"], r"no encoding of text '\udcff'"),
+        (["compare", ""], "FILE: '' is no name"),
+        (["compare", "-o", ""], "--output: '' is no name"),
+        (["--", "compare"], "primeattn COMMAND -- FILE"),
         (["--wrong"], "--wrong"),
     ],
 )
@@ -226,6 +245,93 @@ def test_a_run_prints_the_map_first_and_can_be_repeated(story, tmp_path):
     assert (folder / "mine.txt").read_text() == "stays"
 
 
+def test_interrupted_before_anything_is_written(story, tmp_path, monkeypatch, capsys):
+    from primeattn import report
+    from primeattn._runtime import doctor
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "doctor", stop)
+    monkeypatch.setattr(report, "write", stop)
+    for arguments in (["doctor"], ["compare", str(story), "-o", str(tmp_path / "out")]):
+        assert cli.main(arguments) == exits.INTERRUPTED
+        assert one_line(capsys) == "primeattn: interrupted\n"
+
+
+@posix
+def test_interrupted_while_modules_load_and_when_all_is_done():
+    early = "import os, signal, sys, importlib.abc\n" + (
+        "class Stop(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'primeattn.cli.command': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from primeattn import cli\n"
+        "sys.exit(cli.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", early, "--version"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.returncode, done.stdout, done.stderr) == (exits.INTERRUPTED, "", "primeattn: interrupted\n")
+    late = (
+        "import os, signal, sys; from primeattn import cli; code = cli.main();"
+        "os.kill(os.getpid(), signal.SIGINT); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", late, "--version"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@posix
+def test_standard_streams_that_are_closed_full_or_broken(story, tmp_path):
+    full = "primeattn: standard output: cannot be written (No space left on device)\n"
+    assert shell("$primeattn doctor | true; exit ${PIPESTATUS[0]}") == (0, "", "")
+    assert shell("$primeattn --help | true; exit ${PIPESTATUS[0]}") == (0, "", "")
+    for command in ("doctor", "doctor --json", "--help", "compare --help", f"compare {story} -o {tmp_path / 'out'}"):
+        assert shell(f"$primeattn {command} >/dev/full") == (exits.OUTPUT, "", full)
+    folder = tmp_path / "closed"
+    status, out, _ = shell(f"$primeattn compare {story} -o {folder} 2>&- <&-")
+    assert (status, out.splitlines()[-1]) == (0, str(folder / "index.html"))
+    assert shell(f"$primeattn compare {story} -o {folder} >&-") == (0, "", "")
+    assert shell("$primeattn nonsense 2>&-")[:2] == (exits.USAGE, "")
+    assert shell("$primeattn nonsense 2>/dev/full")[:2] == (exits.USAGE, "")
+
+
+@posix
+@pytest.mark.parametrize("environment", [{}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_names_in_no_encoding(environment, tmp_path):
+    """A byte that is no UTF-8, letters that the terminal cannot show, and what Matplotlib takes for a formula."""
+    place = os.fsencode(tmp_path)
+    text, folder = place + b"/a $x_{ b$ \xff \xc3\xb6.txt", place + b"/o\xff\xc3\xb6"
+    Path(os.fsdecode(text)).write_text(TEXT)
+    environment = {"PYTHONCOERCECLOCALE": "0"} | environment
+    done = run("compare", os.fsdecode(text), "-o", os.fsdecode(folder), **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\udcff" in done.stdout
+    names = set(os.listdir(os.fsdecode(folder)))
+    assert {"index.html", "report.nc", "summary.json", "map.png"} <= names
+    summary = json.loads((Path(os.fsdecode(folder)) / "summary.json").read_text("utf-8"))
+    assert "$x_{ b$" in summary["passages"][0]["document"]
+
+
+def test_a_text_with_lone_surrogates(tmp_path, capsys):
+    path = tmp_path / "input.txt"
+    path.write_text(TEXT.replace("king", "k\\ud800ng"), encoding="ascii")
+    assert cli.main(["compare", str(path), "-q", "-o", str(tmp_path / "out"), "--encoding", "unicode_escape"]) == 0
+    assert "k\ufffdng" in (tmp_path / "out" / "index.html").read_text("utf-8")
+
+
+def test_an_encoding_that_does_not_fit(tmp_path, capsys, no_writing):
+    path = tmp_path / "input.txt"
+    path.write_text(TEXT.replace("\n", " ") + "-!!!", encoding="utf-8")
+    assert cli.main(["compare", str(path), "--encoding", "punycode"]) == exits.INPUT
+    assert "punycode" in one_line(capsys)
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(story, tmp_path, capsys):
+    taken = tmp_path / "out" / "map.png"
+    taken.mkdir(parents=True)
+    assert cli.main(["compare", str(story), "-o", str(tmp_path / "out")]) == exits.OUTPUT
+    assert one_line(capsys) == f"primeattn: {taken}: cannot be written (Is a directory)\n"
+
+
 def test_quiet_prints_nothing(story, tmp_path, capsys):
     assert cli.main(["compare", str(story), "-q", "-o", str(tmp_path / "out"), "--kind", "original"]) == 0
     assert capsys.readouterr() == ("", "")
@@ -233,12 +339,12 @@ def test_quiet_prints_nothing(story, tmp_path, capsys):
     assert summary["lead"] == "resonance:original"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@posix
 def test_ctrl_c_leaves_what_is_finished(story, tmp_path):
     folder = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "-m", "primeattn.cli", "compare", str(story), "-o", str(folder)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
     )  # fmt: skip
     process.stdout.readline()  # map.png
     process.stdout.readline()  # agreement.png: the page of the sections before it is on disk
@@ -285,6 +391,11 @@ def test_progress_is_drawn_on_a_terminal_only(monkeypatch, capsys):
         progress.say("counting", 1, 2)
         progress.print("out")
     assert "counting" in terminal.getvalue()
+    monkeypatch.setenv("TERM", "dumb")
+    with Progress() as progress:
+        progress.say("silence")
+        progress.print("out")
+    monkeypatch.setenv("TERM", "xterm")
     with Progress(quiet=True) as progress:
         progress.say("silence")
     assert "silence" not in terminal.getvalue()

@@ -2,6 +2,7 @@
 
 import io
 import os
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -182,3 +183,43 @@ def test_a_python_without_topics_says_so(monkeypatch):
 def test_reading_needs_a_path():
     with pytest.raises(TypeError):
         corpus.read(io.BytesIO(b"x"))
+
+
+def test_a_short_paragraph_joins_what_goes_before_where_it_must():
+    found = corpus.passages("aaaa\n\nb\n\ncccccccccc", minimum=2, maximum=10)
+    assert [p.text for p in found] == ["aaaa\n\nb", "cccccccccc"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from("ab.!? \n\t"), max_size=300), st.integers(1, 40), st.integers(0, 40))
+def test_a_short_passage_fits_neither_neighbour(text, minimum, more):
+    found = corpus.passages(text, minimum=minimum, maximum=minimum + more)
+    assert_sound(text, found, minimum + more)
+    for a, b in pairwise(found):
+        if min(len(a.text), len(b.text)) < minimum:
+            assert b.start + len(b.text) - a.start > minimum + more
+
+
+@pytest.mark.parametrize(
+    ("encoding", "error", "message"),
+    [
+        ("hex", ValueError, "not an encoding of text"),
+        ("rot13", ValueError, "not an encoding of text"),
+        ("undefined", corpus.UndecodableFile, "not valid undefined"),
+        ("punycode", corpus.UndecodableFile, "not valid"),
+        ("nul\0", ValueError, "does not know"),
+        (3, TypeError, "encoding is 3"),
+    ],
+)
+def test_encodings_that_are_none_of_text(tmp_path, encoding, error, message):
+    (tmp_path / "text").write_bytes(b"caf\xe9 -!\xff")
+    with pytest.raises(error, match=message):
+        corpus.read(tmp_path / "text", encoding=encoding)
+
+
+def test_numbers_that_are_none():
+    for options in ({"minimum": "1"}, {"minimum": 1.5}, {"maximum": None}):
+        with pytest.raises(TypeError, match="an integer is wanted"):
+            corpus.passages("a", **options)
+    with pytest.raises(ValueError, match="limit is -1"):
+        corpus.read("x", limit=-1)

@@ -462,3 +462,56 @@ def test_spellings_of_a_word_are_one():
         assert pa.encode.words(one) == pa.encode.words(other)
     assert pa.encode.words("don't stop") == ["don", "t", "stop"]
     assert pa.encode.words("☃!  ☃") == ["☃!", "☃"]
+
+
+@pytest.mark.parametrize(
+    ("indptr", "magnitude", "error", "message"),
+    [
+        ([0, 500_000], np.ones(2), ValueError, "ends with 500000 but there are 2 magnitude"),
+        ([0, 1], np.ones(2), ValueError, "ends with 1"),
+        ([-4, 2], np.ones(2), ValueError, "starts with -4"),
+        ([0, 3, 2], np.ones(2), ValueError, "falls from 3 to 2"),
+        ([0.0, 2.0], np.ones(2), TypeError, "indptr has dtype float64"),
+        ([0, 2], [1, np.nan], ValueError, r"magnitude\[1\] is nan"),
+        ([0, 2], [-1, np.inf], ValueError, r"magnitude\[0\] is -1"),
+        ([0, 2], [1j, 1], TypeError, "magnitude has dtype complex128"),
+        ([0, 2], np.ma.masked_equal([1.0, 2], 2), TypeError, r"pass magnitude\.filled"),
+    ],
+)
+def test_strongest_checks_what_its_kernel_trusts(indptr, magnitude, error, message):
+    with pytest.raises(error, match=message):
+        pa.encode.strongest(indptr, magnitude, k=1)
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-200, 1e200, 1e308])
+def test_dense_takes_quaternions_of_any_size(size):
+    found = pa.encode.dense([[1.0]], orientation=size * np.array([[[1, 1, 1.0, 1]]]))
+    np.testing.assert_allclose(found.orientation, [[0.5] * 4], rtol=1e-3)  # 1e-320 has three digits
+
+
+def test_the_strongest_of_amplitudes_whose_modulus_overflows():
+    x = np.array([[3e38 + 3e38j, 3.3e38 + 3.3e38j, 1]], np.complex64)
+    assert pa.encode.dense(x, k=1).primes.tolist() == [3]
+    x = np.array([[1.7e308 + 1.7e308j, 1.5e308 + 1.5e308j, 5e-324]])
+    assert pa.encode.dense(x, k=1).primes.tolist() == [2]
+    assert pa.encode.dense(x, k=3).primes.tolist() == [2, 3, 5]
+    assert pa.PrimeStates.from_dense(x).sparsify(k=1).primes.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pa.encode.dense([[1.0]], orientation=np.ones((1, 1, 4), complex)), "orientation has dtype complex128"),
+        (lambda: pa.encode.dense(np.ones((1, 1), np.longdouble)), "longdouble|float128"),
+        (lambda: pa.encode.dense(np.ma.masked_equal([[1.0]], 1)), r"X\.filled\(0\)"),
+        (lambda: pa.encode.dense([[1.0]], primes=[2.0]), "primes holds 2.0"),
+        (lambda: pa.encode.dense([[1.0]], energy="a"), "energy is 'a'"),
+        (lambda: pa.encode.words(None), "one str is wanted"),
+        (lambda: pa.encode.words(["a"]), "one str is wanted"),
+        (lambda: pa.encode.text(["a"], encoder=3), r"TextEncoder\.fit"),
+        (lambda: pa.encode.TextEncoder.fit(["a"], ngram_weight="1"), "ngram_weight is '1'"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()

@@ -174,3 +174,37 @@ def test_pixels_are_one_a_cell_and_averaged_when_there_are_too_many(rng):
     assert decoded(files.pixels(matrix, (0, 1), largest=20)).shape == (17, 17, 4)
     flat = decoded(files.pixels(np.full((50, 50), 0.5), (0, 1), largest=20))
     assert (flat == flat[0, 0]).all()  # the blank diagonal must not darken the mean
+
+
+def test_names_from_data_are_no_formulas():
+    """Unbalanced braces after a dollar sign: Matplotlib would stop at them when it draws."""
+    name = "$x_{ a$"
+    figure = Figure()
+    top, bottom = figure.subplots(2, 4)
+    plot.score_map(np.eye(2), ax=top[0], labels=[name, "b"])
+    plot.mirror_map(np.eye(2), np.eye(2), ax=top[1], labels=[name, "b"], names=(name, name))
+    plot.components({name: [1.0]}, ax=top[2], labels=[name])
+    plot.agreement([1.0], [1.0], ax=top[3], names=(name, name))
+    plot.lines([1.0, 2.0], {name: [1.0, 2.0]}, ax=bottom[0], accent=name)
+    plot.counts([1, 2], ax=bottom[1], title="$x_1$")  # words of the caller may be
+    figure.draw_without_rendering()
+    maps = plot.score_maps({name: np.eye(2)}, figure=Figure())
+    maps[0].figure.draw_without_rendering()
+    assert maps[0].get_title(loc="left") == name
+
+
+def test_pictures_of_the_report_hold_no_formulas():
+    def draw(figure):
+        figure.subplots().set_title("$x_{ a$")
+
+    assert files.png(draw, 2, 2).startswith(b"\x89PNG")
+    assert "$x_{ a$" in files.svg(draw, 2, 2, name="x", alt="a title with a dollar sign")
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_without_a_glyph_are_no_warning():
+    def draw(figure):
+        figure.subplots().set_title("日本")
+
+    assert files.png(draw, 2, 2).startswith(b"\x89PNG")
+    assert "日本" in files.svg(draw, 2, 2, name="x", alt="a title in Japanese")

@@ -301,3 +301,21 @@ def test_other_types_on_cuda_are_refused():
         pa.primes.is_prime(pa.to_device(np.ones(3)))
     with pytest.raises(TypeError, match="only is_prime runs there"):
         pa.primes.index(pa.to_device(np.array([2, 3])))
+
+
+def test_integers_of_other_libraries():
+    sympy = pytest.importorskip("sympy")
+    assert pa.primes.is_prime(sympy.Integer(7)) is True
+    assert pa.primes.nth([sympy.Integer(3), 0]).tolist() == [7, 2]
+
+
+@pytest.mark.parametrize("digits", [400, 5000])  # past the range of floats, and past what Python prints
+def test_enormous_integers_are_refused_in_words(digits):
+    for call in (pa.primes.first, pa.primes.up_to, pa.primes.nth):
+        with pytest.raises(ValueError, match=r"is an integer of \d+ bits"):
+            call(10**digits)
+
+
+def test_masked_arrays_are_refused():
+    with pytest.raises(TypeError, match=r"i is a masked array.*i\.filled"):
+        pa.primes.nth(np.ma.masked_equal([1, 2], 2))

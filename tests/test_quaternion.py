@@ -1,5 +1,6 @@
 """Elementwise functions: against the naive oracle, the theorems, and the decided degenerate cases."""
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -110,6 +111,46 @@ def test_out_overlaps(rng):
     np.testing.assert_array_equal(memory, want)
 
 
+def test_outputs_that_overlap_each_other(rng):
+    a = rng.standard_normal((5, 4))
+    memory = np.empty(20)
+    with pytest.raises(ValueError, match="overlap"):
+        q.to_axis_angle(a, out=(memory[:15].reshape(5, 3), memory[10:15]))
+    side_by_side = np.empty((5, 4))
+    axis, angle = q.to_axis_angle(a, out=(side_by_side[:, :3], side_by_side[:, 3]))
+    for got, want in zip((axis, angle), q.to_axis_angle(a), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_bits_belong_to_the_row(name, dtype, rng):
+    """Not to its place, its neighbours, the number of threads or ``out``: packed and single rows round alike."""
+    function = getattr(q, name)
+    inputs = draw(rng, name, [(9001,)] * len(FUNCTIONS[name]), dtype)
+    want = function(*inputs)
+    threads = numba.get_num_threads()
+    try:
+        for count in {1, threads}:
+            numba.set_num_threads(count)
+            np.testing.assert_array_equal(function(*inputs), want)
+    finally:
+        numba.set_num_threads(threads)
+    for skip in (1, 2, 3, 7):
+        np.testing.assert_array_equal(function(*(x[skip:].copy() for x in inputs)), want[skip:])
+    for n in (1, 3, 8, 15):
+        np.testing.assert_array_equal(function(*(x[:n].copy() for x in inputs)), want[:n])
+    if want.shape == inputs[0].shape:
+        again = [x.copy() for x in inputs]
+        np.testing.assert_array_equal(function(*again, out=again[0]), want)
+    far = [x.copy() for x in inputs]
+    far[-1][5] = 1e9  # one huge number puts its block on the slow path
+    np.testing.assert_array_equal(np.delete(function(*far), 5, axis=0), np.delete(want, 5, axis=0))
+    if len(inputs) > 1:
+        same = np.broadcast_to(inputs[0][0], inputs[0].shape)
+        np.testing.assert_array_equal(function(inputs[0][0], *inputs[1:]), function(same, *inputs[1:]))
+
+
 def test_layouts(rng):
     a, b = rng.standard_normal((2, 6, 4))
     want = q.multiply(a, b)
@@ -149,6 +190,16 @@ def test_dtypes(rng):
         (lambda: q.from_euler(np.ones(3), "xxy"), ValueError, "no two neighbours equal"),
         (lambda: q.to_euler(np.ones(4), "xYz"), ValueError, "one case"),
         (lambda: q.random(3, dtype=int), TypeError, "float32 or"),
+        (lambda: q.random(3.0), TypeError, "shape is 3.0: an integer"),
+        (lambda: q.random((2, -1)), TypeError, r"shape is \(2, -1\)"),
+        (lambda: q.norm(np.ma.ones((2, 4))), TypeError, r"masked array.*a\.filled\("),
+        (lambda: q.norm(None), TypeError, "holds None"),
+        (lambda: q.norm([["a", "b", "c", "d"]]), TypeError, "text is not read"),
+        (lambda: q.norm(np.ones(4, complex)), TypeError, r"a\.real"),
+        (lambda: q.power(np.ones(4), 10**400), ValueError, "t is an integer of 1329 bits"),
+        (lambda: q.power(np.ones(4, np.float32), 1e300), ValueError, r"t is 1e\+300, beyond float32"),
+        (lambda: q.vjp([1], np.ones(4)), ValueError, "there are gradients of"),
+        (lambda: q.mean(np.ones((2, 3, 4)), np.ones((3, 2)), axis=None), ValueError, r"\(2, 3\) is wanted"),
         (lambda: q.cumprod(np.ones((2, 4)), axis=1), ValueError, "1 leading axes"),
         (lambda: q.mean(np.ones((2, 4)), weights=[1, -1]), ValueError, "negative"),
         (lambda: q.mean(np.ones((2, 4)), weights=[1, 1, 1]), ValueError, "weights have shape"),
@@ -298,8 +349,8 @@ def test_norms_of_awkward_values(awkward):
     np.testing.assert_allclose(q.norm(a), exact, rtol=4e-16)
     unit = q.normalize(a)
     if name in ("zero", "nan", "inf"):
-        assert np.isnan(unit).any()
-        assert np.isnan(q.inverse(a)).any()
+        assert np.isnan(unit).all()
+        assert np.isnan(q.inverse(a)).all()
     else:
         np.testing.assert_allclose(q.norm(unit), 1, rtol=4e-16)
         if name != "subnormal":  # 1 / |a| overflows there
@@ -326,6 +377,28 @@ def test_logarithms_of_awkward_values(awkward):
         np.testing.assert_allclose(q.exp(got), a, rtol=2e-13, atol=2e-13 * np.abs(a).max())
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_lengths_beyond_the_range(dtype):
+    limits = np.finfo(dtype)
+    tiny, big = limits.smallest_subnormal, dtype(limits.max * 0.6)
+    inverse = q.inverse(np.array([[64 * tiny, 0, 0, 0], [big] * 4], dtype))
+    np.testing.assert_array_equal(inverse[0], [np.inf, 0, 0, 0])
+    # an inverse below the normal numbers has their spacing
+    np.testing.assert_allclose(
+        inverse[1].astype(float), np.array([1, -1, -1, -1]) * (0.25 / float(big)), atol=tiny, rtol=0
+    )
+    logarithm = q.log(np.array([[big] * 4, [tiny, 0, 0, tiny], [-big, big, big, big]], dtype))
+    lengths = np.log(float(big)) + np.log(2), np.log(float(tiny)) + np.log(2) / 2, np.log(float(big)) + np.log(2)
+    np.testing.assert_allclose(logarithm[:, 0], lengths, rtol=2 * limits.eps)
+    third = np.pi / 3 / np.sqrt(3)
+    np.testing.assert_allclose(logarithm[0, 1:], third, rtol=4 * limits.eps)
+    np.testing.assert_allclose(logarithm[1, 1:], [0, 0, np.pi / 4], rtol=4 * limits.eps)
+    np.testing.assert_allclose(logarithm[2, 1:], 2 * third, rtol=4 * limits.eps)
+    # half of log |a|, 355 or 44, has an error of half its last place, which exp makes relative
+    root = q.power(np.full(4, big), 0.5)
+    np.testing.assert_allclose(q.multiply(root, root), [big] * 4, rtol=600 * limits.eps)
+
+
 def test_exponentials_of_awkward_values():
     np.testing.assert_array_equal(q.exp([0.0, 0, 0, 0]), [1, 0, 0, 0])
     np.testing.assert_allclose(q.exp([0.0, 1e-200, 0, 0]), [1, 1e-200, 0, 0], rtol=1e-15)
@@ -350,7 +423,7 @@ def test_rotations_of_awkward_values(awkward):
     results = [q.rotate(a, [1, 2, 3]), q.to_matrix(a), q.to_euler(a, "zyx"), q.to_axis_angle(a)[1], q.slerp(a, a, 0.3)]
     results += [q.angular_distance(a, a), q.slerp(a, [1, 0, 0, 0], 0.3)]
     if name in ("zero", "nan", "inf"):
-        assert all(np.isnan(x).any() for x in results)
+        assert all(np.isnan(x).all() for x in results)
     else:
         unit = q.normalize(a)
         np.testing.assert_allclose(results[0], naive.rotate(unit, [1.0, 2, 3]), rtol=0, atol=1e-14)

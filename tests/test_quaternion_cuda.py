@@ -13,7 +13,8 @@ from primeattn.quaternion._gradient import PULLBACKS
 from .naive import quaternion as naive
 from .test_quaternion import FUNCTIONS, draw
 
-pytestmark = pytest.mark.cudasim
+# In the simulator scalars are NumPy's, which warn where compiled code overflows silently.
+pytestmark = [pytest.mark.cudasim, pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")]
 
 # The device contracts other multiply-adds than the CPU: a few eps of the intermediate values.
 TOLERANCE = {np.float64: 64 * 2.0**-52, np.float32: 64 * 2.0**-23}

@@ -88,6 +88,10 @@ def test_chosen_gradients():
         g = np.array([0.1, 0.2, 0.3, 0.4])
         point = np.zeros(4) if name == "exp" else one
         np.testing.assert_allclose(q.vjp(name, point)[1](g)["a"], g, rtol=0, atol=1e-16)
+    for t, want in ((2.0, np.zeros(4)), (1.0, np.arange(4.0)), (0.5, np.full(4, np.nan)), (0.0, np.zeros(4))):
+        grads = q.vjp("power", np.zeros(4), t)[1](np.arange(4.0))
+        np.testing.assert_array_equal(grads["a"], want)
+        assert t == 0 or grads["t"] == 0
     assert np.isnan(q.vjp("norm", np.zeros(4))[1](1.0)["a"]).all()
     assert np.isnan(q.vjp("log", -one)[1](np.ones(4))["a"]).any()
     np.testing.assert_array_equal(q.vjp("angular_distance", one, one)[1](1.0)["a"], np.zeros(4))
@@ -96,6 +100,16 @@ def test_chosen_gradients():
     np.testing.assert_allclose(grads["b"], 0.25 * np.array([0, 2, 3, 4]), rtol=0, atol=1e-15)
     assert grads["t"] == 0
     np.testing.assert_array_equal(q.vjp("power", [0.5, 1, 0, 0], 0.0)[1](np.ones(4))["a"], np.zeros(4))
+
+
+def test_gradients_beyond_the_range():
+    """d log is homogeneous of degree -1, also where the length or its reciprocal overflows."""
+    g = np.array([1.0, 2, 3, 4])
+    for size in (1e-305, 1e308):
+        want = q.vjp("log", np.ones(4))[1](g)["a"]
+        got = q.vjp("log", np.full(4, size))[1](g * 1e300 if size > 1 else g * 1e-300)["a"]
+        np.testing.assert_allclose(got, want / size * (1e300 if size > 1 else 1e-300), rtol=1e-14)
+    np.testing.assert_array_equal(q.vjp("normalize", [1e-310, 0, 0, 0])[1]([1.0, 1, 0, 0])["a"], [0, np.inf, 0, 0])
 
 
 def test_refusals():

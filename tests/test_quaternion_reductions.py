@@ -45,6 +45,20 @@ def test_mean_axes_and_weights(rng):
     np.testing.assert_allclose(q.mean(a, w, axis=None), naive.mean(a.reshape(-1, 4), w.ravel()), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_only_ratios_of_weights_matter(dtype, rng):
+    a, w = q.random((2, 5), rng, dtype), rng.random((2, 5))
+    want = q.mean(a, w, axis=1)
+    for size in (2.0**1000, 2.0**-1000, 2.0**160):
+        np.testing.assert_array_equal(q.mean(a, w * size, axis=1), want)
+        np.testing.assert_array_equal(q.mean(a, w * [[1], [size]], axis=1), want)  # each line for itself
+    # 1e308 is no power of two: the weights sum with other roundings, which the gap of eigenvalues (0.1) amplifies
+    np.testing.assert_allclose(q.mean(a[0], [1e308] * 5), q.mean(a[0]), rtol=0, atol=100 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(q.mean(a, w * 2.0**1000, axis=None), q.mean(a, w, axis=None))
+    a[0, 3] = np.nan  # a weight that float32, or the scale, cannot hold still is not 0
+    assert np.isnan(q.mean(a[0], [1e300, 1, 1, 1e-300, 1])).all()
+
+
 def test_mean_ignores_order_signs_and_lengths(rng):
     a, w = q.random(20, rng), rng.random(20)
     want = q.mean(a, w)
@@ -209,3 +223,12 @@ def test_a_second_process_hits_the_cache(tmp_path):
     ]
     assert runs[0].split() == ["0", "1"]
     assert runs[1].split() == ["1", "0"]
+
+
+def test_component_dimensions_come_last():
+    xr = pytest.importorskip("xarray")
+    a = xr.DataArray(np.ones((5, 4)), dims=("xyz", "component"))
+    with pytest.raises(ValueError, match=r"'xyz' holds components.*x\.rename"):
+        q.rotate(a, np.ones(3))
+    with pytest.raises(ValueError, match=r"dimensions \(\)"):
+        q.norm(xr.DataArray(1.0))

@@ -125,15 +125,15 @@ def test_the_worst_triple_is_found(rng):
         assert tuple(spectra.worst_triple(matrix)) == naive.worst_triple(matrix)
 
 
-@pytest.mark.parametrize("every_triple_up_to", [0, 200])
-def test_a_witness_is_negative_and_minimal(rng, every_triple_up_to):
+@pytest.mark.parametrize("triples_of", [0, 200])
+def test_a_witness_is_negative_and_minimal(rng, triples_of):
     # a hub that is half like each of six strangers fails only together with more than four of them: 1 - .5 sqrt(m)
     star = np.eye(12)
     star[0, 1:7] = star[1:7, 0] = 0.5
     order = rng.permutation(12)
     star = star[np.ix_(order, order)]
     values, vectors = np.linalg.eigh(star)
-    found = spectra.witness(star, vectors[:, 0], every_triple_up_to=every_triple_up_to)
+    found = spectra.witness(star, vectors[:, 0], triples_of=triples_of)
     assert values[0] < 0
     assert found.value == pytest.approx(1 - 0.5 * np.sqrt(5), abs=1e-14)
     assert len(found.members) == 6
@@ -261,9 +261,12 @@ def test_repetitions_are_left_out_and_counted():
     assert "12 repetitions left out" in material.about["passages"]
 
 
-@pytest.mark.parametrize("texts", [[], ["one"], ["same same"] * 50])
-def test_nothing_to_compare_is_said(texts):
-    with pytest.raises(corpus.CorpusError, match="at least two different passages"):
+@pytest.mark.parametrize(
+    ("texts", "what"),
+    [([], "no passages"), (["one"], "1 passage"), (["same same"] * 50, "50 passages, all the same")],
+)
+def test_nothing_to_compare_is_said(texts, what):
+    with pytest.raises(corpus.CorpusError, match=f"{what}: at least two different passages"):
         report.prepare([corpus.Passage(text, "x", 0) for text in texts])
 
 
@@ -272,6 +275,38 @@ def test_material_refuses():
         report.prepare(found_passages(), lead="nonsense")
     with pytest.raises(ValueError, match="at least 2"):
         report.prepare(found_passages(), passages=1)
+    with pytest.raises(TypeError, match=r"passages is 2\.5: an int is wanted"):
+        report.prepare(found_passages(), passages=2.5)
+    with pytest.raises(TypeError, match="seed is '1': an int is wanted"):
+        report.prepare(found_passages(), seed="1")
+    with pytest.raises(ValueError, match="seed is -1: 0 or more"):
+        report.prepare(found_passages(), seed=-1)
+    for temperature in (0, -1.0, np.nan, np.inf, "0.1", None):
+        with pytest.raises(ValueError, match="a finite number above 0 is wanted"):
+            report.prepare(found_passages(), temperature=temperature)
+
+
+def test_scores_of_no_view_name_the_views(material):
+    for ask in (material.scores, material.spectrum):
+        with pytest.raises(ValueError, match="no view is called 'x': choose one of resonance:kernel"):
+            ask("x")
+
+
+def test_one_path_is_a_list_of_one(tmp_path):
+    path = tmp_path / "ok.txt"
+    path.write_text(ANIMALS * 20 + "\n\n" + SEA * 20)
+    for given_as in (path, str(path), [path]):
+        found, title = report.read(given_as)
+        assert (len(found) > 1, title) == (True, "ok.txt")
+
+
+def test_what_utf8_cannot_hold_is_escaped_in_names_and_replaced_in_texts(tmp_path):
+    found = [corpus.Passage(f"{text} \ud800 {name}", "bad\udcff", 0) for text, name in TEXTS]
+    material = report.prepare(found, title="\udcff", about={"command": "primeattn compare bad\udcff"})
+    assert material.documents == ["bad\\udcff"] * 3
+    assert material.about["command"] == "primeattn compare bad\\udcff"
+    assert all("\ufffd" in passage.text for passage in material.passages)
+    report.write(material, tmp_path)
 
 
 def test_the_same_seed_gives_the_same_material():
@@ -556,6 +591,32 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
         export.write_whole(target, "new")
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_file_keeps_its_link_and_its_mode(tmp_path):
+    from primeattn.report import export
+
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    export.write_whole(link, "new")
+    assert link.is_symlink()
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o600)
+    fresh, plain = tmp_path / "fresh", tmp_path / "plain"
+    export.write_whole(fresh, "x")
+    plain.write_text("x")
+    assert fresh.stat().st_mode == plain.stat().st_mode  # as the umask says
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        export.write_whole(taken, "x")
+    assert caught.value.filename == str(taken)
+    with pytest.raises(OSError, match=r"two lines: '.*fresh'") as caught, export.whole(fresh):
+        raise OSError("two\nlines")
+    assert caught.value.filename == str(fresh)
+    assert fresh.read_text() == "x"
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize(

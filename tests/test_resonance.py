@@ -301,3 +301,118 @@ def test_labelled_in_labelled_out(rng):
     assert isinstance(pa.resonance.vjp("matrix", x)[0], np.ndarray)
     assert pa.resonance.features(x).shape[0] == 3
     assert pa.resonance.explain(x, 0)["contribution"].sum() == pytest.approx(float(square[0, 0]), abs=16 * EPS)
+
+
+# What the kernels trust
+
+
+def flat(indptr=(0, 1), primes=(2,), amplitude=(1.0, 0), orientation=(1.0, 0, 0, 0)):
+    return pa.resonance.StateArrays(*(np.array(x) for x in (indptr, primes, amplitude, orientation)))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "error", "message"),
+    [
+        ({"indptr": (0, 10**9)}, ValueError, "ends with 1000000000"),
+        ({"indptr": (-1, 1)}, ValueError, "starts with -1"),
+        ({"indptr": (0, 1, 0, 1)}, ValueError, "falls"),
+        ({"indptr": ()}, ValueError, "indptr is empty"),
+        ({"primes": (2.0,)}, TypeError, "a.primes has dtype float64"),
+        ({"amplitude": (1 + 0j,)}, TypeError, "a.amplitude has dtype complex128"),
+        ({"amplitude": (1.0,)}, ValueError, r"a.amplitude is float64 \(1,\): float32 or float64 \(2,\)"),
+        ({"orientation": ((1.0, 0, 0, 0),)}, ValueError, r"a.orientation is float64 \(1, 4\)"),
+        ({"primes": (-7,)}, ValueError, "not ascending primes"),
+        (
+            {"indptr": (0, 2), "primes": (3, 2), "amplitude": (1.0,) * 4, "orientation": (0.5,) * 8},
+            ValueError,
+            "not ascending primes",
+        ),
+    ],
+)
+def test_arrays_put_together_by_hand_are_checked(arrays, error, message):
+    for call in (pa.resonance.matrix, lambda a: pa.resonance.score(a, a), pa.resonance.features):
+        with pytest.raises(error, match=message):
+            call(flat(**arrays))
+
+
+def test_arrays_put_together_by_hand_are_taken(rng):
+    s = states(rng, 5)
+    of = pa.resonance.StateArrays.of(s)
+    lists = pa.resonance.StateArrays(*(x.tolist() for x in of))
+    for a in (of, lists, pa.encode.StateArrays(s.indptr, s.primes, s.amplitude, s.orientation)):
+        np.testing.assert_array_equal(pa.resonance.matrix(a), pa.resonance.matrix(s))
+    with pytest.raises(ValueError, match="indptr ends with 9"):  # the other class of this name is checked as well
+        pa.resonance.matrix(pa.encode.StateArrays([0, 9], [2], [1.0], [[1.0, 0, 0, 0]]))
+
+
+@pytest.mark.cudasim
+def test_device_arrays_put_together_by_hand_are_measured():
+    with pytest.raises(ValueError, match=r"a\.amplitude is float64"):
+        pa.resonance.matrix(flat(amplitude=(1.0,)).to_device())
+
+
+def test_row_by_row_needs_two_batches():
+    s = pa.PrimeStates.from_dicts([{2: 1}])
+    for function in (pa.resonance.score, pa.resonance.components):
+        with pytest.raises(ValueError, match=r"b is None.*pass b"):
+            function(s, None)
+
+
+def test_ruzicka_refuses_sums_that_overflow():
+    big = pa.PrimeStates.from_dicts([{2: 1e308, 3: 1e308}])
+    for function in (pa.resonance.score, pa.resonance.matrix, pa.resonance.components):
+        with pytest.raises(ValueError, match="their sums overflow float64"):
+            function(big, big, overlap="ruzicka")
+    half = pa.PrimeStates.from_dicts([{2: 1e308}])  # either alone would fit
+    with pytest.raises(ValueError, match="their sums overflow"):
+        pa.resonance.score(half, half, overlap="ruzicka")
+    np.testing.assert_allclose(pa.resonance.score(big.normalize(), big.normalize(), overlap="ruzicka"), 1)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_moduli_that_overflow_have_amplitude_scores(dtype):
+    top, least = np.finfo(dtype).max, np.finfo(dtype).smallest_subnormal
+    for size in (top, least):
+        s = pa.PrimeStates([0, 2], [2, 3], np.array([size * (1 + 1j), size], dtype))
+        np.testing.assert_allclose(pa.resonance.score(s, s, amplitude=True), 1, rtol=4 * np.finfo(dtype).eps)
+    one = pa.PrimeStates([0, 1], [2], np.array([least * 1j], dtype))
+    _, pullback = pa.resonance.vjp("score", one, one, amplitude=True)
+    np.testing.assert_array_equal(pullback([1])["a"]["amplitude"], 0)  # alone on its prime: no scale, no phase
+
+
+def test_sparse_refusals_come_before_the_counting(monkeypatch):
+    from primeattn.resonance import _inverted, _options
+
+    s = pa.PrimeStates.random(300, 3, n_primes=5)
+    found = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(_inverted, "_check_pairs", lambda n, about, size: found.setdefault(about, n))
+        pairs = pa.resonance.sparse_matrix(s).nnz
+    assert 0 < found["at least "] <= found[""] == pairs
+    monkeypatch.setattr(_options, "physical_memory", lambda: 1000)
+    monkeypatch.setattr(_inverted, "count_rows", None)  # not reached
+    with pytest.raises(MemoryError, match=r"at least [\d,]+ overlapping pairs needs"):
+        pa.resonance.sparse_matrix(s)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda s: pa.resonance.explain(s, 1.0), TypeError, "i holds 1.0"),
+        (lambda s: pa.resonance.explain(s, True), TypeError, "i has dtype bool"),
+        (lambda s: pa.resonance.explain(s, "0"), TypeError, "i has dtype"),
+        (lambda s: pa.resonance.matrix(s, weights="abc"), TypeError, "weights has dtype"),
+        (lambda s: pa.resonance.matrix(s, weights=(1j, 0, 1)), TypeError, "weights has dtype complex128"),
+        (lambda s: pa.resonance.matrix(s, weights={}), TypeError, "weights has dtype object"),
+        (lambda s: pa.resonance.matrix(s, kind=np.array(["kernel"])), ValueError, "kind is array"),
+        (lambda s: pa.resonance.features(s, n_primes=-1), ValueError, "n_primes is -1"),
+        (lambda s: pa.resonance.features(s[:0], n_primes=-1), ValueError, "n_primes is -1"),
+        (lambda s: pa.resonance.features(s, n_primes=2**60), ValueError, "203280221 is wanted"),
+        (lambda s: pa.resonance.features(s, n_primes="20"), TypeError, "n_primes has dtype"),
+        (lambda s: pa.resonance.features(s, n_primes=20.0), TypeError, "write 20"),
+        (lambda s: pa.resonance.vjp("matrix", s)[1](1j * np.ones((1, 1))), TypeError, "dout has dtype complex128"),
+    ],
+)
+def test_options_of_another_kind_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call(pa.PrimeStates.from_dicts([{2: 1}]))

@@ -1,6 +1,8 @@
 """The runtime: how a range is shared, which device runs, what the doors refuse."""
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 
 import numba
@@ -177,3 +179,13 @@ def test_doctor_names_versions_threads_cuda_and_cache():
     assert {"primeattn", "numpy", "numba", "threads", "cuda", "jit cache"} <= set(found)
     assert found["numpy"] == np.__version__
     assert all(isinstance(line, str) and line for line in found.values())
+
+
+def test_without_a_place_for_the_cache_kernels_compile_in_each_process(tmp_path):
+    code = (
+        "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n"
+        "import numpy as np, primeattn as pa\n"
+        "print(pa.quaternion.multiply([0, 1, 0, 0], [0, 0, 1, 0]).tolist(), pa.doctor()['jit cache'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.startswith("[0.0, 0.0, 0.0, 1.0] off: no folder to write to")

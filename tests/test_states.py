@@ -462,3 +462,54 @@ def test_ten_million_entries(tmp_path):
     np.testing.assert_allclose(twice.orientation[::99_991], -np.eye(4, dtype=np.float32)[[0] * 101], rtol=0, atol=1e-6)
     s.save(tmp_path / "s.npz")
     assert PrimeStates.load(tmp_path / "s.npz") == s
+
+
+# Of another kind, or out of range
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: PrimeStates.empty(-1), ValueError, "n is -1"),
+        (lambda: PrimeStates.empty(1.5), TypeError, "n holds 1.5"),
+        (lambda: PrimeStates.random(2.5, 3), TypeError, "n holds 2.5"),
+        (lambda: PrimeStates.random(2, 3, n_primes="4"), TypeError, "n_primes has dtype"),
+        (lambda: PrimeStates.random(10**18, 1), MemoryError, "more than this machine's memory"),
+        (lambda: PrimeStates.empty(2).to_dense(-3), ValueError, "n_primes is -3"),
+        (lambda: PrimeStates.empty(2).to_scipy(-3), ValueError, "n_primes is -3"),
+        (lambda: PrimeStates.empty(2).to_dense(50.0), TypeError, "write 50"),
+        (lambda: PrimeStates([0, 1], [2], np.ma.masked_equal([1.0], 1)), TypeError, r"amplitude\.filled"),
+        (lambda: PrimeStates([0, 1], np.ma.masked_equal([2], 2)), TypeError, r"primes\.filled"),
+        (lambda: PrimeStates.from_dicts([{2: ("1", (1, 0, 0, 0))}]), ValueError, "neither an amplitude"),
+        (lambda: PrimeStates.from_dicts([{2: (1, ("1", 0, 0, 0))}]), ValueError, "neither an amplitude"),
+    ],
+)
+def test_numbers_at_the_door(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_labels_follow_the_states_that_are_left():
+    named = PrimeStates.from_dicts([{2: 1}], labels=["x"])
+    for made in (PrimeStates.empty(0).compose(named), named.compose(PrimeStates.empty(0))):
+        assert len(made) == 0
+    assert PrimeStates.empty(1).compose(named).labels is None
+    dates = named.with_labels(np.array(["2020-01-01"], "M8[D]"))
+    with pytest.raises(TypeError, match=r"labels of the batches have dtypes datetime64\[D\], int64"):
+        PrimeStates.concatenate([dates, named.with_labels([1])])
+
+
+def test_an_overflow_advises_what_helps():
+    for dtype, helps in (("float32", True), ("float64", False)):
+        big = PrimeStates.from_dicts([{2: 1e38 if helps else 1e308}]).astype(dtype)
+        with pytest.raises(ValueError, match="overflows") as caught:
+            big.compose(big)
+        assert ("astype('float64')" in str(caught.value)) == helps
+
+
+def test_datasets_cut_along_an_axis_say_so(batch):
+    pytest.importorskip("xarray")
+    with pytest.raises(ValueError, match="selection along 'state'"):
+        PrimeStates.from_xarray(batch.to_xarray().isel(state=slice(2)))
+    with pytest.raises(ValueError, match=r"components \['w', 'x'\]"):
+        PrimeStates.from_xarray(batch.to_xarray().isel(component=[0, 1]))

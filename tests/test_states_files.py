@@ -190,3 +190,27 @@ def test_a_header_cannot_ask_for_memory_that_the_file_does_not_have(saved, tmp_p
         new.writestr("format.npy", b"hello")
     with pytest.raises(ValueError, match="damaged, or is no file that"):
         PrimeStates.load(tmp_path / "text.npz")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and modes are POSIX")
+def test_links_and_permissions_stay(saved):
+    path, states = saved
+    path.chmod(0o600)
+    link = path.with_name("link")
+    link.symlink_to(path.name)
+    states[:1].save(os.fsencode(link))
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(PrimeStates.load(path)) == 1
+    assert sorted(os.listdir(path.parent)) == ["link", path.name]
+
+
+def test_paths_that_name_no_file(tmp_path):
+    with pytest.raises(ValueError, match="the name of a file is wanted"):
+        PrimeStates.empty(1).save("")
+    with pytest.raises(IsADirectoryError, match="a folder"):
+        PrimeStates.empty(1).save(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no such folder: '.*nodir'$"):
+        PrimeStates.empty(1).save(tmp_path / "nodir" / "x.npz")
+    with pytest.raises(OSError, match="a device or a pipe"):
+        PrimeStates.empty(1).save(os.devnull)

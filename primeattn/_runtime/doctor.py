@@ -6,11 +6,14 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from .jit import CACHE, kernel
+
 _EXTRAS = {
     "matplotlib": "report",
     "rich": "report",
     "jinja2": "report",
     "h5netcdf": "report",
+    "h5py": "report",
     "dask": "dask",
     "cupy": "gemm",
     "numba_cuda": "cuda",
@@ -39,19 +42,19 @@ def _cuda_state() -> str:
     return f"{name}, compute capability {'.'.join(map(str, device.compute_capability))}"
 
 
+@kernel
+def _probe(start, stop):
+    pass
+
+
 def _cache_state() -> str:
-    from numba import config
-
-    from .jit import CACHE
-
     if not CACHE:
         return "off (PRIMEATTN_CACHE=0): every process compiles anew"
-    if config.CACHE_DIR:
-        return str(config.CACHE_DIR)
-    package = os.path.dirname(os.path.dirname(__file__))
-    if os.access(package, os.W_OK):
-        return os.path.join(package, "**", "__pycache__")
-    return "the user's cache directory: the package's own is read-only"
+    where = getattr(getattr(_probe, "stats", None), "cache_path", None)
+    if where is None:
+        return "off: no folder to write to, so every process compiles anew; set NUMBA_CACHE_DIR to one"
+    place, folder = os.path.split(where)
+    return f"__pycache__ beside each module of {os.path.dirname(place)}" if folder == "__pycache__" else where
 
 
 def doctor() -> dict[str, str]:

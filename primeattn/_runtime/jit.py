@@ -24,7 +24,10 @@ def scalar(function):
 
 def kernel(function):
     """Compile a CPU loop ``function(start, stop, *arrays)``: cached on disk, runs without the GIL."""
-    return njit(function, nogil=True, cache=CACHE, **MATH)
+    try:
+        return njit(function, nogil=True, cache=CACHE, **MATH)
+    except RuntimeError:  # nowhere to write (a read-only container without a home): compile in each process
+        return njit(function, nogil=True, **MATH)
 
 
 if config.DISABLE_JIT:

@@ -6,14 +6,7 @@ module is imported when its command is used, and the library when the command ru
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import sys
 from collections.abc import Sequence
-from importlib import import_module
-
-from .. import __version__
-from .exits import EXITS, INTERRUPTED, OK, USAGE, Failure, failure_of
 
 COMMANDS = {
     "compare": "which passages of a text resonate, and why: an HTML report, figures, netCDF, JSON",
@@ -22,76 +15,13 @@ COMMANDS = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
-
-    def error(self, message: str):
-        _complain(f"{message} ({self.prog} --help)")
-        self.exit(USAGE)
-
-
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
-    exits = "\n".join(f"  {code:<3}  {meaning}" for code, meaning in EXITS.items())
-    return (
-        f"commands:\n{commands}\n\n"
-        f"examples:\n"
-        f"  primeattn compare                      the default corpus; no network, no data\n"
-        f"  primeattn compare book.txt --output out\n"
-        f"  primeattn compare --help\n\n"
-        f"exit status:\n{exits}"
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="primeattn",
-        description="A laboratory for attention: kernels, geometry, fast compiled code.",
-        epilog=_overview(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="primeattn [--help] [--version] COMMAND ...",
-        add_help=False,
-    )
-    parser.add_argument("-h", "--help", action="store_true", help="show this text, or that of a command")
-    parser.add_argument("--version", action="version", version=f"primeattn {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    return parser
-
-
-def _complain(message: str) -> None:
-    print(f"primeattn: {message}", file=sys.stderr)
-
-
-def _command(name: str, options: Sequence[str]) -> int:
-    module = import_module(f".{name}", __name__)
-    parser = Parser(prog=f"primeattn {name}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    module.configure(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
-    arguments = parser.parse_intermixed_args(options)
-    arguments.command_line = ["primeattn", name, *options]
-    try:
-        return module.run(arguments)
-    except KeyboardInterrupt:
-        _complain("interrupted; what was finished is on disk")
-        return INTERRUPTED
-    except Exception as error:
-        if arguments.debug:
-            raise
-        failure = failure_of(error)
-        _complain(str(failure))
-        return failure.code
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; the entry point of ``primeattn``.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        Default: those of the process.
+        Default: those of the process, which is then taken to end with the command.
 
     Returns
     -------
@@ -99,33 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done; 1 unexpected failure; 2 wrong usage; 3 the input cannot be used; 4 an extra is missing; 5 the output
         cannot be written; 130 interrupted.
     """
-    parser = _parser()
+    # imports stand inside: an interruption while they run is one line, too
     try:
-        top, options = _split(sys.argv[1:] if arguments is None else list(arguments))
-        chosen = parser.parse_args(top)
-        if chosen.command is None:
-            parser.print_help(sys.stdout if chosen.help else sys.stderr)
-            return OK if chosen.help else USAGE
-        if chosen.command not in COMMANDS:
-            near = difflib.get_close_matches(chosen.command, COMMANDS, 1, 0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}"
-            _complain(f"there is no command {chosen.command!r}: {hint} (primeattn --help)")
-            return USAGE
-        extra = (["--help"] if chosen.help else []) + (["--debug"] if chosen.debug else [])
-        return _command(chosen.command, [*extra, *options])
-    except SystemExit as leave:  # argparse: --help, --version, wrong options
-        return leave.code if isinstance(leave.code, int) else USAGE
-    except Failure as failure:
-        _complain(str(failure))
-        return failure.code
+        from . import command, streams
+
+        streams.fill()
+        code = streams.flushed(command.run(arguments))
+        if arguments is None:
+            streams.ignore_interrupts()
     except KeyboardInterrupt:
-        _complain("interrupted")
-        return INTERRUPTED
+        from . import exits, streams
 
-
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Before and after the command's name."""
-    for place, argument in enumerate(arguments):
-        if not argument.startswith("-"):
-            return arguments[: place + 1], arguments[place + 1 :]
-    return arguments, []
+        if arguments is None:
+            streams.ignore_interrupts()
+        streams.complain("interrupted")
+        code = exits.INTERRUPTED
+    return code

@@ -13,7 +13,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from .exits import EXTRA, INPUT, OUTPUT, USAGE, Failure
+from .exits import EXTRA, INPUT, INTERRUPTED, OUTPUT, USAGE, Failure
 from .progress import Progress
 
 _EPILOG = """examples:
@@ -25,20 +25,28 @@ Writes DIR/map.png first (its path is printed), then index.html, more figures, r
 written whole or not at all. Paths go to standard output, progress to standard error if that is a terminal."""
 _NEEDED = ("matplotlib", "rich", "jinja2", "h5netcdf", "h5py")
 _MOST_PASSAGES = 2000
+_MOST_BYTES = 4 << 30
+_SEED_DIGITS = 80  # those of NumPy's own seeds, 128 bits, and more
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 def _nbytes(text: str) -> int:
     """A size such as 5000000, 5MB or 5MiB."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?|)b?", text.strip().lower())
-    if not match or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 5000000, 5MB or 5MiB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmg]i?|)b?", text.strip().lower(), re.ASCII)
+    value = round(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if not 1 <= value <= _MOST_BYTES:
+        raise argparse.ArgumentTypeError(f"{_short(text)} is no size: write 5000000, 5MB or 5MiB, up to 4GiB")
+    return value
+
+
+def _short(text: str) -> str:
+    """What came, for a message."""
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def _passages(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= _MOST_PASSAGES:
-        raise argparse.ArgumentTypeError(f"{text!r}: a number from 2 to {_MOST_PASSAGES} is wanted")
+    if not text.isdecimal() or len(text) > 4 or not 2 <= int(text) <= _MOST_PASSAGES:
+        raise argparse.ArgumentTypeError(f"{_short(text)}: a number from 2 to {_MOST_PASSAGES} is wanted")
     return int(text)
 
 
@@ -48,21 +56,39 @@ def _temperature(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 1e-3 <= value <= 1e3:
-        raise argparse.ArgumentTypeError(f"{text!r}: a number from 0.001 to 1000 is wanted")
+        raise argparse.ArgumentTypeError(f"{_short(text)}: a number from 0.001 to 1000 is wanted")
     return value
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 0 on is wanted")
+    if not text.isdecimal() or len(text) > _SEED_DIGITS:
+        raise argparse.ArgumentTypeError(
+            f"{_short(text)}: a whole number from 0 on, of at most {_SEED_DIGITS} digits, is wanted"
+        )
     return int(text)
 
 
 def _encoding(text: str) -> str:
     try:
-        return codecs.lookup(text).name
-    except LookupError:
-        raise argparse.ArgumentTypeError(f"Python knows no encoding {text!r}; utf-8 and latin-1 are common") from None
+        found = codecs.lookup(text)
+        if not getattr(found, "_is_text_encoding", True):  # "hex" turns bytes into bytes
+            raise LookupError
+        found.decode(b"")  # "undefined" refuses even that
+    except (LookupError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f"Python knows no encoding of text {_short(text)}; utf-8 and latin-1 are common"
+        ) from None
+    return found.name
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no name")
+    return text
+
+
+def _folder(text: str) -> Path:
+    return Path(_name(text))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,9 +99,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = _EPILOG
     add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help="text files; default: Python's own documentation")
+    add("files", nargs="*", type=_name, metavar="FILE", help="text files; default: Python's own documentation")
     folder = "folder of the report, made if need be (default: primeattn-report)"
-    add("-o", "--output", type=Path, default=Path("primeattn-report"), metavar="DIR", help=folder)
+    add("-o", "--output", type=_folder, default=Path("primeattn-report"), metavar="DIR", help=folder)
     most = "most passages to compare, taken in short runs all over the text (default: 120)"
     add("--passages", type=_passages, default=120, metavar="N", help=most)
     kind = "the view the report is about: kernel, sqrt, original, tfidf (default: kernel)"
@@ -113,16 +139,17 @@ def _check_output(folder: Path) -> None:
 def _view(name: str, views) -> str:
     """A view by its full name, or by what follows the colon."""
     for full in views:
-        if name in (full, full.partition(":")[2]):
+        if name in (full, full.rpartition(":")[2]):
             return full
-    raise Failure(
-        USAGE, f"there is no view {name!r}: choose one of {', '.join(full.partition(':')[2] or full for full in views)}"
-    )
+    choice = ", ".join(full.rpartition(":")[2] for full in views)
+    raise Failure(USAGE, f"there is no view {_short(name)}: choose one of {choice}")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, compute, write; the first picture as early as possible."""
     _check_extras()
+    # matrices of a few hundred rows: BLAS threads bring nothing, and spin against everybody else's on a busy machine
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with Progress(arguments.quiet) as progress:
         progress.say("starting")
         from .. import report
@@ -135,6 +162,10 @@ def run(arguments: argparse.Namespace) -> int:
             )
         except HugeFile as error:
             raise Failure(INPUT, f"{str(error).partition(';')[0]}; cut it, or raise --max-bytes") from None
+        except UnicodeError as error:  # punycode and its like say no more
+            raise Failure(
+                INPUT, f"the files are not valid {arguments.encoding} ({error}); name another --encoding"
+            ) from None
         progress.say("encoding")
         material = report.prepare(
             found,
@@ -159,7 +190,12 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             page = report.write(material, arguments.output, on_file=on_file, on_section=progress.say)
         except OSError as error:
-            raise Failure(OUTPUT, f"{arguments.output}: {error.strerror or error}") from error
+            place = error.filename or arguments.output
+            raise Failure(OUTPUT, f"{place}: cannot be written ({error.strerror or error})") from error
+        except KeyboardInterrupt:
+            if not written:
+                raise
+            raise Failure(INTERRUPTED, "interrupted; what was finished is on disk") from None
     if sys.stderr.isatty() and not arguments.quiet:
         summary = json.loads((arguments.output / "summary.json").read_text("utf-8"))
         print("", *summary["sections"]["opening"]["sentences"], sep="\n", file=sys.stderr)

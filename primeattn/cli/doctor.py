@@ -3,6 +3,8 @@
 import argparse
 import json
 
+from .streams import put
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -17,9 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     found = doctor()
     if arguments.json:
-        print(json.dumps(found, indent=1))
+        put(json.dumps(found, indent=1))
     else:
         width = max(map(len, found))
         for name, value in found.items():
-            print(f"{name:<{width}}  {value}")
+            put(f"{name:<{width}}  {value}")
     return 0

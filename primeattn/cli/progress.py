@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import AbstractContextManager
 from typing import Any
+
+from .streams import put
 
 
 class Progress(AbstractContextManager):
     """A line on standard error that says what is being done, and a bar.
 
-    Silent when ``quiet``, and when standard error is not a terminal.
+    Silent when ``quiet``, and when standard error is not a terminal, or one that cannot go back in a line (TERM=dumb).
     """
 
     def __init__(self, quiet: bool = False):
@@ -23,8 +24,11 @@ class Progress(AbstractContextManager):
         from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
 
+        console = Console(stderr=True)
+        if console.is_dumb_terminal:
+            return
         columns = SpinnerColumn(), TextColumn("{task.description:<34}"), BarColumn(32), TimeElapsedColumn()
-        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        self._bar = Bar(*columns, console=console, transient=True)
 
     def __enter__(self):
         if self._bar is not None:
@@ -43,12 +47,9 @@ class Progress(AbstractContextManager):
 
     def print(self, line: str) -> None:
         """Print a line on standard output, above the bar if both are the same terminal; a closed pipe is no error."""
-        try:
-            if self._bar is not None and sys.stdout.isatty():
-                self._bar.stop()
-                print(line, flush=True)
-                self._bar.start()
-            else:
-                print(line, flush=True)
-        except BrokenPipeError:  # `| head -1` has seen enough; the report goes on
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        if self._bar is not None and sys.stdout.isatty():
+            self._bar.stop()
+            put(line)
+            self._bar.start()
+        else:
+            put(line)

@@ -81,6 +81,8 @@ def text(
     if scheme not in ("ngram", "original"):
         raise ValueError(f"scheme is {scheme!r}: 'ngram' or 'original' is wanted")
     if encoder is not None:
+        if not isinstance(encoder, TextEncoder):
+            raise TypeError(f"encoder is a {type(encoder).__name__}: pass TextEncoder.fit(strings)")
         if scheme == "original" or n_primes is not None or k is not None:
             raise ValueError("an encoder brings its own scheme, n_primes and k: leave them out")
         return encoder.encode(strings, dtype=dtype)

@@ -1,11 +1,13 @@
 """The flat arrays that become prime states, and which entries of a row are worth keeping."""
 
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
+from ..primes.integers import refuse_masked
 
 
 class StateArrays(NamedTuple):
@@ -60,6 +62,78 @@ def row_numbers(indptr) -> np.ndarray:
 def taken(indptr, keep) -> np.ndarray:
     """``indptr`` of what is left when only the entries with ``keep`` stay."""
     return np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))[indptr]
+
+
+def as_int64(name: str, x) -> np.ndarray:
+    """A native int64 vector; refuses floats, booleans, text and numbers past int64."""
+    refuse_masked(name, x)
+    x = np.asarray(x)
+    if x.size == 0 and x.dtype.kind == "f":  # np.asarray([]) is float64
+        x = x.astype(np.int64)
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {x.dtype}: integers are wanted; pass np.asarray({name}, dtype=np.int64)")
+    if x.ndim != 1:
+        raise ValueError(f"{name} has shape {x.shape}: one axis is wanted; pass {name}.ravel()")
+    if x.dtype.kind == "u" and x.dtype.itemsize == 8 and x.size and x.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds {x.max()}: numbers below 2**63 are wanted")
+    return np.ascontiguousarray(x, dtype=np.int64)
+
+
+def as_numbers(name: str, x, kinds: str) -> np.ndarray:
+    """A numeric array of at most double precision, as it came."""
+    refuse_masked(name, x)
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is ragged: rows must have equal lengths ({error})") from None
+    wide = x.dtype.itemsize > (16 if x.dtype.kind == "c" else 8)
+    if x.dtype.kind not in kinds or wide:
+        wanted = "real or complex" if "c" in kinds else "real"
+        target = "complex" if "c" in kinds else "float"
+        raise TypeError(f"{name} has dtype {x.dtype}: {wanted} numbers are wanted; pass {name}.astype({target})")
+    return x
+
+
+def check_number(name: str, value: object, wanted: str = "a number is wanted") -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}: {wanted}")
+
+
+def check_indptr(indptr, nnz: int, what: str = "primes") -> np.ndarray:
+    """Row pointers that cover ``nnz`` entries: no kernel checks them again."""
+    indptr = as_int64("indptr", indptr)
+    if len(indptr) == 0:
+        raise ValueError("indptr is empty: n states need n + 1 numbers, so no states is [0]")
+    if indptr[0] != 0:
+        raise ValueError(
+            f"indptr starts with {indptr[0]}: it must start with 0; pass indptr - indptr[0] and the entries from there"
+        )
+    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
+    if falls.size:
+        i = int(falls[0])
+        raise ValueError(
+            f"indptr falls from {indptr[i]} to {indptr[i + 1]} at state {i}: state i owns the entries "
+            f"indptr[i]:indptr[i + 1], so indptr never decreases; pass np.r_[0, np.cumsum(counts)]"
+        )
+    if indptr[-1] != nnz:
+        raise ValueError(
+            f"indptr ends with {indptr[-1]} but there are {nnz} {what}: the last number must be len({what})"
+        )
+    return indptr
+
+
+def moduli(indptr: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
+    """|a| in float64, finite; a row where it would overflow is halved, which keeps its order and proportions."""
+    wide = amplitude.astype(np.complex128 if amplitude.dtype.kind == "c" else np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        out = np.abs(wide)
+    over = np.flatnonzero(np.isinf(out))
+    if over.size:
+        for i in np.unique(np.searchsorted(indptr, over, side="right") - 1):
+            row = slice(indptr[i], indptr[i + 1])
+            least = np.where(out[row] > 0, np.finfo(np.float64).smallest_subnormal, 0)
+            out[row] = np.maximum(np.abs(wide[row] / 2), least)
+    return out
 
 
 @scalar
@@ -140,7 +214,8 @@ def strongest(indptr, magnitude, *, k: int | None = None, energy: float | None =
     Raises
     ------
     TypeError, ValueError
-        For ``k`` that is not an integer from 1 on, and for ``energy`` outside (0, 1].
+        For ``k`` that is not an integer from 1 on, for ``energy`` outside (0, 1], for magnitudes that are negative or
+        not finite, and for an indptr that falls or does not go from 0 to nnz.
 
     Examples
     --------
@@ -155,10 +230,17 @@ def strongest(indptr, magnitude, *, k: int | None = None, energy: float | None =
             raise TypeError(f"k is {k!r}: an integer is wanted")
         if k < 1:
             raise ValueError(f"k is {k}: at least one entry is kept; leave k out to keep them all")
+    if energy is not None:
+        check_number("energy", energy, "a fraction above 0 and up to 1 is wanted, such as 0.95")
     if energy is not None and not 0 < energy <= 1:
         raise ValueError(f"energy is {energy}: a fraction above 0 and up to 1 is wanted, such as 0.95")
-    indptr = np.ascontiguousarray(indptr, np.int64)
-    magnitude = np.ascontiguousarray(magnitude, np.float64)
+    magnitude = np.ascontiguousarray(as_numbers("magnitude", magnitude, "biuf"), np.float64)
+    if magnitude.ndim != 1:
+        raise ValueError(f"magnitude has shape {magnitude.shape}: one axis is wanted; pass magnitude.ravel()")
+    indptr = check_indptr(indptr, len(magnitude), "magnitude")
+    if magnitude.size and not 0 <= magnitude.min() <= magnitude.max() < np.inf:  # NaN compares false
+        at = int(np.flatnonzero(~((magnitude >= 0) & (magnitude < np.inf)))[0])
+        raise ValueError(f"magnitude[{at}] is {magnitude[at]}: finite numbers >= 0 are wanted; pass np.abs(amplitude)")
     if (k is None or k >= np.diff(indptr).max(initial=0)) and energy in (None, 1):
         return magnitude > 0
     n = len(indptr) - 1

@@ -88,5 +88,10 @@ def feature_hashes(words: list[str], ngrams: tuple[int, int]) -> tuple[np.ndarra
     indptr = np.concatenate(([0], np.cumsum(n_features(lengths, ngrams))))
     text = np.frombuffer(bytearray(b"".join(encoded)), np.uint8)
     out = np.empty(indptr[-1], np.uint64)
-    share(lambda start, stop: _hash(start, stop, text, offsets, indptr, *ngrams, out), len(words), 1024, 4)
+
+    def work(start, stop):
+        with np.errstate(over="ignore"):  # without Numba's compiler NumPy's uint64 multiply, and warn
+            _hash(start, stop, text, offsets, indptr, *ngrams, out)
+
+    share(work, len(words), 1024, 4)
     return indptr, mix(out)

@@ -28,7 +28,7 @@ import numpy as np
 
 from .. import primes as _primes
 from . import hashing, tokens
-from .arrays import StateArrays, polar, precision, row_numbers, strongest, taken
+from .arrays import StateArrays, check_number, polar, precision, row_numbers, strongest, taken
 
 _BLOCK = 4096  # strings counted at a time: some 2 million features, 100 MB
 
@@ -137,6 +137,7 @@ def check_settings(n_primes, k, ngrams=(3, 3), ngram_weight=0.4) -> None:
         ) from None
     if not (isinstance(shortest, int) and isinstance(longest, int) and 1 <= shortest <= longest):
         raise ValueError(f"ngrams is {ngrams!r}: lengths 1 <= shortest <= longest are wanted, such as (3, 5)")
+    check_number("ngram_weight", ngram_weight)
     if not 0 <= ngram_weight < np.inf:
         raise ValueError(f"ngram_weight is {ngram_weight}: a finite number from 0 on is wanted; 0 leaves words only")
 

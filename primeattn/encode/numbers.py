@@ -4,7 +4,8 @@ import numpy as np
 
 from .. import primes as _primes
 from .._runtime import devices
-from .arrays import StateArrays, identities, polar, precision, strongest
+from ..primes.integers import as_integers
+from .arrays import StateArrays, as_numbers, identities, moduli, polar, precision, strongest
 
 _BLOCK = 1 << 22  # entries of X looked at at a time
 
@@ -98,22 +99,24 @@ def dense(X, k: int | None = None, energy: float | None = None, orientation=None
     amplitude = X[row, column].astype(np.result_type(dtype, np.complex64))
     if orientation is None:
         return StateArrays(indptr, primes[column], amplitude, identities(len(row), dtype))
-    orientation = np.asarray(orientation)
+    orientation = as_numbers("orientation", orientation, "biuf")
     if orientation.shape != (*X.shape, 4):
         raise ValueError(f"orientation has shape {orientation.shape}: {(*X.shape, 4)} is wanted, a quaternion an entry")
     q = orientation[row, column if order is None else order[column]].astype(np.float64)
-    norm = np.linalg.norm(q, axis=-1, keepdims=True)
-    bad = np.flatnonzero(~((norm > 0) & np.isfinite(norm))[:, 0])
+    largest = np.abs(q).max(axis=-1, keepdims=True)
+    bad = np.flatnonzero(~((largest > 0) & np.isfinite(largest))[:, 0])
     if bad.size:
         where = (int(row[bad[0]]), int(column[bad[0]] if order is None else order[column[bad[0]]]))
         raise ValueError(f"orientation{list(where)} is {q[bad[0]]}: a finite quaternion other than 0 is wanted")
-    return StateArrays(indptr, primes[column], amplitude, (q / norm).astype(dtype))
+    q = np.ldexp(q, -np.frexp(largest)[1])  # exact: squares neither overflow nor vanish
+    q /= np.linalg.norm(q, axis=-1, keepdims=True)
+    return StateArrays(indptr, primes[column], amplitude, q.astype(dtype))
 
 
 def _active(X, first_row: int, k, energy):
     """Rows and columns of the entries that stay."""
-    magnitude = np.abs(X).astype(np.float64)
-    keep = strongest(np.arange(len(X) + 1) * X.shape[1], magnitude.ravel(), k=k, energy=energy)
+    indptr = np.arange(len(X) + 1) * X.shape[1]
+    keep = strongest(indptr, moduli(indptr, X.ravel()), k=k, energy=energy)
     row, column = np.divmod(np.flatnonzero(keep), max(1, X.shape[1]))
     return row + first_row, column
 
@@ -122,12 +125,7 @@ def _numbers(X) -> np.ndarray:
     """X as float32, float64, complex64 or complex128, finite, of two axes."""
     if devices.is_device_array(X):
         raise TypeError("X is a CUDA array: states are made on the host; pass pa.to_host(X)")
-    try:
-        X = np.asarray(X)
-    except ValueError as error:
-        raise ValueError(f"X is ragged: rows must have equal lengths ({error})") from None
-    if X.dtype.kind not in "biufc":
-        raise TypeError(f"X has dtype {X.dtype}: real or complex numbers are wanted")
+    X = as_numbers("X", X, "biufc")
     if X.ndim != 2:
         raise ValueError(f"X has shape {X.shape}: (n, n_primes) is wanted; pass X[None] for one vector")
     narrow = X.dtype.kind in "fc" and np.empty(0, X.dtype).real.dtype.itemsize <= 4
@@ -144,7 +142,7 @@ def _numbers(X) -> np.ndarray:
 def _columns(primes, n: int) -> np.ndarray | None:
     if primes is None:
         return None
-    primes = np.asarray(primes)
+    primes = as_integers("primes", primes)
     if primes.shape != (n,):
         raise ValueError(f"primes has shape {primes.shape}: ({n},) is wanted, one prime a column")
     valid = _primes.is_prime(primes)

@@ -66,6 +66,11 @@ def words(string: str) -> list[str]:
     -------
     list of str
 
+    Raises
+    ------
+    TypeError
+        If ``string`` is no str.
+
     Notes
     -----
     A word is a run of letters, digits and underscores (Unicode's, after NFC), case-folded and NFKC-normalised. A
@@ -78,6 +83,8 @@ def words(string: str) -> list[str]:
     >>> pa.encode.words("Don't panic: Straße!")
     ['don', 't', 'panic', 'strasse']
     """
+    if not isinstance(string, str):
+        raise TypeError(f"string is {string!r}, a {type(string).__name__}: one str is wanted; call words for each")
     return [folded(word) for _, word in spans(composed(string))]
 
 

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import ACCENT, FAINT, INK, MUTED, RULE, axes_or_new, decimal, plain_axes, plain_decades, set_title
+from .style import (
+    ACCENT,
+    FAINT,
+    INK,
+    MUTED,
+    RULE,
+    axes_or_new,
+    decimal,
+    plain_axes,
+    plain_decades,
+    set_title,
+    show_as_it_is,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,8 +121,11 @@ def components(
         left = left + values
     plain_axes(ax, grid="x")
     ax.invert_yaxis()
-    ax.set_yticks(where, labels if labels is not None else [str(i) for i in where])
-    ax.legend(frameon=False, fontsize=9, ncols=len(columns), loc="lower left", bbox_to_anchor=(0, 1), labelcolor=INK)
+    ax.set_yticks(where, labels if labels is not None else [str(i) for i in where], parse_math=False)
+    legend = ax.legend(
+        frameon=False, fontsize=9, ncols=len(columns), loc="lower left", bbox_to_anchor=(0, 1), labelcolor=INK
+    )
+    show_as_it_is(legend)
     set_title(ax, title)
     return ax
 
@@ -158,8 +173,8 @@ def agreement(
     ax.scatter(x[chosen], y[chosen], s=20, color=ACCENT, linewidths=0, zorder=3)
     plain_axes(ax)
     ax.ticklabel_format(useOffset=False)
-    ax.set_xlabel(names[0])
-    ax.set_ylabel(names[1])
+    ax.set_xlabel(names[0], parse_math=False)
+    ax.set_ylabel(names[1], parse_math=False)
     set_title(ax, title)
     return ax
 
@@ -212,7 +227,7 @@ def lines(
         style = "-" if name == accent else ("-", (0, (5, 2)), (0, (1.5, 1.5)))[number % 3]
         ax.plot(x, y, color=color, linewidth=1.6, linestyle=style, marker="o", markersize=3, label=name)
     plain_axes(ax, grid="y")
-    ax.legend(frameon=False, fontsize=8.5, labelcolor="linecolor", handlelength=1.6)
+    show_as_it_is(ax.legend(frameon=False, fontsize=8.5, labelcolor="linecolor", handlelength=1.6))
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     set_title(ax, title)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import re
+import warnings
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
@@ -24,20 +26,34 @@ _DPI = 160
 
 
 def _drawn(draw: Draw, width: float, height: float):
-    style.need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    # long labels at the edge need more room than the default
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06)
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     draw(figure)
     return figure
 
 
+@contextlib.contextmanager
+def _plain():
+    """Names of files and of views as they are: a dollar sign begins no formula, a letter without a glyph is a box."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
 def png(draw: Draw, width: float, height: float) -> bytes:
     """What ``draw(figure)`` draws on a figure of so many inches, as a PNG on white."""
     stream = io.BytesIO()
-    _drawn(draw, width, height).savefig(stream, format="png", dpi=_DPI, facecolor="white")
+    style.need_matplotlib()
+    with _plain():
+        _drawn(draw, width, height).savefig(stream, format="png", dpi=_DPI, facecolor="white")
     return stream.getvalue()
 
 
@@ -58,11 +74,12 @@ def svg(draw: Draw, width: float, height: float, *, name: str, alt: str) -> str:
     -------
     str
     """
+    style.need_matplotlib()
     import matplotlib
 
     stream = io.StringIO()
-    figure = _drawn(draw, width, height)
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with _plain(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure = _drawn(draw, width, height)
         figure.savefig(stream, format="svg", transparent=True, dpi=_DPI, metadata={"Date": None, "Creator": None})
     text = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.S)
     for color in _THEMED:

@@ -48,15 +48,20 @@ def _name_rows(ax, labels: Sequence[str] | None, columns: bool = False) -> None:
     named = [(a, b, text) for a, b, text in _blocks(labels) if b - a >= n / 28]
     where = [(a + b - 1) / 2 for a, b, _ in named]
     names = [text if len(text) <= 22 else text[:21] + "…" for _, _, text in named]
-    ax.set_yticks(where, names)
+    ax.set_yticks(where, names, parse_math=False)  # a dollar sign in a file's name begins no formula
     if columns:
-        ax.set_xticks(where, names, rotation=90)
+        ax.set_xticks(where, names, rotation=90, parse_math=False)
     ax.tick_params(length=0, labelsize=8, colors=MUTED)
 
 
-def _bar(image, ax, label: str) -> None:
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+Ticks = Sequence[tuple[float, str]]
+
+
+def _bar(image, axes, label: str, ticks: Ticks | None = None, fraction: float = 0.046) -> None:
+    bar = image.figure.colorbar(image, ax=axes, fraction=fraction, pad=0.03)
     bar.outline.set_visible(False)
+    if ticks is not None:
+        bar.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
     bar.ax.tick_params(colors=MUTED, labelsize=8, length=2)
     bar.set_label(label, color=MUTED, size=9)
 
@@ -162,6 +167,7 @@ def score_maps(
     limits: tuple[float, float] | None = None,
     columns: int = 2,
     colorbar_label: str = "score",
+    ticks: Ticks | None = None,
     figure=None,
 ) -> np.ndarray:
     """Draw several maps side by side on one colour scale.
@@ -176,6 +182,8 @@ def score_maps(
         Shared limits; default: :func:`off_diagonal_limits` of all maps together.
     columns : int
     colorbar_label : str
+    ticks : sequence of (float, str), optional
+        Values to be named beside the colour bar.
     figure : matplotlib.figure.Figure, optional
         Draw into this figure instead of a new pyplot figure.
 
@@ -214,13 +222,11 @@ def score_maps(
     axes = list(grid.flat)
     for ax, (title, matrix) in zip(axes, matrices.items(), strict=False):
         first = ax in grid[:, 0]
-        score_map(matrix, ax=ax, labels=labels if first else None, title=title, limits=limits, colorbar=False)
+        score_map(matrix, ax=ax, labels=labels if first else None, limits=limits, colorbar=False)
+        set_title(ax, title, parse_math=False)
     for ax in axes[len(matrices) :]:
         ax.set_visible(False)
-    bar = figure.colorbar(axes[0].images[0], ax=axes, fraction=0.03, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=MUTED, labelsize=8, length=2)
-    bar.set_label(colorbar_label, color=MUTED, size=9)
+    _bar(axes[0].images[0], axes, colorbar_label, ticks, 0.03)
     return np.array(axes[: len(matrices)])
 
 
@@ -232,6 +238,8 @@ def mirror_map(
     labels: Sequence[str] | None = None,
     names: tuple[str, str] = ("below", "above"),
     marked: Sequence[tuple[int, int]] = (),
+    colorbar_label: str = "rank",
+    ticks: Ticks | None = None,
 ) -> Axes:
     """Draw two square maps in one: ``below`` the diagonal and ``above`` it.
 
@@ -248,6 +256,9 @@ def mirror_map(
         What stands below and above.
     marked : sequence of (int, int)
         Pairs to be ringed and numbered, in both triangles.
+    colorbar_label : str
+    ticks : sequence of (float, str), optional
+        Values to be named beside the colour bar.
 
     Returns
     -------
@@ -274,20 +285,14 @@ def mirror_map(
     _name_rows(ax, labels)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    size = max(18.0, 900 / max(len(both), 1))
     for number, (i, j) in enumerate(marked, 1):
         for row, column in ((max(i, j), min(i, j)), (min(i, j), max(i, j))):
-            ax.scatter([column], [row], s=size, facecolors="none", edgecolors=ACCENT, linewidths=1.4)
-        ax.annotate(
-            str(number),
-            (min(i, j), max(i, j)),
-            (6, 5),
-            textcoords="offset points",
-            color=ACCENT,
-            size=10,
-            weight="bold",
-        )
-    ax.set_title(f"{names[1]}  ↗", loc="right", size=11, color=INK, pad=8)
-    ax.set_xlabel(f"↙  {names[0]}", loc="left", size=11, color=INK, labelpad=8)
-    _bar(image, ax, "rank of the pair within its own view (1 = strongest)")
+            ax.scatter([column], [row], s=110, facecolors="none", edgecolors="white", linewidths=2.6)
+            ax.scatter([column], [row], s=110, facecolors="none", edgecolors=ACCENT, linewidths=1.6)
+        box = {"boxstyle": "round,pad=0.15", "facecolor": ACCENT, "edgecolor": "none"}
+        look: dict[str, Any] = {"color": "white", "size": 9, "weight": "bold", "bbox": box}
+        ax.annotate(str(number), (min(i, j), max(i, j)), (7, 7), textcoords="offset points", **look)
+    ax.set_title(f"{names[1]}  ↗", loc="right", size=11, color=INK, pad=8, parse_math=False)
+    ax.set_xlabel(f"↙  {names[0]}", loc="left", size=11, color=INK, labelpad=8, parse_math=False)
+    _bar(image, ax, colorbar_label, ticks)
     return ax

@@ -58,6 +58,12 @@ def plain_decades(axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def set_title(ax, title: str | None) -> None:
+def show_as_it_is(legend) -> None:
+    """Names come from data: a dollar sign in one begins no formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def set_title(ax, title: str | None, **look) -> None:
     if title:
-        ax.set_title(title, loc="left", size=11, color=INK, pad=8)
+        ax.set_title(title, loc="left", size=11, color=INK, pad=8, **look)

@@ -15,13 +15,12 @@ from .. import _labelled
 from .._runtime import devices
 from .._runtime.owners import share
 from . import modular, sieve
-from .integers import as_integers, flat, one_integer, refuse, scalar_or_array
+from .integers import COUNT, as_integers, flat, one_integer, refuse, scalar_or_array, shown
 
 __all__ = ["LIMIT", "PrimeFactors", "factorize", "first", "index", "is_prime", "nth", "up_to"]
 
 LIMIT = 1 << 32
 """The longest sieve: 203,280,221 primes, 1.6 GB of int64."""
-_COUNT = 203_280_221  # primes below LIMIT
 _PRIMORIALS = tuple(int(x) for x in np.cumprod(np.array([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47])))
 _BLOCK = 1 << 16  # numbers factorised at a time: 16 MB of scratch
 
@@ -71,10 +70,11 @@ def first(n: int) -> np.ndarray:
     """
     n = one_integer("n", n)
     if n < 0:
-        raise ValueError(f"n is {n}: a count of primes is at least 0")
-    if n > _COUNT:
+        raise ValueError(f"n is {shown(n)}: a count of primes is at least 0")
+    if n > COUNT:
         raise ValueError(
-            f"n is {n}: {_size(8 * n)} of primes; at most {_COUNT} are given (those below 2**32, {_size(8 * _COUNT)})"
+            f"n is {shown(n)}: {_size(8 * n)} of primes; at most {COUNT} are given "
+            f"(those below 2**32, {_size(8 * COUNT)})"
         )
     return _owned(_primes_to(_bound(n))[:n])
 
@@ -113,12 +113,12 @@ def up_to(limit: int) -> np.ndarray:
     """
     limit = one_integer("limit", limit)
     if limit < 0:
-        raise ValueError(f"limit is {limit}: it is at least 0")
+        raise ValueError(f"limit is {shown(limit)}: it is at least 0")
     if limit > LIMIT:
-        count = limit / (log(limit) - 1)
+        count = min(limit, 10**30) / (log(limit) - 1)
         raise ValueError(
-            f"limit is {limit}: the primes up to it would take about {_size(8 * count)}; "
-            f"at most 2**32 is accepted ({_size(8 * _COUNT)}); is_prime and factorize need no table and go on"
+            f"limit is {shown(limit)}: the primes up to it would take about {_size(8 * count)}; "
+            f"at most 2**32 is accepted ({_size(8 * COUNT)}); is_prime and factorize need no table and go on"
         )
     primes = _primes_to(limit)
     return _owned(primes[: np.searchsorted(primes, limit, side="right")])
@@ -153,7 +153,7 @@ def nth(i):
         return _labelled.apply(nth, (i,), ((),), ((),), {})
     indices = as_integers("i", i)
     refuse(indices < 0, indices, "i", "indices start at 0")
-    refuse(indices >= _COUNT, indices, "i", f"the largest index is {_COUNT - 1} (primes below 2**32)")
+    refuse(indices >= COUNT, indices, "i", f"the largest index is {COUNT - 1} (primes below 2**32)")
     top = int(indices.max(initial=0)) + 1
     return scalar_or_array(_primes_to(_bound(top))[indices.astype(np.int64, copy=False)])
 
@@ -357,6 +357,8 @@ def _bound(n: int) -> int:
 
 def _size(count: float) -> str:
     """Bytes for people: "1.6 GB"."""
+    if count >= 10**18:
+        return "over 1000 PB"
     for unit in ("bytes", "kB", "MB", "GB", "TB", "PB"):
         if count < 1000 or unit == "PB":
             return f"{count:.3g} {unit}"

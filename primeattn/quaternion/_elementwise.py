@@ -4,6 +4,7 @@ Operands reach a kernel as flat contiguous arrays with a step: 1 where the opera
 every row of the result, 0 where a single one serves all. Any other broadcasting is written out first.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -63,13 +64,24 @@ def checked(inputs: Mapping[str, Shape], operands) -> list:
     arrays = dict(zip(arrays, checks.common_floating(last, **arrays), strict=True))
     like = next(iter(arrays.values()))
     for name, x in numbers.items():
-        number = np.asarray(x, like.dtype)
+        number = _number(name, x, like.dtype)
         arrays[name] = devices.to_device(number.reshape(1)) if devices.is_device_array(like) else number
     for name, core in inputs.items():
         shape = arrays[name].shape
         if len(core) > 1 and shape[len(shape) - len(core) :] != core:
             raise ValueError(f"{name} has shape {shape}: the last axes must be {core}")
     return [arrays[name] for name in inputs]
+
+
+def _number(name: str, x, dtype):
+    """A Python number in the dtype of the arrays beside it; refused where that would make it infinite."""
+    try:
+        beyond = math.isfinite(x) and abs(float(x)) > float(np.finfo(dtype).max)
+    except OverflowError:
+        raise ValueError(f"{name} is an integer of {x.bit_length()} bits: beyond float64") from None
+    if beyond:
+        raise ValueError(f"{name} is {x!r}, beyond {dtype}: pass numpy.float64({x!r}) to compute in float64")
+    return np.asarray(x, dtype)
 
 
 def leading_shape(inputs: Mapping[str, Shape], arrays) -> Shape:
@@ -93,7 +105,15 @@ def _results(function, arrays, lead, out) -> list:
         return [checked_out(out, shapes[0], like)]
     if not isinstance(out, tuple) or len(out) != len(shapes):
         raise TypeError(f"out is a {type(out).__name__}: a tuple of {len(shapes)} arrays is wanted, of shapes {shapes}")
-    return [checked_out(x, shape, like) for x, shape in zip(out, shapes, strict=True)]
+    results = [checked_out(x, shape, like) for x, shape in zip(out, shapes, strict=True)]
+    for k, x in enumerate(results):
+        if any(_overlap(x, y) for y in results[:k]):
+            raise ValueError(f"the arrays of out overlap: pass separate ones, of shapes {shapes}")
+    return results
+
+
+def _overlap(x, y) -> bool:
+    return np.shares_memory(x, y) if isinstance(x, np.ndarray) else x is y
 
 
 def checked_out(out, shape, like):

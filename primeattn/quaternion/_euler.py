@@ -189,6 +189,7 @@ def to_euler(a: Array, sequence: str, *, out: Array = None) -> Array:
     array([0.1, 0.2, 0.3])
     """
     i, j, k, intrinsic = _parse(sequence)
-    dtype = getattr(a, "dtype", None)
-    tolerance = 16 * float(np.finfo(np.float32 if dtype == np.float32 else np.float64).eps)
+    dtype = getattr(a, "dtype", np.dtype(float))
+    single = dtype.kind == "f" and dtype.itemsize <= 4
+    tolerance = 16 * float(np.finfo(np.float32 if single else np.float64).eps)
     return elementwise(TO_EULER, a, out=out, extra=(i, j, k, intrinsic, tolerance))

@@ -249,8 +249,8 @@ def vjp(name: str, *inputs: Array):
     Notes
     -----
     Every derivation is in docs/theory/quaternion.md. Where there is no gradient: ``norm``, ``normalize``,
-    ``inverse`` and the rotations give NaN at zero, ``log`` and ``power`` on negative reals; between equal
-    rotations ``angular_distance`` gives 0.
+    ``inverse`` and the rotations give NaN at zero, as does ``power`` for ``t < 1``; ``log`` and ``power`` give NaN on
+    negative reals; between equal rotations ``angular_distance`` gives 0.
 
     Examples
     --------
@@ -259,7 +259,7 @@ def vjp(name: str, *inputs: Array):
     >>> pullback(1.0)["a"]
     array([0.6, 0. , 0.8, 0. ])
     """
-    if name not in PULLBACKS:
+    if not isinstance(name, str) or name not in PULLBACKS:
         raise ValueError(f"name is {name!r}: there are gradients of {', '.join(PULLBACKS)}")
     function, owner = PULLBACKS[name]
     if len(inputs) != len(function.inputs):

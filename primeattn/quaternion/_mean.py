@@ -134,6 +134,7 @@ def mean(a: Array, weights: Array = None, axis: int | None = 0) -> Array:
         Normalised first. Zero and NaN quaternions of nonzero weight give NaN.
     weights : array_like of float, optional
         At least 0; of the leading shape of ``a``, or one-dimensional along ``axis``. A value of weight 0 is left out.
+        Only ratios matter, so 1e300 is as good as 1 (on CUDA, where nothing is scaled, sums must stay finite).
     axis : int or None
         Which leading axis to average (the component axis does not count); None: all of them.
 
@@ -169,13 +170,13 @@ def mean(a: Array, weights: Array = None, axis: int | None = 0) -> Array:
     if _labelled.any_labelled(a, weights):
         return _labelled.reduce(lambda x, w, n: mean(x, w, n), a, weights, axis, core=1)
     x = checks.as_floating("a", a, last=4)
+    if axis is not None:
+        axis = leading_axis(axis, x)
+    w, step = _weights(weights, x, axis)
     if axis is None:
         x, axis = x.reshape(prod(x.shape[:-1]), 4), 0
-        weights = weights if weights is None or devices.is_device_array(weights) else np.ravel(weights)
-    axis = leading_axis(axis, x)
     lead, length, inner = x.shape[:-1], x.shape[axis], prod(x.shape[axis + 1 : -1])
     flat = ravel(x)
-    w, step = _weights(weights, x, lead, axis)
     shape = lead[:axis] + lead[axis + 1 :]
     out = devices.empty((*shape, 4), x.dtype, like=x)
     if prod(shape):
@@ -183,23 +184,10 @@ def mean(a: Array, weights: Array = None, axis: int | None = 0) -> Array:
     return out
 
 
-def _weights(weights, x, lead, axis):
+def _weights(weights, x, axis):
     if weights is None:
         one = np.ones(1, x.dtype)
         return (devices.to_device(one) if devices.is_device_array(x) else one), 0
     devices.on_cuda(a=x, weights=weights)
-    w = checks.as_floating("weights", weights, dtype=None if devices.is_device_array(x) else x.dtype)
-    if w.shape != lead and w.shape != (lead[axis],):
-        raise ValueError(
-            f"weights have shape {w.shape}: {lead} is wanted, the shape of a without components, or "
-            f"({lead[axis]},), one weight for each value along axis {axis}"
-        )
-    if devices.is_device_array(w):
-        if w.shape != lead:
-            raise ValueError(f"weights have shape {w.shape}: on CUDA the full shape {lead} is wanted")
-        return ravel(w), 1
-    if not np.all(w >= 0):
-        raise ValueError("weights hold negative numbers or NaN: pass weights >= 0")
-    if w.shape != lead:
-        w = np.ascontiguousarray(np.broadcast_to(w.reshape((-1,) + (1,) * (len(lead) - axis - 1)), lead))
-    return ravel(w), 1
+    lead = tuple(x.shape)[:-1]
+    return ravel(checks.as_weights(weights, shape=lead, axis=axis, dtype=x.dtype, of="a without components")), 1

@@ -24,7 +24,7 @@ def random(shape: int | tuple[int, ...], rng: int | np.random.Generator | None =
     Raises
     ------
     TypeError
-        For any other dtype.
+        For any other dtype, or a shape that is not made of integers >= 0.
 
     Notes
     -----
@@ -39,7 +39,9 @@ def random(shape: int | tuple[int, ...], rng: int | np.random.Generator | None =
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"dtype is {dtype}: numpy.float32 or numpy.float64 is wanted")
-    lead = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    lead = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in lead):
+        raise TypeError(f"shape is {shape!r}: an integer >= 0, or a tuple of such, is wanted")
     q = checks.as_generator(rng).standard_normal((*lead, 4))
     q /= np.sqrt(np.einsum("...i,...i->...", q, q))[..., None]
     return q.astype(dtype, copy=False)

@@ -6,10 +6,10 @@ from numba.extending import overload
 
 from .._runtime.jit import scalar
 
-# (small, large, factor, 1 / factor): between small and large, squares neither overflow nor lose digits;
+# (small, large, factor, 1 / factor, log factor): between small and large, squares neither overflow nor lose digits;
 # below small multiply by factor, above large divide by it.
-_FLOAT32 = tuple(np.float32(2.0**e) for e in (-50, 60, 90, -90))
-_FLOAT64 = tuple(np.float64(2.0**e) for e in (-480, 510, 600, -600))
+_FLOAT32 = (*(np.float32(2.0**e) for e in (-50, 60, 90, -90)), np.float32(90 * np.log(2.0)))
+_FLOAT64 = (*(np.float64(2.0**e) for e in (-480, 510, 600, -600)), np.float64(600 * np.log(2.0)))
 
 
 def limits(x):
@@ -27,10 +27,18 @@ def _limits(x):
 @scalar
 def scaling(m):
     """Return ``(s, 1 / s)`` such that ``s * m`` can be squared safely, for ``m >= 0``."""
-    small, large, factor, inverse = limits(m)
+    small, large, factor, inverse, _ = limits(m)
     one = type(m)(1)
     s = factor if m < small else one
     s = inverse if m > large else s
     r = inverse if m < small else one
     r = factor if m > large else r
     return s, r
+
+
+@scalar
+def log_scaling(s):
+    """``log s`` of a factor ``s`` that :func:`scaling` returned."""
+    _, _, _, _, log_factor = limits(s)
+    one, zero = type(s)(1), type(s)(0)
+    return log_factor if s > one else (-log_factor if s < one else zero)

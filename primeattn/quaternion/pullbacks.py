@@ -5,8 +5,8 @@ its result, and returns the gradients with respect to the inputs (a tuple if the
 tuples of four; the gradient is that of R^4. The derivations stand in docs/theory/quaternion.md.
 
 Where the function has a kink the gradient is a choice: ``norm``, ``normalize`` and ``inverse`` give NaN at zero,
-``log`` gives NaN on negative reals, ``angular_distance`` gives 0 between equal rotations, ``slerp`` treats ``b`` and
-``-b`` as fixed choices.
+``power`` too unless ``t >= 1``, ``log`` gives NaN on negative reals, ``angular_distance`` gives 0 between equal
+rotations, ``slerp`` treats ``b`` and ``-b`` as fixed choices.
 """
 
 import math
@@ -74,7 +74,7 @@ def tangent(u, g):
 @scalar
 def normalize(a, g):
     """``d(a / |a|) = (da - u <u, da>) / |a|``, a symmetric map."""
-    return s.scale(type(g[0])(1) / s.norm(a), tangent(s.normalize(a), g))
+    return s.divide_by_norm(tangent(s.normalize(a), g), a)
 
 
 @scalar
@@ -107,33 +107,32 @@ def exp(a, g):
 @scalar
 def log(a, g):
     """With ``a = r (cos phi, u sin phi)``: along ``u`` a rotation by -phi over ``r``, across it ``phi / n``."""
-    n, ux, uy, uz = s.direction(a[1], a[2], a[3])
-    r = s.norm(a)
-    w, _, _, _ = s.normalize(a)
-    one, zero = type(n)(1), type(n)(0)
+    w, x, y, z = s.normalize(a)
+    sine, ux, uy, uz = s.direction(x, y, z)
+    one, zero = type(w)(1), type(w)(0)
     gw, gx, gy, gz = g
-    sine = n / r
-    across = el.atan2(n, a[0]) / sine
-    if n == zero:
-        across = one if a[0] > zero else type(n)(math.nan)
+    across = el.atan2(sine, w) / sine
+    if sine == zero:
+        across = one if w > zero else type(w)(math.nan)
     along = ux * gx + uy * gy + uz * gz
     k = sine * gw + along * (w - across)
-    return (
-        (w * gw - sine * along) / r,
-        (across * gx + k * ux) / r,
-        (across * gy + k * uy) / r,
-        (across * gz + k * uz) / r,
+    return s.divide_by_norm(
+        (w * gw - sine * along, across * gx + k * ux, across * gy + k * uy, across * gz + k * uz), a
     )
 
 
 @scalar
 def power(a, t, g):
-    """Chain rule through ``exp(t log a)``."""
+    """Chain rule through ``exp(t log a)``; at ``a = 0``: 0 for ``t > 1``, ``g`` for ``t = 1``, none below."""
     one, zero = type(t)(1), type(t)(0)
     m = s.log(a)
     dm = exp(s.scale(t, m), g)
     dt = s.dot(m, dm)
     da = log(a, s.scale(t, dm))
+    nan = type(dt)(math.nan)
+    if a[0] == zero and a[1] == zero and a[2] == zero and a[3] == zero:
+        dt = type(dt)(0) if t > zero else nan
+        da = s.scale(type(dt)(0) if t > one else (one if t == one else nan), g)
     if t == zero:  # a^0 = 1 for every a
         da = zero, zero, zero, zero
     return da, dt * one
@@ -158,7 +157,7 @@ def slerp(a, b, t, g):
     across = tangent(e, tangent(u, g))
     du = s.add(s.scale((one - t) * along, e), s.scale(alpha, across))
     dv = s.add(s.scale(t * along, h), s.scale(beta, across))
-    return s.scale(one / s.norm(a), du), s.scale(sign / s.norm(b), dv), angle * along
+    return s.divide_by_norm(du, a), s.divide_by_norm(s.scale(sign, dv), b), angle * along
 
 
 @scalar
@@ -169,7 +168,7 @@ def rotate(a, v, g):
     p = s.multiply(s.multiply((zero, g[0], g[1], g[2]), u), (zero, v[0], v[1], v[2]))
     rx, ry, rz = s.rotate(a, v)
     da = s.add(p, s.scale(g[0] * rx + g[1] * ry + g[2] * rz, u))
-    return s.scale(-type(zero)(2) / s.norm(a), da), s.rotate(s.conjugate(a), g)
+    return s.divide_by_norm(s.scale(-type(zero)(2), da), a), s.rotate(s.conjugate(a), g)
 
 
 @scalar
@@ -180,7 +179,7 @@ def angular_distance(a, b, g):
     e = s.scale(one / sine if sine > zero else zero, e)
     h = s.add(s.scale(-sine, u), s.scale(cosine, e))
     h = s.scale(one if sine > zero else zero, h)
-    return s.scale(-two * g / s.norm(a), e), s.scale(two * sign * g / s.norm(b), h)
+    return s.divide_by_norm(s.scale(-two * g, e), a), s.divide_by_norm(s.scale(two * sign * g, h), b)
 
 
 @scalar

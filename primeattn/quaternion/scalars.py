@@ -21,8 +21,9 @@ name: see ``primeattn.quaternion``.
 import math
 
 from .._runtime import elementary as el
+from .._runtime.elementary.machine import fma
 from .._runtime.jit import scalar
-from ._scaling import scaling
+from ._scaling import log_scaling, scaling
 
 __all__ = [
     "angular_distance",
@@ -108,44 +109,69 @@ def vector_norm(x, y, z):
 
 
 @scalar
-def direction(x, y, z):
-    """``(n, x / n, y / n, z / n)`` of a 3-vector of length ``n``; the zero vector has direction 0."""
+def scaled_direction(x, y, z):
+    """``(n, s, u)`` of a 3-vector of length ``s n``, ``s`` a power of two; the zero vector has direction 0."""
     m = max(max(abs(x), abs(y)), abs(z))
     up, down = scaling(m)
     x, y, z = up * x, up * y, up * z
     n = math.sqrt(x * x + y * y + z * z)
     one, zero = type(n)(1), type(n)(0)
     r = one / n if n > zero else zero
-    return down * n, r * x, r * y, r * z
+    return n, down, r * x, r * y, r * z
+
+
+@scalar
+def direction(x, y, z):
+    """``(n, x / n, y / n, z / n)`` of a 3-vector of length ``n``; the zero vector has direction 0."""
+    n, down, x, y, z = scaled_direction(x, y, z)
+    return down * n, x, y, z
+
+
+@scalar
+def scaled_norm(a):
+    """``(n, s, 1 / s)``, ``|a| = n / s``: ``s`` a power of two, ``n`` far from overflow and underflow."""
+    w, x, y, z = a
+    m = max(max(abs(w), abs(x)), max(abs(y), abs(z)))
+    up, down = scaling(m)
+    w, x, y, z = up * w, up * x, up * y, up * z
+    return math.sqrt(w * w + x * x + y * y + z * z), up, down
 
 
 @scalar
 def norm(a):
     """``|a|``; no overflow and no underflow on the way."""
-    w, x, y, z = a
-    m = max(max(abs(w), abs(x)), max(abs(y), abs(z)))
-    up, down = scaling(m)
-    w, x, y, z = up * w, up * x, up * y, up * z
-    return down * math.sqrt(w * w + x * x + y * y + z * z)
+    n, _, down = scaled_norm(a)
+    return down * n
+
+
+@scalar
+def divide_by_norm(q, a):
+    """``q / |a|``, though ``|a|`` or its reciprocal overflow; NaN for zero and infinite ``a``."""
+    n, up, _ = scaled_norm(a)
+    zero, inf = type(n)(0), type(n)(math.inf)
+    r = type(n)(1) / n if n > zero and n < inf else type(n)(math.nan)
+    return scale(up, scale(r, q))
+
+
+@scalar
+def unit(a):
+    """``a / |a|``; zero and infinity give NaN in some component, which is enough where all are mixed after."""
+    n, up, _ = scaled_norm(a)
+    return scale(type(n)(1) / n, scale(up, a))
 
 
 @scalar
 def normalize(a):
-    """``a / |a|``; zero gives NaN."""
-    w, x, y, z = a
-    m = max(max(abs(w), abs(x)), max(abs(y), abs(z)))
-    up, _ = scaling(m)
-    w, x, y, z = up * w, up * x, up * y, up * z
-    r = type(w)(1) / math.sqrt(w * w + x * x + y * y + z * z)
-    return r * w, r * x, r * y, r * z
+    """``a / |a|``; zero and infinity give NaN."""
+    n, up, _ = scaled_norm(a)
+    r = type(n)(1) / n if n < type(n)(math.inf) else type(n)(math.nan)
+    return scale(r, scale(up, a))
 
 
 @scalar
 def inverse(a):
-    """``a* / |a|^2``; zero gives NaN."""
-    w, x, y, z = normalize(a)
-    r = type(w)(1) / norm(a)
-    return r * w, -r * x, -r * y, -r * z
+    """``a* / |a|^2``; zero and infinity give NaN."""
+    return divide_by_norm(conjugate(unit(a)), a)
 
 
 @scalar
@@ -178,11 +204,13 @@ def polar(a, n, s, c):
 def log(a):
     """``(log |a|, u atan2(n, w))``, ``v = n u``; a negative real gives ``(log |w|, pi, 0, 0)``."""
     w, x, y, z = a
-    zero = type(w)(0)
-    n, ux, uy, uz = direction(x, y, z)
-    angle = el.atan2(n, w)
-    ux = type(w)(1) if n == zero and w < zero else ux
-    return el.log(norm(a)), angle * ux, angle * uy, angle * uz
+    one, zero = type(w)(1), type(w)(0)
+    length, up, _ = scaled_norm(a)
+    n, down, ux, uy, uz = scaled_direction(x, y, z)
+    shrink = type(w)(0.25) if up < one else one  # then the length of the vector part cannot overflow
+    angle = el.atan2(down * shrink * n, shrink * w)
+    ux = one if n == zero and w < zero else ux
+    return el.log(length) - log_scaling(up), angle * ux, angle * uy, angle * uz
 
 
 @scalar
@@ -222,7 +250,7 @@ def arc(u, v):
 @scalar
 def shorter_arc(a, b):
     """Unit ``u`` along ``a``, and the arc from it to ``b`` or ``-b``, whichever is nearer."""
-    u, v = normalize(a), normalize(b)
+    u, v = unit(a), unit(b)
     one, zero = type(u[0])(1), type(u[0])(0)
     sign = -one if dot(u, v) < zero else one
     angle, s, c, e = arc(u, scale(sign, v))
@@ -249,7 +277,14 @@ def slerp_near(a, b, t):
 def along_arc(u, e, s, t, sine, cosine):
     """``u cos + (e / s) sin`` of the angle gone; the limit ``sin(t angle) / s -> t`` where the ends coincide."""
     k = sine / s if s > type(s)(0) else t
-    return add(scale(cosine, u), scale(k, e))
+    real = type(k)
+    c = real(cosine)
+    return (  # fused by name: left to the compiler, single rows and packed ones are fused differently
+        fma(c, real(u[0]), real(k * e[0])),
+        fma(c, real(u[1]), real(k * e[1])),
+        fma(c, real(u[2]), real(k * e[2])),
+        fma(c, real(u[3]), real(k * e[3])),
+    )
 
 
 @scalar

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import os
 import platform
-import tempfile
+import secrets
+import stat
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,18 +23,36 @@ from .material import Material
 SCHEMA = "primeattn.compare/1"
 
 
-def write_whole(path: Path, content: bytes | str) -> Path:
-    """Write beside the target and rename, so that a reader or an interruption never meets half a file."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside the target, renamed to it at the end: a reader or an interruption never meets half a file.
+
+    A link stays a link and a mode stays a mode.
+
+    Raises
+    ------
+    OSError
+        With the target as its ``filename``, whatever was being written.
+    """
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        yield beside
+        with contextlib.suppress(FileNotFoundError):
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
+        os.replace(beside, target)
+    except OSError as error:
+        reason = " ".join((error.strerror or str(error)).split())  # HDF5's own may be lines long, without a number
+        raise OSError(error.errno or errno.EIO, reason, os.fspath(path)) from error
+    finally:
+        with contextlib.suppress(OSError):  # as that of a folder that cannot be written: the first error says more
+            beside.unlink()
+
+
+def write_whole(path: Path, content: bytes | str) -> Path:
+    """Write a file, whole or not at all."""
+    with whole(path) as beside:
+        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     return path
 
 
@@ -151,10 +173,6 @@ def netcdf(material: Material, findings: dict[str, Finding], path: Path) -> Path
     data = dataset(material, findings)
     packed = {"zlib": True, "complevel": 4}
     large = {name: packed for name, x in data.data_vars.items() if x.ndim > 1 and x.dtype.kind == "f"}
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as beside:
         data.to_netcdf(beside, engine="h5netcdf", encoding=large)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return path

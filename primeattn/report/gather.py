@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +19,17 @@ from .material import Material, Passage, title_of
 RUN = 6  # neighbouring passages that are taken together, so that documents keep some of their own company
 
 
+def storable(text: str) -> str:
+    r"""Text that UTF-8 can hold: a lone surrogate, such as a byte of a file's name that is no text, becomes an escape.
+
+    Examples
+    --------
+    >>> print(storable("bad\udcff.txt"))
+    bad\udcff.txt
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def names_of(paths: Sequence[str]) -> list[str]:
     """The shortest tails of paths that tell them apart.
 
@@ -25,7 +38,7 @@ def names_of(paths: Sequence[str]) -> list[str]:
     >>> names_of(["a/x.txt", "b/x.txt", "b/y.txt"])
     ['a/x.txt', 'b/x.txt', 'y.txt']
     """
-    parts = [PurePath(path).parts for path in paths]
+    parts = [PurePath(storable(path)).parts for path in paths]
     names = [""] * len(paths)
     for k in range(1, max(map(len, parts), default=0) + 1):
         tails = ["/".join(own[-k:]) for own in parts]
@@ -65,15 +78,16 @@ def passages_of(found: Sequence[corpus.Passage]) -> list[Passage]:
     number: Counter[str] = Counter()
     result = []
     for passage in found:
-        number[passage.source] += 1
-        text = unicodedata.normalize("NFC", passage.text)
-        place = f"{passage.source} · {number[passage.source]}" if passage.source else f"{number['']}"
-        result.append(Passage(text, passage.source, place, title_of(text)))
+        source = storable(passage.source)
+        number[source] += 1
+        text = unicodedata.normalize("NFC", re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", passage.text))
+        place = f"{source} · {number[source]}" if source else f"{number['']}"
+        result.append(Passage(text, source, place, title_of(text)))
     return result
 
 
 def read(
-    paths: Sequence[str | os.PathLike] = (),
+    paths: Sequence[str | os.PathLike] | str | os.PathLike = (),
     *,
     encoding: str | None = None,
     limit: int = corpus.LIMIT,
@@ -81,11 +95,22 @@ def read(
 ) -> tuple[list[corpus.Passage], str]:
     """Passages of some files, or of the default corpus, and a title for them.
 
+    Parameters
+    ----------
+    paths : sequence of str or path-like, or one of them
+    encoding : str, optional
+    limit : int
+        Most bytes of a file.
+    say : callable(str)
+        Told what is being read.
+
     Raises
     ------
     primeattn.corpus.CorpusError
         For a file that cannot be used.
     """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
     if not paths:
         say("reading the default corpus")
         return corpus.topics(), "Python’s own documentation"
@@ -124,21 +149,31 @@ def prepare(
     primeattn.corpus.CorpusError
         If fewer than two different passages are there.
     ValueError
-        If ``passages`` is less than 2.
+        If ``passages`` is less than 2, ``seed`` less than 0, or an option is refused by `Material`.
+    TypeError
+        If one of them is no int.
     """
+    for name, value in (("passages", passages), ("seed", seed)):
+        try:
+            operator.index(value)
+        except TypeError:
+            raise TypeError(f"{name} is {value!r}: an int is wanted") from None
     if passages < 2:
         raise ValueError(f"passages is {passages}: at least 2 are needed to compare anything")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}: 0 or more is wanted")
     kept, repeated = distinct(found)
     if len(kept) < 2:
-        what = f"{len(found):,} passages, all the same" if len(found) > 1 else f"{len(found)} passage"
+        what = f"{len(found):,} passages, all the same" if len(found) > 1 else ("1 passage" if found else "no passages")
         raise corpus.CorpusError(f"{what}: at least two different passages are needed to compare; give more text")
     chosen = spread(len(kept), passages, np.random.default_rng(seed))
     shown = passages_of(kept)
     shown = [shown[i] for i in chosen]
     texts = [passage.text for passage in shown]
     encoder = encode.TextEncoder.fit(texts)
+    own = dict(options.get("about", {}))
     about = {
-        "title": title,
+        "title": storable(title),
         "passages": f"{len(shown):,} of {len(kept):,}" + (f"; {repeated:,} repetitions left out" if repeated else ""),
         "seed": seed,
         "encoder": f"words and {encoder.ngrams[0]}-grams, at most {encoder.k} primes of {encoder.n_primes:,}",
@@ -149,5 +184,5 @@ def prepare(
         tfidf=encode.tfidf(texts),
         terms=encode.vocabulary(texts),
         features=encoder.features_of(texts),
-        **options | {"about": about | dict(options.get("about", {}))},
+        **options | {"about": about | {k: storable(v) if isinstance(v, str) else v for k, v in own.items()}},
     )

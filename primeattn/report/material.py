@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .spectra import Spectrum, spectrum
 from .views import VIEWS, Shared, Spans, View
 
 
@@ -106,9 +109,12 @@ class Material:
                 f"{n} passages, {len(self.states)} states, {self.tfidf.shape[0]} vectors: one each is wanted"
             )
         for name in (self.lead, self.baseline):
-            if name not in self.views:
-                raise ValueError(f"no view is called {name!r}: choose one of {', '.join(self.views)}")
+            self._known(name)
+        temperature: Any = self.temperature
+        if not (isinstance(temperature, Real) and 0 < float(temperature) < math.inf):
+            raise ValueError(f"temperature is {temperature!r}: a finite number above 0 is wanted")
         self._scores: dict[str, np.ndarray] = {}
+        self._spectra: dict[str, Spectrum] = {}
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -125,14 +131,25 @@ class Material:
     def baseline_view(self) -> View:
         return self.views[self.baseline]
 
+    def _known(self, name: str) -> None:
+        if name not in self.views:
+            raise ValueError(f"no view is called {name!r}: choose one of {', '.join(self.views)}")
+
     def scores(self, name: str) -> np.ndarray:
         """The matrix of one view, float64 (n, n), computed at the first call and timed."""
+        self._known(name)
         if name not in self._scores:
             start = time.perf_counter()
             matrix = np.asarray(self.views[name].matrix(self), dtype=float)
             self.seconds[f"first call of {name}"] = time.perf_counter() - start
             self._scores[name] = matrix
         return self._scores[name]
+
+    def spectrum(self, name: str) -> Spectrum:
+        """Eigenvalues and verdict of one view, computed at the first call."""
+        if name not in self._spectra:
+            self._spectra[name] = spectrum(self.scores(name))
+        return self._spectra[name]
 
     def take(self, indices) -> Material:
         """The same material for some of the passages."""

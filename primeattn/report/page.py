@@ -15,10 +15,10 @@ from ..plot import files as figures
 from .export import versions
 from .finding import Finding
 from .material import Material
-from .ranking import pair_values
+from .ranking import ordinal, pair_values, place_ticks
 from .sections import SECTIONS
 
-EXPLORED = 400  # passages; beyond, the page would grow past a few megabytes
+EXPLORED = 300  # passages; beyond, the page would grow past a few megabytes
 _SHORT = {
     "closest": "Pairs",
     "differing": "Disagreement",
@@ -28,12 +28,6 @@ _SHORT = {
     "sparsity": "Sparsity",
     "cost": "Cost",
 }
-
-
-def ordinal(x: int) -> str:
-    """1 -> "1st"."""
-    suffix = "th" if 10 < x % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(x % 10, "th")
-    return f"{x:,}{suffix}"
 
 
 def scientific(value: float) -> str:
@@ -152,13 +146,6 @@ def _labels(documents: Sequence[str]) -> list[tuple[int, int, str]]:
     return [run for run in runs if run[1] - run[0] >= 0.026 * len(documents)] if len(runs) > 1 else []
 
 
-def _ticks(n: int) -> list[tuple[float, str]]:
-    """Where the 10th, 100th, ... pair stands on the colour scale of places."""
-    pairs = n * (n - 1) // 2
-    marks = [10**k for k in range(1, 7) if 4 * 10**k < pairs]
-    return [(1 - math.log(x) / math.log(pairs), ordinal(x)) for x in marks]
-
-
 def _images(name: str, finding: Finding) -> dict[str, Any]:
     """Pixel maps of a section, as data URIs."""
     if name == "opening":
@@ -195,7 +182,7 @@ class Page:
             svgs=svgs,
             images=_images(section.name, finding),
             labels=_labels(self.material.documents),
-            ticks=_ticks(len(self.material)),
+            ticks=place_ticks(len(self.material))[1:-1],
         )
         self.rendered.append((section, Markup(body)))
 

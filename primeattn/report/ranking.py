@@ -3,6 +3,8 @@
 A pair is i < j; the pairs of n passages are listed row by row, as ``numpy.triu_indices`` lists them.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +58,19 @@ def prominence(values: np.ndarray) -> np.ndarray:
     return 1 - np.log(positions(values)) / np.log(max(len(values), 2))
 
 
+def ordinal(x: int) -> str:
+    """1 -> "1st"."""
+    suffix = "th" if 10 < x % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(x % 10, "th")
+    return f"{x:,}{suffix}"
+
+
+def place_ticks(n: int) -> list[tuple[float, str]]:
+    """Where the last pair, some powers of ten, and the first stand on the scale of :func:`prominence`."""
+    pairs = n * (n - 1) // 2
+    powers = [10**k for k in range(6, 0, -1) if 4 * 10**k < pairs]
+    return [(0.0, "last"), *((1 - math.log(x) / math.log(pairs), ordinal(x)) for x in powers), (1.0, "1st")]
+
+
 def symmetric(values: np.ndarray, n: int) -> np.ndarray:
     """A list of pairs as a symmetric matrix with 1 on the diagonal."""
     result = np.zeros((n, n))
@@ -82,14 +97,26 @@ class Agreement:
     expected: float
 
 
+def agreements(lists: Mapping[str, np.ndarray], top: int = 100) -> dict[str, dict[str, Agreement]]:
+    """Compare every two of several score lists over the same pairs; ``top`` is at most a quarter of the pairs."""
+    m = len(next(iter(lists.values())))
+    top = max(1, min(top, m // 4)) if m >= 4 else m
+    centred = {name: ranks(values) - 0.5 for name, values in lists.items()}
+    norm = {name: float(np.sqrt(x @ x)) for name, x in centred.items()}
+    first = {name: strongest(values, top) for name, values in lists.items()}
+
+    def compared(a: str, b: str) -> Agreement:
+        constant = norm[a] == 0 or norm[b] == 0
+        spearman = float("nan") if constant else float(centred[a] @ centred[b]) / (norm[a] * norm[b])
+        shared = len(np.intersect1d(first[a], first[b]))
+        return Agreement(spearman, top, shared, top * top / m)
+
+    return {a: {b: compared(a, b) for b in lists} for a in lists}
+
+
 def agreement(a: np.ndarray, b: np.ndarray, top: int = 100) -> Agreement:
     """Compare two score lists over the same pairs."""
-    top = max(1, min(top, len(a) // 4)) if len(a) >= 4 else len(a)
-    x, y = ranks(a) - 0.5, ranks(b) - 0.5
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    shared = len(np.intersect1d(strongest(a, top), strongest(b, top)))
-    spearman = float(x @ y) / norm if norm > 0 else float("nan")
-    return Agreement(spearman, top, shared, top * top / len(a) if len(a) else 0.0)
+    return agreements({"a": a, "b": b}, top)["a"]["b"]
 
 
 def disagreements(a: np.ndarray, b: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

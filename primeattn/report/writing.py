@@ -11,6 +11,7 @@ from .finding import Finding
 from .material import Material
 from .page import Page
 from .sections import SECTIONS
+from .sections.opening import first_picture
 
 PAGE, SUMMARY, DATA = "index.html", "summary.json", "report.nc"
 
@@ -67,15 +68,17 @@ def write(
             finished.append((name, meaning))
         on_file(folder / name)
 
+    on_section("First picture", 0, len(SECTIONS))
+    file("map.png", first_picture(material).png(), "")
+    material.seconds["first picture"] = time.perf_counter() - begin
     for number, section in enumerate(SECTIONS):
-        on_section(section.title or "First picture", number, len(SECTIONS))
+        on_section(section.title or "Summary", number, len(SECTIONS))
         start = time.perf_counter()
         finding: Finding = section.compute(material)
         findings[section.name] = finding
         for name, picture in finding.pictures.items():
             if picture.file:
                 file(f"{name}.png", picture.png(), "")
-                material.seconds.setdefault("first picture", time.perf_counter() - begin)
         page.add(section, finding)
         material.seconds[section.name] = time.perf_counter() - start
         export.write_whole(folder / PAGE, page.html(finished))

@@ -8,6 +8,7 @@ from .. import primes as _primes
 from .._runtime import devices
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
+from ..primes.integers import COUNT, one_count
 from . import _labels
 from ._options import check_form, state_arrays
 from ._profiles import profile
@@ -82,6 +83,8 @@ def features(a, *, weights=None, n_primes=None, amplitude=False) -> Any:
         raise TypeError("features runs on the CPU: pass host states")
     column = _primes.index(arrays.primes)
     needed = int(column.max(initial=-1)) + 1
+    if n_primes is not None:
+        n_primes = one_count("n_primes", n_primes, most=COUNT)
     if n_primes is not None and n_primes < needed:
         raise ValueError(
             f"n_primes is {n_primes} but prime {arrays.primes.max()} is number {needed}: pass n_primes >= {needed}"

@@ -184,18 +184,29 @@ def score_matrix(a: Profile, b: Profile, choice: tuple[int, int], weights, half:
     return out.reshape(a.n, b.n)
 
 
+def least_pairs(a: Profile, index: Postings) -> int:
+    """No fewer pairs overlap: row i has at least the longest postings that it meets. O(nnz), counting is not."""
+    starts = a.indptr[:-1][np.diff(a.indptr) > 0]
+    return int(np.maximum.reduceat(index.until - index.begin, starts).sum()) if starts.size else 0
+
+
+def _check_pairs(pairs: int, about: str, itemsize: int) -> None:
+    check_fits(
+        pairs * (8 + itemsize),
+        f"the sparse matrix of {about}{pairs:,} overlapping pairs",
+        "thin the states with sparsify(k=...), or take fewer rows at a time",
+    )
+
+
 def score_csr(a: Profile, b: Profile, choice: tuple[int, int], weights):
     """``(data, column, row_start)`` of the overlapping pairs: count, sum up, fill."""
     index = postings(a, b)
+    _check_pairs(least_pairs(a, index), "at least ", a.entries.itemsize)
     row_start = np.zeros(a.n + 1, np.int64)
     share(lambda start, stop: count_rows(start, stop, b.n, a, index, row_start[1:]), a.n, GRAIN, CHUNKS)
     np.cumsum(row_start, out=row_start)
     nnz = int(row_start[-1])
-    check_fits(
-        nnz * (8 + a.entries.itemsize),
-        f"the sparse matrix of {nnz:,} overlapping pairs",
-        "thin the states with sparsify(k=...), or take fewer rows at a time",
-    )
+    _check_pairs(nnz, "", a.entries.itemsize)
     column, data = np.empty(nnz, np.int64), np.empty(nnz, a.entries.dtype)
     share(
         lambda start, stop: sparse_rows(start, stop, a, b, index, choice, weights, row_start, column, data),

@@ -20,12 +20,17 @@ from ._scalars import (
     UNIT_MASS,
     dpolar,
     polar,
+    relative,
     tangent,
 )
 
 
 class StateArrays(NamedTuple):
     """Prime states as four flat arrays: the form in which states live on CUDA.
+
+    Made by `of`. Host arrays that were put together by hand are checked at every call (types, sizes, indptr, order
+    of the primes); of CUDA arrays only types and sizes are, because reading them would wait for the device. Not
+    `primeattn.encode.StateArrays`, whose amplitudes are complex.
 
     Parameters
     ----------
@@ -68,7 +73,7 @@ class Profile(NamedTuple):
     indptr: np.ndarray
     primes: np.ndarray
     entries: np.ndarray  # (8 nnz,)
-    totals: np.ndarray  # (n,) sum of |a|, for Ruzicka
+    totals: np.ndarray  # (n,) sum of |a|, for Ruzicka; for amplitude masses the size that magnitudes are relative to
 
     @property
     def n(self) -> int:
@@ -85,28 +90,42 @@ def frozen(x):
 
 
 @scalar
-def norm(start, stop, entries):
-    """``(largest |a|, ||a|| / largest)`` of entries [start, stop): two factors, so that no square overflows."""
-    zero = type(entries[0])(0)
-    largest, total = zero, zero
+def largest_part(start, stop, amplitude):
+    """The largest real or imaginary part of entries [start, stop), in magnitude; 1 if all are 0."""
+    zero, one = type(amplitude[0])(0), type(amplitude[0])(1)
+    largest = zero
+    for c in range(2 * start, 2 * stop):
+        largest = max(largest, abs(amplitude[c]))
+    return largest if largest > zero else one
+
+
+@scalar
+def length(start, stop, entries):
+    """L2 norm of the magnitudes of entries [start, stop), none of which is large."""
+    total = type(entries[0])(0)
     for s in range(start, stop):
-        largest = max(largest, entries[ENTRY * s + MAGNITUDE])
-    if largest > zero:
-        for s in range(start, stop):
-            x = entries[ENTRY * s + MAGNITUDE] / largest
-            total += x * x
-    return largest, type(zero)(math.sqrt(total))
+        total += entries[ENTRY * s + MAGNITUDE] * entries[ENTRY * s + MAGNITUDE]
+    return type(total)(math.sqrt(total))
 
 
 @scalar
 def profile_row(i, indptr, amplitude, orientation, mass, entries, totals):
-    """Entries and total magnitude of state i."""
+    """Entries and total magnitude of state i.
+
+    Amplitude masses do not depend on the scale of a state: its magnitudes are taken relative to its largest part,
+    which ``totals`` keeps, so that |a| does not overflow and no square vanishes.
+    """
     start, stop = indptr[i], indptr[i + 1]
     total = type(totals[i])(0)
     one = type(totals[i])(1)
+    unit = one
+    if mass == AMPLITUDE_MASS and start < stop:
+        unit = largest_part(start, stop, amplitude)
     for s in range(start, stop):
         e = ENTRY * s
         magnitude, cosine, sine = polar(amplitude[2 * s], amplitude[2 * s + 1])
+        if mass == AMPLITUDE_MASS:
+            magnitude = relative(amplitude[2 * s], amplitude[2 * s + 1], unit)
         total += magnitude
         entries[e + MASS] = one
         entries[e + MAGNITUDE] = magnitude
@@ -114,15 +133,15 @@ def profile_row(i, indptr, amplitude, orientation, mass, entries, totals):
         entries[e + SIN] = sine
         for c in range(4):
             entries[e + ORIENTATION + c] = orientation[4 * s + c]
-    totals[i] = total
+    totals[i] = unit if mass == AMPLITUDE_MASS else total
     if mass == ROOT_MASS:
         for s in range(start, stop):
             entries[ENTRY * s + MASS] = one / type(one)(math.sqrt(type(one)(stop - start)))
     elif mass == AMPLITUDE_MASS and start < stop:
-        largest, length = norm(start, stop, entries)
+        norm = length(start, stop, entries)
         for s in range(start, stop):
             magnitude = entries[ENTRY * s + MAGNITUDE]
-            entries[ENTRY * s + MASS] = magnitude / largest / length if largest > 0 else magnitude
+            entries[ENTRY * s + MASS] = magnitude / norm if norm > 0 else magnitude
 
 
 @kernel
@@ -135,20 +154,21 @@ PROFILE = Owner(profile_row, profile_rows, "I1 F1 F1 i F1 F1", grain=1024)
 
 
 @scalar
-def pull_profile_row(i, indptr, entries, dentries, mass, damplitude, dorientation):
+def pull_profile_row(i, indptr, entries, totals, dentries, mass, damplitude, dorientation):
     """Gradients of state i from those of its entries.
 
-    Amplitude masses: m = |a| / N, N = ||a||, so d|a|_p = (dm_p - m_p sum_r m_r dm_r) / N.
+    Amplitude masses: m = |a| / N, N = ||a||, so d|a|_p = (dm_p - m_p sum_r m_r dm_r) / N, and all of it for
+    amplitudes relative to ``totals``, by which it is divided last.
     """
     start, stop = indptr[i], indptr[i + 1]
     if start == stop:
         return
     zero = type(entries[0])(0)
-    inverse, radial = zero, zero
+    inverse, radial, unit = zero, zero, type(zero)(1)
     if mass == AMPLITUDE_MASS:
-        largest, length = norm(start, stop, entries)
-        if largest > zero:
-            inverse = type(zero)(1) / (largest * length)
+        unit, norm = totals[i], length(start, stop, entries)
+        if norm > zero:
+            inverse = type(zero)(1) / norm
         for s in range(start, stop):
             radial += entries[ENTRY * s + MASS] * dentries[ENTRY * s + MASS]
     for s in range(start, stop):
@@ -162,8 +182,8 @@ def pull_profile_row(i, indptr, entries, dentries, mass, damplitude, dorientatio
             dentries[e + COS],
             dentries[e + SIN],
         )
-        damplitude[2 * s] = dre
-        damplitude[2 * s + 1] = dim
+        damplitude[2 * s] = dre / unit
+        damplitude[2 * s + 1] = dim / unit
         dw, dx, dy, dz = tangent(entries, e + ORIENTATION, dentries, e + ORIENTATION)
         dorientation[4 * s] = dw
         dorientation[4 * s + 1] = dx
@@ -172,12 +192,12 @@ def pull_profile_row(i, indptr, entries, dentries, mass, damplitude, dorientatio
 
 
 @kernel
-def pull_profile_rows(start, stop, indptr, entries, dentries, mass, damplitude, dorientation):
+def pull_profile_rows(start, stop, indptr, entries, totals, dentries, mass, damplitude, dorientation):
     for i in range(start, stop):
-        pull_profile_row(i, indptr, entries, dentries, mass, damplitude, dorientation)
+        pull_profile_row(i, indptr, entries, totals, dentries, mass, damplitude, dorientation)
 
 
-PULL_PROFILE = Owner(pull_profile_row, pull_profile_rows, "I1 F1 F1 i F1 F1", grain=1024)
+PULL_PROFILE = Owner(pull_profile_row, pull_profile_rows, "I1 F1 F1 F1 i F1 F1", grain=1024)
 
 
 def profile(arrays: StateArrays, mass: int = UNIT_MASS) -> Profile:
@@ -195,5 +215,5 @@ def pull_profile(own: Profile, dentries, mass: int):
     nnz = own.primes.size
     damplitude = devices.empty(2 * nnz, own.entries.dtype, like=own.entries)
     dorientation = devices.empty(4 * nnz, own.entries.dtype, like=own.entries)
-    PULL_PROFILE(own.n, own.indptr, own.entries, dentries, mass, damplitude, dorientation)
+    PULL_PROFILE(own.n, own.indptr, own.entries, own.totals, dentries, mass, damplitude, dorientation)
     return damplitude, dorientation

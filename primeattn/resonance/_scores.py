@@ -7,7 +7,7 @@ import numpy as np
 from .._runtime import devices
 from . import _labels
 from ._inverted import score_csr, score_matrix
-from ._options import check_fits, check_form, one_state, profiles, state_arrays
+from ._options import check_fits, check_form, needed, one_state, profiles, state_arrays
 from ._pairs import component_pairs, score_pairs, score_table, shared_primes
 from ._scalars import ORIGINAL, UNIT_MASS
 
@@ -29,7 +29,8 @@ def score(a, b, *, kind="kernel", weights=None, normalizer="union", overlap="jac
         Denominator Z of the kernel: the number of primes in either state, or sqrt(k k').
     overlap : {"jaccard", "ruzicka"}
         "ruzicka" puts sum min(\|a\|, \|a'\|) / sum max(\|a\|, \|a'\|) in place of the first component (kernel only). It
-        takes magnitudes as they are: call ``normalize`` first if their scale means nothing.
+        takes magnitudes as they are: call ``normalize`` first if their scale means nothing. Sums that
+        overflow are refused.
     amplitude : bool
         Weigh every shared prime by \|a\| \|a'\| of the L2-normalised states, with no denominator (kernel only).
 
@@ -44,7 +45,8 @@ def score(a, b, *, kind="kernel", weights=None, normalizer="union", overlap="jac
     TypeError
         If ``a`` or ``b`` is not a batch of states, or only one of them is on CUDA.
     ValueError
-        For unequal lengths, weights that are negative or do not sum to 1, and options that do not go together.
+        For unequal lengths, weights that are negative or do not sum to 1, options that do not go together, and
+        a missing b.
 
     Notes
     -----
@@ -70,6 +72,7 @@ def score(a, b, *, kind="kernel", weights=None, normalizer="union", overlap="jac
     >>> pa.resonance.score(a, b).round(3).tolist()
     [1.0, 0.222, 0.0]
     """
+    needed(b)
     (a, b), wrap = _labels.unwrap(a, b)
     form = check_form(kind, weights, normalizer, overlap, amplitude)
     x, y, w = profiles(a, b, form)
@@ -106,6 +109,7 @@ def components(
     >>> {name: float(x[0].round(3)) for name, x in pa.resonance.components(a, b).items()}
     {'overlap': 0.333, 'alignment': 0.333, 'coherence': 0.0}
     """
+    needed(b)
     (a, b), wrap = _labels.unwrap(a, b)
     form = check_form(kind, weights, normalizer, overlap, amplitude)
     x, y, _ = profiles(a, b, form)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._runtime import devices
+from .._runtime.checks import as_floating
 from . import _labels
 from ._attention import attention_vjp
 from ._gradients import by_index, by_merging
@@ -65,7 +66,7 @@ def vjp(
     ValueError
         For another function name, a missing b, or a dout of another shape.
     MemoryError, TypeError
-        As in `matrix` and `score`.
+        As in `matrix` and `score`; TypeError for a dout that is not real.
 
     Notes
     -----
@@ -122,7 +123,7 @@ def _upstream(dout, out, like):
     if devices.on_cuda(dout=dout, out=out):
         dout = devices.device_view(dout)
     else:
-        dout = np.ascontiguousarray(dout, dtype=like.dtype)
+        dout = as_floating("dout", dout, dtype=like.dtype)
     if dout.shape != out.shape or dout.dtype != like.dtype:
         raise ValueError(f"dout is {dout.dtype} {dout.shape}: the output is {like.dtype} {out.shape}; pass its like")
     return dout

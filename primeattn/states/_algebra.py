@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from ..encode.arrays import strongest, taken
+from ..encode.arrays import moduli, strongest, taken
 from . import _compose, _energy, _scan
 from ._batch import Batch
 
@@ -76,7 +76,7 @@ class Algebra(Batch):
         """
         if k is None and energy is None:
             raise TypeError("sparsify needs to know how far: pass k=16, or energy=0.95, or both")
-        keep = strongest(self.indptr, np.abs(self.amplitude), k=k, energy=energy)
+        keep = strongest(self.indptr, moduli(self.indptr, self.amplitude), k=k, energy=energy)
         return self._adopt(
             (taken(self.indptr, keep), self.primes[keep], self.amplitude[keep], self.orientation[keep]), self.labels
         )
@@ -132,10 +132,10 @@ class Algebra(Batch):
         arrays = _compose.compose(left, right, mode == "original")
         if not np.isfinite(arrays[2]).all():
             raise ValueError(
-                f"a product of two amplitudes overflows {self.dtype}: compose normalized states, a.normalize(), "
-                f"or states.astype('float64')"
+                f"a product of two amplitudes overflows {left.dtype}: compose normalized states, a.normalize()"
+                + (", or a.astype('float64')" if left.dtype == np.float32 else "")
             )
-        out = self._adopt(arrays, self.labels if len(self) >= len(other) else other.labels)
+        out = self._adopt(arrays, self.labels if len(arrays[0]) == len(self.indptr) else other.labels)
         return out.normalize() if mode == "original" else out
 
     def noncommutativity(self, other: Self) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..encode.arrays import precision
+from ..primes.integers import refuse_masked
 from . import _validate
 
 
@@ -191,6 +192,7 @@ def checked_labels(labels, n: int) -> np.ndarray | None:
     """Labels as a read-only vector of n; refuses objects."""
     if labels is None:
         return None
+    refuse_masked("labels", labels, '""' if getattr(labels, "dtype", None) and labels.dtype.kind == "U" else "0")
     given, labels = labels, np.asarray(labels)
     if labels.dtype.kind == "O" and all(isinstance(x, str) for x in labels.flat):
         labels = labels.astype(np.str_)
@@ -203,6 +205,21 @@ def checked_labels(labels, n: int) -> np.ndarray | None:
     if isinstance(given, np.ndarray) and np.may_share_memory(labels, given) and not _validate.is_frozen(labels):
         labels = labels.copy()
     return _validate.frozen(labels)
+
+
+def joined_labels(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    """The labels of all batches one after the other, if all have some."""
+    labels = [x for x in parts if x is not None]
+    if len(labels) < len(parts):
+        return None
+    try:
+        return np.concatenate(labels)
+    except TypeError:  # NumPy's DTypePromotionError is one
+        kinds = ", ".join(sorted({str(x.dtype) for x in labels}))
+        raise TypeError(
+            f"labels of the batches have dtypes {kinds}, which do not go together: pass batch.with_labels(...) of one "
+            f"kind, or with_labels(None)"
+        ) from None
 
 
 def _restore(kind, indptr, primes, amplitude, orientation, labels) -> Batch:

@@ -6,8 +6,12 @@ import numpy as np
 
 from .. import primes as _primes
 from .._runtime.checks import as_generator
+from .._runtime.memory import physical_memory
 from ..encode.arrays import StateArrays, precision, row_numbers
+from ..primes.integers import COUNT, one_count
 from . import _validate
+
+_TEXT = (str, bytes, bytearray)  # float() would read them
 
 
 def from_dicts(states: Iterable[Mapping]) -> StateArrays:
@@ -45,6 +49,8 @@ def _entry(i: int, j: int, prime, value) -> tuple[complex, tuple[float, ...]]:
         value = (value, (1.0, 0.0, 0.0, 0.0))
     try:
         a, q = value
+        if isinstance(a, _TEXT) or any(isinstance(x, _TEXT) for x in q):
+            raise ValueError
         a, q = complex(a), tuple(float(x) for x in q)
         if len(q) != 4:
             raise ValueError
@@ -60,7 +66,8 @@ def random(n: int, k, n_primes: int, rng, dtype, distribution: str) -> StateArra
     """``n`` random states; see `PrimeStates.random`."""
     real = precision(dtype)
     generator = as_generator(rng)
-    counts = _counts(n, k, n_primes)
+    n, n_primes = one_count("n", n), one_count("n_primes", n_primes, most=COUNT)
+    counts = _counts(n, k, n_primes, 8 + 6 * real.itemsize)
     if distribution == "uniform":
         weight = np.ones(n_primes)
     elif distribution == "zipf":
@@ -78,11 +85,16 @@ def random(n: int, k, n_primes: int, rng, dtype, distribution: str) -> StateArra
     return _validate.validate(indptr, table[columns], amplitude, orientation, copy=False)
 
 
-def _counts(n: int, k, n_primes: int) -> np.ndarray:
-    if n < 0:
-        raise ValueError(f"n is {n}: a number of states >= 0 is wanted")
+def _counts(n: int, k, n_primes: int, entry: int) -> np.ndarray:
+    """Active primes of each state, int64 (n,); refuses what memory cannot hold at ``entry`` bytes each."""
+    k = _validate.as_int64("k", np.atleast_1d(k))
+    size = n * (8 + entry * int(k.max(initial=0))) if k.size == 1 else 0
+    if size > physical_memory():
+        raise MemoryError(
+            f"{n} states of {k[0]} primes take {size / 2**30:,.0f} GiB, more than this machine's memory: take fewer"
+        )
     try:
-        counts = np.broadcast_to(_validate.as_int64("k", np.atleast_1d(k)), (n,))
+        counts = np.broadcast_to(k, (n,))
     except ValueError as error:
         raise ValueError(f"k has {np.size(k)} numbers for {n} states: pass one, or {n} ({error})") from None
     if n and (counts.min() < 0 or counts.max() > n_primes):

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import primes as _primes
 from ..encode.arrays import StateArrays, row_numbers
+from ..primes.integers import COUNT, one_count
 from . import _validate
 
 if TYPE_CHECKING:  # xarray and SciPy are imported by those who ask for them
@@ -19,6 +20,8 @@ COMPONENTS = ("w", "x", "y", "z")
 
 def width(states, n_primes: int | None) -> int:
     """Columns wanted: up to the largest prime that occurs, or ``n_primes``, which must reach it."""
+    if n_primes is not None:
+        n_primes = one_count("n_primes", n_primes, most=COUNT)
     least = int(_primes.index(np.array([states.primes.max()]))[0]) + 1 if states.nnz else 0
     if n_primes is None:
         return least
@@ -27,7 +30,7 @@ def width(states, n_primes: int | None) -> int:
             f"n_primes is {n_primes} but prime {states.primes.max()} is number {least} of the table: "
             f"pass n_primes >= {least}"
         )
-    return int(n_primes)
+    return n_primes
 
 
 def columns(states) -> np.ndarray:
@@ -101,8 +104,18 @@ def from_xarray(dataset: Dataset) -> tuple[StateArrays, np.ndarray | None]:
     count = _validate.as_int64("count", dataset["count"].values)
     if count.size and count.min() < 0:
         raise ValueError(f"count holds {count.min()}: numbers of active primes are >= 0")
+    if count.sum() != dataset["prime"].size:
+        raise ValueError(
+            f"count adds up to {count.sum()} but there are {dataset['prime'].size} active primes: a selection along "
+            f"'state' leaves the entries of other states behind; select from PrimeStates.from_xarray(whole)[...]"
+        )
     orientation = dataset["orientation"]
     if "component" in orientation.dims and "component" in orientation.coords:
+        if sorted(orientation["component"].values.tolist()) != list(COMPONENTS):
+            raise ValueError(
+                f"orientation has the components {orientation['component'].values.tolist()}: "
+                f"{', '.join(COMPONENTS)} are wanted, once each"
+            )
         orientation = orientation.sel(component=list(COMPONENTS))
     arrays = _validate.validate(
         np.concatenate([[0], np.cumsum(count)]),

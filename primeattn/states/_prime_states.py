@@ -9,8 +9,10 @@ import numpy as np
 
 from .. import encode
 from ..encode.arrays import StateArrays, precision
+from ..primes.integers import one_count
 from . import _construct, _convert, _files, _html, _validate
 from ._algebra import Algebra, wanted
+from ._batch import joined_labels
 
 
 class PrimeStates(Algebra):
@@ -54,9 +56,10 @@ class PrimeStates(Algebra):
     Notes
     -----
     The arrays are read-only. They are checked once, here; everything else relies on that. Input that could still be
-    written to is copied. float32 and complex64 input gives float32 and complex64 states; everything else (also
-    integers, and one array of each precision) gives float64 and complex128. Non-contiguous, read-only and
-    big-endian input is converted. Quaternions within 8 eps of unit squared length are kept bit for bit.
+    written to is copied; read-only input is taken as it is, so whoever owns it must not make it writable again.
+    float32 and complex64 input gives float32 and complex64 states; everything else (also integers, and one array of
+    each precision) gives float64 and complex128. Non-contiguous, read-only and big-endian input is converted.
+    Quaternions within 8 eps of unit squared length are kept bit for bit.
 
     Examples
     --------
@@ -274,7 +277,7 @@ class PrimeStates(Algebra):
         >>> pa.PrimeStates.empty(2)
         PrimeStates(n=2, entries=0, float64)
         """
-        real = precision(dtype)
+        real, n = precision(dtype), one_count("n", n)
         return cls._adopt(
             (
                 np.zeros(n + 1, np.int64),
@@ -301,12 +304,12 @@ class PrimeStates(Algebra):
         if not batches:
             return cls.empty()
         shifts = np.cumsum([0, *(b.nnz for b in batches)])
-        labels = [b.labels for b in batches if b.labels is not None]
+        labels = joined_labels([b.labels for b in batches])
         arrays = (
             np.concatenate([[0], *(b.indptr[1:] + s for b, s in zip(batches, shifts, strict=False))]),
             *(np.concatenate([getattr(b, name) for b in batches]) for name in ("primes", "amplitude", "orientation")),
         )
-        return cls._adopt(arrays, np.concatenate(labels) if len(labels) == len(batches) else None)
+        return cls._adopt(arrays, labels)
 
     # Other forms
 
@@ -429,7 +432,15 @@ class PrimeStates(Algebra):
         Parameters
         ----------
         path : str or path-like
-            Taken literally: no suffix is added. An existing file is replaced, at once and as a whole.
+            Taken literally: no suffix is added. An existing file is replaced, at once and as a whole, and keeps its
+            permissions; a symbolic link stays, and the file it leads to is replaced.
+
+        Raises
+        ------
+        OSError
+            If the folder does not exist, the path is a folder, or the file cannot be written.
+        ValueError
+            If the path names no file.
 
         Notes
         -----

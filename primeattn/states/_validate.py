@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import primes as _primes
 from .._runtime import devices
-from ..encode.arrays import StateArrays, identities, row_numbers
+from ..encode.arrays import StateArrays, as_int64, as_numbers, check_indptr, identities, row_numbers
 
 # A quaternion whose squared norm is within this many eps of 1 is left as it is, so that validating twice changes
 # nothing. Dividing by a computed norm leaves the squared norm within 6 eps of 1: four squares and three sums (2 eps),
@@ -35,7 +35,7 @@ def sealed(x: np.ndarray) -> np.ndarray:
 
 
 def is_frozen(x) -> bool:
-    """True if nobody can write to ``x``, through its bases either."""
+    """True if nobody can write to ``x``, through its bases either, unless its owner makes it writable again."""
     while isinstance(x, np.ndarray):
         if x.flags.writeable:
             return False
@@ -49,59 +49,9 @@ def locate(indptr: np.ndarray, flat: int) -> tuple[int, int]:
     return state, flat - int(indptr[state])
 
 
-def as_int64(name: str, x) -> np.ndarray:
-    """A native int64 vector; refuses floats, booleans, text and numbers past int64."""
-    x = np.asarray(x)
-    if x.size == 0 and x.dtype.kind == "f":  # np.asarray([]) is float64
-        x = x.astype(np.int64)
-    if x.dtype.kind not in "iu":
-        raise TypeError(f"{name} has dtype {x.dtype}: integers are wanted; pass np.asarray({name}, dtype=np.int64)")
-    if x.ndim != 1:
-        raise ValueError(f"{name} has shape {x.shape}: one axis is wanted; pass {name}.ravel()")
-    if x.dtype.kind == "u" and x.dtype.itemsize == 8 and x.size and x.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} holds {x.max()}: numbers below 2**63 are wanted")
-    return np.ascontiguousarray(x, dtype=np.int64)
-
-
-def as_numbers(name: str, x, kinds: str) -> np.ndarray:
-    """A numeric array of at most double precision, as it came."""
-    try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} is ragged: one value (amplitude) or four (orientation) per entry ({error})") from None
-    wide = x.dtype.itemsize > (16 if x.dtype.kind == "c" else 8)
-    if x.dtype.kind not in kinds or wide:
-        wanted = "real or complex" if "c" in kinds else "real"
-        target = "complex" if "c" in kinds else "float"
-        raise TypeError(f"{name} has dtype {x.dtype}: {wanted} numbers are wanted; pass {name}.astype({target})")
-    return x
-
-
 def is_single(x: np.ndarray) -> bool:
     """True where float32 keeps what ``x`` holds: float16, float32, complex64."""
     return x.dtype.kind in "fc" and x.dtype.itemsize <= (8 if x.dtype.kind == "c" else 4)
-
-
-def check_indptr(indptr, nnz: int) -> np.ndarray:
-    indptr = as_int64("indptr", indptr)
-    if len(indptr) == 0:
-        raise ValueError("indptr is empty: n states need n + 1 numbers, so no states is [0]")
-    if indptr[0] != 0:
-        raise ValueError(
-            f"indptr starts with {indptr[0]}: it must start with 0; pass indptr - indptr[0] and the entries from there"
-        )
-    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
-    if falls.size:
-        i = int(falls[0])
-        raise ValueError(
-            f"indptr falls from {indptr[i]} to {indptr[i + 1]} at state {i}: state i owns the entries "
-            f"indptr[i]:indptr[i + 1], so indptr never decreases; pass np.r_[0, np.cumsum(counts)]"
-        )
-    if indptr[-1] != nnz:
-        raise ValueError(
-            f"indptr ends with {indptr[-1]} but there are {nnz} primes: the last number must be len(primes)"
-        )
-    return indptr
 
 
 def distinct(primes: np.ndarray) -> np.ndarray:

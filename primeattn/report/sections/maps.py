@@ -7,7 +7,7 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..material import Material
 from ..measures import attended, attention_to_others
-from ..ranking import pair_values, prominence, symmetric
+from ..ranking import pair_values, place_ticks, prominence, symmetric
 
 CLIP = 0.995  # share of pairs within the colour scale: a few twins would leave the rest in the dark
 
@@ -24,7 +24,8 @@ def find(material: Material) -> Finding:
     lean = {name: np.log2(np.maximum(w * (n - 1), 2.0**-20)) for name, w in weights.items()}
     effective = {name: attended(w) for name, w in weights.items()}
     off = ~np.eye(n, dtype=bool)
-    reach = max(1e-6, float(np.quantile(np.abs(np.concatenate([x[off] for x in lean.values()])), CLIP)))
+    spread = np.quantile(np.abs(np.concatenate([x[off] for x in lean.values()])), CLIP)
+    reach = float(np.clip(spread, 1e-6, 6))  # up to 64 times an even share; more only for scores far beyond 1
     limits = plot.off_diagonal_limits(*scores.values(), quantile=CLIP)
 
     readings: list[dict] = [
@@ -35,6 +36,7 @@ def find(material: Material) -> Finding:
             "maps": scores,
             "limits": limits,
             "ends": (f"{limits[0]:.2g}", f"{limits[1]:.2g} or more"),
+            "label": "score",
         },
         {
             "name": "places",
@@ -43,6 +45,8 @@ def find(material: Material) -> Finding:
             "maps": places,
             "limits": (0.0, 1.0),
             "ends": ("last", "1st"),
+            "label": "place of the pair within its view",
+            "ticks": place_ticks(n),
         },
         {
             "name": "attention",
@@ -52,6 +56,7 @@ def find(material: Material) -> Finding:
             "maps": lean,
             "limits": (-reach, reach),
             "ends": (f"{2**-reach:.2g} times", f"{2**reach:.2g} times"),
+            "label": "log2 of attention over an even share",
         },
     ]
 
@@ -61,7 +66,8 @@ def find(material: Material) -> Finding:
                 {views[name].heading: m for name, m in reading["maps"].items()},
                 labels=material.documents,
                 limits=reading["limits"],
-                colorbar_label=reading["title"].lower(),
+                colorbar_label=reading["label"],
+                ticks=reading.get("ticks"),
                 figure=figure,
             )
 
@@ -80,7 +86,7 @@ def find(material: Material) -> Finding:
             "score": (dims, np.stack(list(scores.values())), {"long_name": "score of a pair of passages"}),
             "attention": (
                 dims,
-                np.stack(list(weights.values())),
+                np.stack(list(weights.values())).astype(np.float32),
                 {"long_name": "row softmax of the scores over the other passages", "temperature": material.temperature},
             ),
             "attended": (

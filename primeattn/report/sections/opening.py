@@ -7,8 +7,8 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..material import Material
 from ..measures import neighbours
-from ..ranking import agreement, pair_at, pair_values, prominence, ranks, strongest, symmetric
-from ..spectra import NEGATIVE, ROUNDING, Spectrum, spectrum
+from ..ranking import agreement, pair_at, pair_values, place_ticks, prominence, ranks, strongest, symmetric
+from ..spectra import NEGATIVE, ROUNDING, Spectrum
 
 MARKED = 3
 
@@ -88,41 +88,60 @@ def verdict(material: Material, spectra: dict[str, Spectrum]) -> str:
     return first + "."
 
 
-def find(material: Material) -> Finding:
-    """Rank the pairs of both views, and say what the rest of the page shows in detail."""
-    lead, baseline = material.lead_view, material.baseline_view
+def _shown(material: Material) -> tuple[list[tuple[int, int]], np.ndarray, np.ndarray]:
+    """The closest pairs, and the two halves of the map."""
     n = len(material)
-    spectra = {name: spectrum(material.scores(name)) for name in material.views}
-    below, above = (symmetric(prominence(pair_values(material.scores(v.name))), n) for v in (lead, baseline))
-    values = pair_values(material.scores(lead.name))
-    top = [pair_at(int(flat), n) for flat in strongest(values, MARKED) if values[flat] > 0]
+    mine, other = (pair_values(material.scores(v.name)) for v in (material.lead_view, material.baseline_view))
+    top = [pair_at(int(flat), n) for flat in strongest(mine, MARKED) if mine[flat] > 0]
+    return top, symmetric(prominence(mine), n), symmetric(prominence(other), n)
+
+
+def _alt(material: Material) -> str:
+    return (
+        f"A square map of all pairs of {len(material)} passages. Below the diagonal: the {material.lead_view.title}; "
+        f"above it: the {material.baseline_view.title}. Bright cells are close pairs; the more the picture is its own "
+        f"mirror image, the more the two agree."
+    )
+
+
+def first_picture(material: Material) -> Picture:
+    """The map of all pairs, from two views only: on disk before anything else is computed."""
+    top, below, above = _shown(material)
+    names = material.lead_view.heading, material.baseline_view.heading
 
     def draw(figure):
         from ... import plot
 
+        ax = figure.subplots()
         plot.mirror_map(
             below,
             above,
-            ax=figure.subplots(),
+            ax=ax,
             labels=material.documents,
-            names=(lead.heading, baseline.heading),
+            names=names,
             marked=top,
+            colorbar_label="place of the pair within its view",
+            ticks=place_ticks(len(material)),
         )
 
+    return Picture(draw, _alt(material), 7.2, 6.4, page=False)
+
+
+def find(material: Material) -> Finding:
+    """Rank the pairs of both views, and say what the rest of the page shows in detail."""
+    n = len(material)
+    top, below, above = _shown(material)
+    spectra = {name: material.spectrum(name) for name in material.views}
+    rank = np.stack([symmetric(ranks(pair_values(material.scores(name))), n) for name in material.views])
     sentences = [what(material), outcome(material), verdict(material, spectra)]
-    alt = (
-        f"A square map of all pairs of {n} passages. Below the diagonal: the {lead.title}; above it: {baseline.title}. "
-        f"Bright cells are close pairs; the more the picture is its own mirror image, the more the two agree."
-    )
     return Finding(
         facts={"sentences": sentences, "strongest_pairs": top},
         arrays={
             "rank": (
                 ("view", "passage", "other_passage"),
-                np.stack([symmetric(ranks(pair_values(material.scores(name))), n) for name in material.views]),
+                rank.astype(np.float32),
                 {"long_name": "rank of the pair within its view, 0 weakest to 1 strongest"},
             ),
         },
-        pictures={"map": Picture(draw, alt, 7.2, 6.4, page=False)},
-        shown={"top": top, "below": below, "above": above, "alt": alt},
+        shown={"top": top, "below": below, "above": above, "alt": _alt(material)},
     )

@@ -10,7 +10,7 @@ import numpy as np
 from ..finding import Finding, Picture
 from ..highlight import marked
 from ..material import Material
-from ..ranking import agreement, disagreements, pair_at, pair_values, place_of, places, strongest
+from ..ranking import agreements, disagreements, pair_at, pair_values, place_of, places, strongest
 from ..views import Shared
 
 CLOSEST, ACROSS, DIFFERING = 6, 4, 4
@@ -75,6 +75,7 @@ class Explainer:
             "parts": {part: float(matrix[i, j]) for part, matrix in self.parts.items()},
             "shared_count": len(shared),
             "shared_by": view.name,
+            "explained": view.shared is not None,
             "shared": shared,
             "chips": chips(shared),
             "texts": [marked(material.passages[k].text, shared, side) for side, k in enumerate((i, j))],
@@ -115,7 +116,7 @@ def differing(material: Material) -> Finding:
     """Agreement of every two views; and the pairs that one of lead and baseline puts far above the other."""
     views = material.views
     explain = Explainer(material)
-    table = {a: {b: agreement(explain.values[a], explain.values[b]) for b in views} for a in views}
+    table = agreements(explain.values)
     lead, baseline = material.lead_view, material.baseline_view
     x, y = explain.values[lead.name], explain.values[baseline.name]
     more, less = disagreements(x, y, DIFFERING)
