@@ -20,7 +20,6 @@ from ._scalars import (
     UNIT_MASS,
     dpolar,
     polar,
-    relative,
     tangent,
 )
 
@@ -123,9 +122,10 @@ def profile_row(i, indptr, amplitude, orientation, mass, entries, totals):
         unit = largest_part(start, stop, amplitude)
     for s in range(start, stop):
         e = ENTRY * s
-        magnitude, cosine, sine = polar(amplitude[2 * s], amplitude[2 * s + 1])
+        re, im = amplitude[2 * s], amplitude[2 * s + 1]
         if mass == AMPLITUDE_MASS:
-            magnitude = relative(amplitude[2 * s], amplitude[2 * s + 1], unit)
+            re, im = re / unit, im / unit
+        magnitude, cosine, sine = polar(re, im)
         total += magnitude
         entries[e + MASS] = one
         entries[e + MAGNITUDE] = magnitude

@@ -51,17 +51,6 @@ def polar(re, im):
 
 
 @scalar
-def relative(re, im, unit):
-    """|z| / unit, where no part of z is larger than ``unit``."""
-    x, y = re / unit, im / unit
-    top = max(abs(x), abs(y))
-    if top == type(top)(0):
-        return top
-    x, y = x / top, y / top
-    return top * type(top)(math.sqrt(x * x + y * y))
-
-
-@scalar
 def dpolar(magnitude, cosine, sine, dmagnitude, dcosine, dsine):
     """Pull back ``polar``: z = |z| u, so d|z| = u.dz and du = (I - u u^T) dz / |z|; 0 at z = 0 by decision."""
     zero = type(magnitude)(0)
