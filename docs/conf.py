@@ -27,6 +27,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence", "at
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are executed by `make notebooks`; their stored outputs are shown
 
+suppress_warnings = ["ref.python"]  # fields of one name in several classes are documented where they stand
 autosummary_generate = True
 add_module_names = False
 autodoc_typehints = "none"  # numpydoc sections say more: shapes and units

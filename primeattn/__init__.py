@@ -8,7 +8,7 @@ from importlib import import_module as _import_module
 
 __version__ = "0.1.0"
 
-_ROOMS = ("primes", "quaternion", "circle", "encode", "corpus", "resonance", "plot", "report")
+_ROOMS = ("primes", "quaternion", "circle", "encode", "corpus", "resonance", "attention", "plot", "report")
 _NAMES = {
     "PrimeStates": "states",
     "to_device": "_runtime.devices",

@@ -110,7 +110,7 @@ def test_without_a_command_the_overview_goes_to_standard_error(capsys):
     ("arguments", "message"),
     [
         (["comprae"], "did you mean 'compare'?"),
-        (["xyz"], "choose one of compare, doctor"),
+        (["xyz"], "choose one of " + ", ".join(cli.COMMANDS)),
         (["compare", "--passages", "1"], "from 2 to 2000"),
         (["compare", "--passages", "many"], "from 2 to 2000"),
         (["compare", "--temperature", "0"], "0.001 to 1000"),

@@ -233,7 +233,7 @@ def test_threads_do_not_change_a_bit(rng):
 
 def test_refusals(rng):
     s = states(rng, 3)
-    with pytest.raises(ValueError, match="function is 'components': pass 'score' or 'matrix'"):
+    with pytest.raises(ValueError, match="function is 'components': pass 'score', 'matrix' or 'attention'"):
         pa.resonance.vjp("components", s, s)
     with pytest.raises(ValueError, match="pass b, or use 'matrix'"):
         pa.resonance.vjp("score", s)

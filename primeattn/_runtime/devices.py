@@ -15,6 +15,8 @@ def cuda():
 
 def is_device_array(x) -> bool:
     """True for CUDA arrays (Numba, CuPy, the simulator's), False for everything else."""
+    if type(x) is np.ndarray:  # the attribute that is missing costs 0.5 us a look, thirty times a call
+        return False
     return hasattr(x, "__cuda_array_interface__") or getattr(x, "__cuda_ndarray__", False) is True
 
 

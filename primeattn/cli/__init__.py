@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "compare": "which passages of a text resonate, and why: an HTML report, figures, netCDF, JSON",
+    "search": "the passages of a text that resonate most with a query, and why",
     "doctor": "versions, threads, CUDA, cache, and what is missing",
 }
 

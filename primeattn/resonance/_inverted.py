@@ -39,7 +39,8 @@ def columns(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         number = np.cumsum(seen, dtype=np.int64) - 1
         distinct = int(seen.sum())
         number[~seen] = distinct
-        return number[np.minimum(own, top + 1)], number[other], distinct
+        found = number[other]
+        return found if own is other else number[np.minimum(own, top + 1)], found, distinct
     table, inverse = np.unique(other, return_inverse=True)
     at = np.searchsorted(table, own)
     at[table[np.minimum(at, table.size - 1)] != own] = table.size

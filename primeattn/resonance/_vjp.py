@@ -8,6 +8,7 @@ import numpy as np
 from .._runtime import devices
 from .._runtime.checks import as_floating
 from . import _labels
+from ._attention import attention_vjp
 from ._gradients import by_index, by_merging
 from ._inverted import score_matrix
 from ._options import check_fits, check_form, profiles
@@ -19,23 +20,30 @@ def vjp(
     function,
     a,
     b=None,
+    value=None,
     *,
     kind="kernel",
     weights=None,
-    normalizer="union",
+    normalizer=None,
     overlap="jaccard",
     amplitude=False,
+    **options,
 ) -> tuple[Any, Callable[[Any], dict[str, Any]]]:
-    r"""A score and its pullback: gradients with respect to amplitudes, orientations and weights, derived by hand.
+    r"""A score, or attention, and its pullback: gradients derived by hand.
 
     Parameters
     ----------
-    function : {"score", "matrix"}
+    function : {"score", "matrix", "attention"}
     a : PrimeStates
+        The queries of attention.
     b : PrimeStates, optional
-        Needed for "score". For "matrix" the default is ``a`` on both sides.
+        Needed for "score". For "matrix" the default is ``a`` on both sides. The keys of attention.
+    value : array_like of float, optional
+        The values of attention.
     kind, weights, normalizer, overlap, amplitude
-        As in `score`.
+        As in `score` and `attention`.
+    **options
+        form, temperature, heads, causal, mask and order of `attention`.
 
     Returns
     -------
@@ -47,6 +55,9 @@ def vjp(
         - "a": {"amplitude": complex (nnz,), dre + i dim; "orientation": float (nnz, 4), on the tangent of S^3}
         - "b": the same for b; absent if b was
         - "weights": float (3,), of free weights (not held to the sum 1)
+
+        For attention: "query" and "key" in place of "a" and "b" (two entries also where both are one batch: add
+        them), "value" (Tk, d), "weights" (3,), or (H, 3) for heads, and "temperature", a float.
 
         On CUDA the arrays of "a" and "b" are float, (nnz, 2) and (nnz, 4), and stay there; "weights" comes to the host.
 
@@ -72,8 +83,14 @@ def vjp(
     >>> pullback([[0, 1], [0, 0]])["a"]["amplitude"].round(3).tolist()
     [0.167j, (0.167+0j)]
     """
+    if function == "attention":
+        given = {"kind": kind, "weights": weights, "normalizer": normalizer, "overlap": overlap, "amplitude": amplitude}
+        return attention_vjp(a, b, value, **given, **options)
     if function not in ("score", "matrix"):
-        raise ValueError(f"function is {function!r}: pass 'score' or 'matrix'")
+        raise ValueError(f"function is {function!r}: pass 'score', 'matrix' or 'attention'")
+    if value is not None or options:
+        raise TypeError(f"{', '.join(options) or 'value'} belongs to 'attention', not to {function!r}")
+    normalizer = "union" if normalizer is None else normalizer
     if function == "score" and b is None:
         raise ValueError("score is of two batches: pass b, or use 'matrix'")
     (a, b), _ = _labels.unwrap(a, b)

@@ -54,13 +54,12 @@ BROKEN = (
 )
 
 
-class _Refused(ValueError):
+class Refused(ValueError):
     """A complaint that already says what is wrong."""
 
 
 def save(path, arrays: StateArrays, labels: np.ndarray | None) -> None:
-    """Write beside ``path``, then rename: a reader sees the old file or the whole new one."""
-    path, mode = _target(path)
+    """Write states and their labels."""
     members = {
         "format": np.array(FORMAT),
         "version": np.array(VERSION, "<i8"),
@@ -69,6 +68,12 @@ def save(path, arrays: StateArrays, labels: np.ndarray | None) -> None:
     members |= arrays._asdict()
     if labels is not None:
         members["labels"] = labels
+    write(path, members)
+
+
+def write(path, members: dict[str, np.ndarray]) -> None:
+    """Write beside ``path``, then rename: a reader sees the old file or the whole new one."""
+    path, mode = _target(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(
@@ -106,68 +111,73 @@ def _target(path) -> tuple[Path, int | None]:
 
 
 def load(path) -> tuple[StateArrays, np.ndarray | None]:
-    """Read and check; every defect of the file is a ValueError that names it."""
+    """Read and check states."""
+    return read(path, _read, "PrimeStates.save")
+
+
+def read(path, parse, writer: str):
+    """``parse(file)``; every defect of the file is a ValueError that names it."""
     with open(path, "rb") as file:  # FileNotFoundError and its like stay what they are
         try:
-            return _read(file)
-        except _Refused as error:
+            return parse(file)
+        except Refused as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
         except BROKEN as error:
             raise ValueError(
-                f"{os.fspath(path)} is damaged, or is no file that PrimeStates.save wrote "
+                f"{os.fspath(path)} is damaged, or is no file that {writer} wrote "
                 f"({type(error).__name__}: {error}): write it again"
             ) from error
 
 
 def _read(file) -> tuple[StateArrays, np.ndarray | None]:
     if not zipfile.is_zipfile(file):
-        raise _Refused("this is no .npz file, or its end is missing: pass a file that PrimeStates.save wrote")
+        raise Refused("this is no .npz file, or its end is missing: pass a file that PrimeStates.save wrote")
     with zipfile.ZipFile(file) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
-        if "format" not in names or str(_member(archive, "format")) != FORMAT:
-            raise _Refused(
+        if "format" not in names or str(member_of(archive, "format")) != FORMAT:
+            raise Refused(
                 f"this .npz file does not hold prime states (members: {', '.join(names[:8]) or 'none'}); for plain "
                 f"arrays pass numpy.load(path)[...] to PrimeStates.from_arrays"
             )
-        version = _member(archive, "version")
+        version = member_of(archive, "version")
         if version.shape != () or version != VERSION:
-            raise _Refused(f"the file has version {version} of the format, this primeattn reads {VERSION}: update it")
+            raise Refused(f"the file has version {version} of the format, this primeattn reads {VERSION}: update it")
         if len(set(names)) != len(names) or set(names) - {"labels"} != set(REQUIRED):
-            raise _Refused(f"members are {', '.join(names)}; wanted: {', '.join(REQUIRED)}, and maybe labels")
-        arrays = StateArrays(*(_member(archive, name) for name in DTYPES))
-        labelled = bool(_member(archive, "labelled") == np.True_)
+            raise Refused(f"members are {', '.join(names)}; wanted: {', '.join(REQUIRED)}, and maybe labels")
+        arrays = StateArrays(*(member_of(archive, name) for name in DTYPES))
+        labelled = bool(member_of(archive, "labelled") == np.True_)
         if labelled != ("labels" in names):
-            raise _Refused(f"labels are {'missing' if labelled else 'not announced'}")
-        labels = _member(archive, "labels") if labelled else None
-    arrays = _checked(arrays)
+            raise Refused(f"labels are {'missing' if labelled else 'not announced'}")
+        labels = member_of(archive, "labels") if labelled else None
+    arrays = checked(arrays)
     try:
         return arrays, checked_labels(labels, len(arrays.indptr) - 1)
     except (TypeError, ValueError) as error:
-        raise _Refused(str(error)) from None
+        raise Refused(str(error)) from None
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def member_of(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """One array; nothing is allocated that the file does not really contain."""
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _Refused(f"{name} is compressed by an unknown method")
+        raise Refused(f"{name} is compressed by an unknown method")
     with archive.open(info) as member:
         major, minor = np.lib.format.read_magic(member)
         if (major, minor) == (1, 0):
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
         else:
-            raise _Refused(f"{name} has .npy version {major}.{minor}, wanted: 1.0")
+            raise Refused(f"{name} has .npy version {major}.{minor}, wanted: 1.0")
         if dtype.hasobject or dtype.kind in "OV":
-            raise _Refused(f"{name} holds Python objects: they are never loaded, because loading them can run code")
+            raise Refused(f"{name} holds Python objects: they are never loaded, because loading them can run code")
         if name in DTYPES and dtype.newbyteorder("<").str not in DTYPES[name]:
-            raise _Refused(f"{name} has dtype {dtype}, wanted: {' or '.join(DTYPES[name])}")
+            raise Refused(f"{name} has dtype {dtype}, wanted: {' or '.join(DTYPES[name])}")
         n_bytes = dtype.itemsize * int(np.prod(shape, dtype=object))
         if fortran and len(shape) > 1:
-            raise _Refused(f"{name} is in column-major order, wanted: row-major")
+            raise Refused(f"{name} is in column-major order, wanted: row-major")
         if member.tell() + n_bytes != info.file_size or n_bytes < 0:
-            raise _Refused(f"{name} declares {n_bytes} bytes but the member holds {info.file_size - member.tell()}")
+            raise Refused(f"{name} declares {n_bytes} bytes but the member holds {info.file_size - member.tell()}")
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-            raise _Refused(f"{name} declares two different sizes")
+            raise Refused(f"{name} declares two different sizes")
         out = np.empty(shape, dtype)
         _fill(member, out)
     return out.astype(dtype.newbyteorder("="), copy=False)
@@ -183,17 +193,15 @@ def _fill(member, out: np.ndarray) -> None:
                 raise EOFError("the member ends early")
             view[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
     if member.read(1):  # also makes zipfile compare the checksum
-        raise _Refused("a member is longer than its array")
+        raise Refused("a member is longer than its array")
 
 
-def _checked(arrays: StateArrays) -> StateArrays:
+def checked(arrays: StateArrays) -> StateArrays:
     indptr, primes, amplitude, orientation = arrays
     if primes.ndim != 1 or indptr.ndim != 1:
-        raise _Refused(f"indptr has shape {indptr.shape} and primes {primes.shape}: one axis each is wanted")
+        raise Refused(f"indptr has shape {indptr.shape} and primes {primes.shape}: one axis each is wanted")
     if (amplitude.itemsize == 8) != (orientation.itemsize == 4):
-        raise _Refused(
-            f"amplitude is {amplitude.dtype} but orientation is {orientation.dtype}: one precision is wanted"
-        )
+        raise Refused(f"amplitude is {amplitude.dtype} but orientation is {orientation.dtype}: one precision is wanted")
     try:
         _validate.check_indptr(indptr, len(primes))
         _validate.check_primes(indptr, primes)
@@ -203,5 +211,5 @@ def _checked(arrays: StateArrays) -> StateArrays:
         if _validate.ascending_order(indptr, primes) is not None:
             raise ValueError("primes are not ascending within a state")
     except ValueError as error:
-        raise _Refused(f"the file is intact but its content is not valid: {error}") from None
+        raise Refused(f"the file is intact but its content is not valid: {error}") from None
     return arrays

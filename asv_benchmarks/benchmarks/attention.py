@@ -1,0 +1,102 @@
+"""Every mechanism of ``MECHANISMS``: forward, forward and backward, memory, and the exponent of its cost in tokens."""
+
+import math
+import statistics
+import time
+import tracemalloc
+
+import numpy as np
+
+import primeattn as pa
+from primeattn.attention import MECHANISMS, Sample
+
+SIZES = {"T=256, 4 x 32": (256, 4, 32), "T=1024, 4 x 64": (1024, 4, 64)}
+
+
+def draw(name, tokens, heads, width, dtype="float32") -> Sample:
+    sample = MECHANISMS[name].sample(
+        np.random.default_rng(0), batch=(1,), heads=heads, tokens=tokens, width=width, dtype=np.dtype(dtype)
+    )
+    return Sample(sample.inputs, {**sample.options, "causal": True})
+
+
+def both(name, sample):
+    out, pullback = pa.attention.vjp(name, *sample.inputs, **sample.options)
+    return out, pullback(np.ones_like(out))
+
+
+class Mechanisms:
+    """One sequence, causal."""
+
+    params = (list(MECHANISMS), list(SIZES), ["float32", "float64"])
+    param_names = ("mechanism", "size", "dtype")
+    timeout = 300
+
+    def setup(self, name, size, dtype):
+        self.sample = draw(name, *SIZES[size], dtype)
+        both(name, self.sample)
+
+    def time_forward(self, name, size, dtype):
+        MECHANISMS[name].forward(*self.sample.inputs, **self.sample.options)
+
+    def time_forward_and_backward(self, name, size, dtype):
+        both(name, self.sample)
+
+
+class Memory:
+    """Peak of forward and backward at 4,096 tokens over the size of inputs, outputs and gradients."""
+
+    params = (list(MECHANISMS),)
+    param_names = ("mechanism",)
+    timeout = 300
+    unit = "times"
+
+    def setup(self, name):
+        both(name, draw(name, 64, 1, 32))
+        self.sample = draw(name, 4096, 1, 32)
+
+    def track_peak(self, name):
+        given = sum(x.nbytes for x in self.sample.inputs)
+        tracemalloc.start()
+        out, grads = both(name, self.sample)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return (given + peak) / (given + 2 * out.nbytes + sum(g.nbytes for g in grads.values()))
+
+
+class Growth:
+    """log2 of how much longer twice the tokens take: 2 is quadratic, 1 is linear."""
+
+    params = (list(MECHANISMS),)
+    param_names = ("mechanism",)
+    timeout = 300
+    unit = "exponent"
+
+    def setup(self, name):
+        self.samples = [draw(name, tokens, 2, 32) for tokens in (1024, 2048)]
+        for sample in self.samples:
+            both(name, sample)
+
+    def track_exponent(self, name):
+        found: list[list[float]] = [[], []]
+        for _ in range(7):
+            for times, sample in zip(found, self.samples, strict=True):
+                start = time.perf_counter()
+                both(name, sample)
+                times.append(time.perf_counter() - start)
+        return math.log2(statistics.median(found[1]) / statistics.median(found[0]))
+
+
+class Decode:
+    """One token to a cache of 4,096."""
+
+    def setup(self):
+        rng = np.random.default_rng(0)
+        self.cache = pa.attention.Cache(window=4096)
+        q, k, v = rng.standard_normal((3, 4, 4096, 64)).astype(np.float32)
+        pa.attention.dot_product_step(q, k, v, self.cache)
+        self.token = rng.standard_normal((4, 1, 64)).astype(np.float32)
+        self.time_step()
+
+    def time_step(self):
+        pa.attention.dot_product_step(self.token, self.token, self.token, self.cache)

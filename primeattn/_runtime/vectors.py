@@ -1,0 +1,161 @@
+"""Vectors of ``LANES`` numbers as values inside compiled kernels, for loops that LLVM would not vectorise by itself.
+
+A kernel loads a vector from a flat contiguous array, computes, and stores it::
+
+    s = fma(broadcast(w), load(value, i), load(out, i))      # s = w value[i:i + LANES] + out[i:i + LANES]
+    store(out, i, s)
+
+The same IR serves every CPU: LLVM splits a vector where the registers are shorter. CPU only; with the JIT off the
+same names work on NumPy slices.
+"""
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+
+def _lanes() -> int:
+    """Float32 numbers in the widest register of this CPU: 16 with AVX-512, else 8 (two registers of ARM's)."""
+    try:
+        return 16 if llvm.get_host_cpu_features().get("avx512f") else 8
+    except RuntimeError:  # this CPU does not say
+        return 8
+
+
+LANES = _lanes()
+
+
+class Vector(types.Type):
+    """``LANES`` numbers of one floating type."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        super().__init__(name=f"Vector({dtype}, {LANES})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, fe_type):
+        super().__init__(manager, fe_type, ir.VectorType(manager.lookup(fe_type.dtype).get_value_type(), LANES))
+
+
+def _address(context, builder, array_type, array, index):
+    """Pointer to ``LANES`` numbers from ``array[index]`` on."""
+    data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
+    vector = ir.VectorType(context.get_value_type(array_type.dtype), LANES)
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+
+def _size(array_type) -> int:
+    return array_type.dtype.bitwidth // 8
+
+
+@intrinsic
+def load(typing, array, index):
+    """``array[index:index + LANES]``."""
+
+    def build(context, builder, signature, arguments):
+        vector = builder.load(_address(context, builder, signature.args[0], *arguments))
+        vector.align = _size(signature.args[0])
+        return vector
+
+    return Vector(array.dtype)(array, types.intp), build
+
+
+@intrinsic
+def store(typing, array, index, vector):
+    """``array[index:index + LANES] = vector``."""
+
+    def build(context, builder, signature, arguments):
+        where = _address(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], where).align = _size(signature.args[0])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), build
+
+
+@intrinsic
+def prefetch(typing, array, index):
+    """Ask for the cache line of ``array[index]``, soon to be used; never faults, changes nothing."""
+
+    def build(context, builder, signature, arguments):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        where = builder.bitcast(_address(context, builder, signature.args[0], *arguments), byte)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
+        )
+        builder.call(function, [where, number(0), number(3), number(1)])  # to read, into all levels, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
+
+
+@intrinsic
+def broadcast(typing, x):
+    """``LANES`` copies of a number."""
+
+    def build(context, builder, signature, arguments):
+        kind = context.get_value_type(signature.return_type)
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), lanes)
+
+    return Vector(x)(x), build
+
+
+@intrinsic
+def fma(typing, x, y, z):
+    """x y + z, lane by lane, rounded once."""
+
+    def build(context, builder, signature, arguments):
+        kind = arguments[0].type
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.v{LANES}f{x.dtype.bitwidth}"
+        )
+        return builder.call(function, arguments)
+
+    return x(x, y, z), build
+
+
+@intrinsic
+def total(typing, x):
+    """The sum of the lanes, in pairs."""
+
+    def build(context, builder, signature, arguments):
+        vector, width = arguments[0], LANES
+        while width > 1:
+            width //= 2
+            kind = ir.VectorType(ir.IntType(32), width)
+            low = ir.Constant(kind, list(range(width)))
+            high = ir.Constant(kind, list(range(width, 2 * width)))
+            nothing = ir.Constant(vector.type, ir.Undefined)
+            vector = builder.fadd(
+                builder.shuffle_vector(vector, nothing, low), builder.shuffle_vector(vector, nothing, high)
+            )
+        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    return x.dtype(x), build
+
+
+if config.DISABLE_JIT:
+
+    def load(array, index):
+        return array[index : index + LANES].copy()
+
+    def store(array, index, vector):
+        array[index : index + LANES] = vector
+
+    def prefetch(array, index):
+        pass
+
+    def broadcast(x):
+        return np.full(LANES, x)
+
+    def fma(x, y, z):
+        return x * y + z
+
+    def total(x):
+        return x.sum()

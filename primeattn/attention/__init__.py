@@ -1,0 +1,77 @@
+"""Attention mechanisms: one file each, one line each in ``MECHANISMS``, all of the same shape.
+
+Arrays are (..., tokens, width); leading axes are batch and heads. NumPy arrays run on the CPU, CUDA arrays on CUDA,
+DataArrays keep their labels.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from . import _dot_product, _resonant
+from ._cache import Cache, dot_product_step
+from ._dot_product import dot_product
+from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from ._properties import violation
+from ._resonant import ResonantState, resonant, resonant_step
+from ._rope import alibi_slopes, rope
+
+MECHANISMS: dict[str, Mechanism] = {m.name: m for m in (_dot_product.MECHANISM, _resonant.MECHANISM)}
+
+__all__ = [
+    "MECHANISMS",
+    "Cache",
+    "Claim",
+    "DoesNotApply",
+    "Fails",
+    "Holds",
+    "Mechanism",
+    "Property",
+    "ResonantState",
+    "Sample",
+    "alibi_slopes",
+    "dot_product",
+    "dot_product_step",
+    "resonant",
+    "resonant_step",
+    "rope",
+    "violation",
+    "vjp",
+]
+
+
+def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], dict[str, Any]]]:
+    r"""A mechanism's output and its pullback: gradients derived by hand.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``MECHANISMS``.
+    *inputs, **options
+        As of the mechanism's function, without ``return_weights``.
+
+    Returns
+    -------
+    out : ndarray of float
+        What the function returns.
+    pullback : callable
+        ``pullback(dout)``, with dout of the shape of out, gives a dict of gradients by the names of the inputs and of
+        the parameters that were given.
+
+    Raises
+    ------
+    ValueError
+        For another name, or a dout of another shape.
+    TypeError, ValueError
+        As the function.
+
+    Examples
+    --------
+    >>> import numpy as np, primeattn as pa
+    >>> q, k, v = np.zeros((1, 2)), np.eye(2), np.array([[1.0], [3.0]])
+    >>> out, pullback = pa.attention.vjp("dot_product", q, k, v)
+    >>> out, pullback([[1.0]])["v"].tolist()
+    (array([[2.]]), [[0.5], [0.5]])
+    """
+    if name not in MECHANISMS:
+        raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
+    return MECHANISMS[name].vjp(*inputs, **options)

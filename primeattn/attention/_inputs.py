@@ -1,0 +1,186 @@
+"""Checks of what attention functions have in common: q, k, v, heads, masks, windows."""
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _labelled
+from .._runtime import devices
+from .._runtime.checks import common_floating
+from ._cores.layout import Layout, Problem
+
+
+class Call(NamedTuple):
+    """A checked call: flat arrays, sizes, and the shapes to give results."""
+
+    problem: Problem
+    layout: Layout
+    lead: tuple[int, ...]
+    shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def heads(self) -> int:
+        return math.prod(self.lead)
+
+    def shaped(self, flat, *tail: int):
+        return flat.reshape((*self.lead, *tail))
+
+
+def check_arrays(q, k, v) -> tuple[Any, Any, Any, int]:
+    """q, k, v in one dtype, and the number of query heads that share a key head."""
+    q, k, v = common_floating({}, q=q, k=k, v=v)
+    shapes = {name: tuple(x.shape) for name, x in (("q", q), ("k", k), ("v", v))}
+    for name, shape in shapes.items():
+        if len(shape) < 2:
+            raise ValueError(
+                f"{name} has shape {shape}: (..., tokens, width) is wanted; pass {name}[None] for one token"
+            )
+        if shape[-1] == 0:
+            raise ValueError(f"{name} has shape {shape}: its width must be at least 1")
+    if devices.is_device_array(q):
+        for name, x in (("q", q), ("k", k), ("v", v)):
+            if not x.is_c_contiguous():
+                raise ValueError(f"{name} is not C-contiguous on CUDA: copy it first")
+    if shapes["q"][-1] != shapes["k"][-1]:
+        raise ValueError(
+            f"q has shape {shapes['q']} but k has shape {shapes['k']}: head widths must match; project k, or pass "
+            f"k[..., :{shapes['q'][-1]}]"
+        )
+    if shapes["k"][:-1] != shapes["v"][:-1]:
+        raise ValueError(
+            f"k has shape {shapes['k']} but v has shape {shapes['v']}: every key needs its value; all axes but the "
+            "last must be equal"
+        )
+    return q, k, v, _group(shapes["q"], shapes["k"])
+
+
+def _group(q: tuple[int, ...], k: tuple[int, ...]) -> int:
+    if q[:-2] == k[:-2]:
+        return 1
+    same = len(q) == len(k) > 2 and q[:-3] == k[:-3]
+    if same and k[-3] and q[-3] % k[-3] == 0:
+        return q[-3] // k[-3]
+    raise ValueError(
+        f"q has shape {q} but k has shape {k}: leading axes must be equal, except that the heads (axis -3) of q may be "
+        "a multiple of those of k; use numpy.broadcast_to for shared batches"
+    )
+
+
+def check_band(causal, window, queries: int, keys: int) -> tuple[int, int]:
+    """How many positions back and ahead a query may look."""
+    unlimited = queries + keys
+    if window is not None and (not isinstance(window, int | np.integer) or isinstance(window, bool) or window < 1):
+        raise ValueError(f"window is {window!r}: a number of positions, 1 or more, is wanted; None means no limit")
+    reach = unlimited if window is None else min(int(window) - 1, unlimited)
+    return reach, 0 if causal else reach
+
+
+def check_scale(scale, width: int, dtype):
+    """A number of the data's own type; 1 / sqrt(width) by default."""
+    if scale is None:
+        scale = 1 / math.sqrt(width)
+    if not isinstance(scale, int | float | np.integer | np.floating) or not math.isfinite(scale):
+        raise ValueError(f"scale is {scale!r}: a finite number is wanted; None means 1 / sqrt(width)")
+    return dtype.type(scale)
+
+
+_ALL = np.ones(1, np.uint8)  # a mask that forbids nothing
+_ALL.flags.writeable = False
+
+
+@lru_cache(64)
+def _zeros(n: int, dtype) -> np.ndarray:
+    x = np.zeros(n, dtype)
+    x.flags.writeable = False
+    return x
+
+
+def check_mask(mask, lead: tuple[int, ...], queries: int, keys: int, like):
+    """Flat bytes, the offset of every head, and the steps by query and by key: nothing is copied per head."""
+    if mask is None:
+        return _placed(_ALL, like), _placed(_zeros(math.prod(lead), np.dtype(np.int64)), like), 0, 0
+    if not devices.is_device_array(mask):
+        mask = np.asarray(mask)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"mask has dtype {mask.dtype}: booleans are wanted, True where a query may attend a key")
+    full = (*lead, queries, keys)
+    shape = (1,) * (2 - len(mask.shape)) + tuple(mask.shape)
+    try:
+        fits = np.broadcast_shapes(shape, full) == full
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}: it must broadcast to {full}, (..., queries, keys)")
+    rows, columns = shape[-2:]
+    tables = np.arange(math.prod(shape[:-2]), dtype=np.int64).reshape(shape[:-2])
+    offsets = np.ascontiguousarray(np.broadcast_to(tables, lead)).reshape(-1) * (rows * columns)
+    if devices.is_device_array(mask):
+        flat = devices.device_view(mask).reshape(mask.size).view(np.uint8)
+    else:
+        flat = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+    return flat, _placed(offsets, like), columns if rows > 1 else 0, 1 if columns > 1 else 0
+
+
+def check_slopes(alibi, lead: tuple[int, ...], like):
+    """One slope a head, zeros by default."""
+    heads = math.prod(lead)
+    if alibi is None:
+        return _placed(_zeros(heads, like.dtype), like)
+    if devices.is_device_array(alibi):
+        raise TypeError("alibi is a CUDA array: slopes are few, pass them as a host array")
+    slopes = np.asarray(alibi)
+    if slopes.dtype.kind not in "iuf" or not np.isfinite(slopes).all():
+        raise ValueError("alibi has entries that are not finite real numbers: one slope a head is wanted")
+    try:
+        slopes = np.broadcast_to(slopes, lead)
+    except ValueError:
+        raise ValueError(
+            f"alibi has shape {slopes.shape}: one slope a head is wanted, broadcastable to {lead}; see alibi_slopes"
+        ) from None
+    return _placed(np.ascontiguousarray(slopes.reshape(-1), dtype=like.dtype), like)
+
+
+def _read_only(x):
+    """A view of the one type that kernels are compiled for: Numba counts read-only arrays as another type."""
+    if devices.is_device_array(x) or not x.flags.writeable:
+        return x
+    x = x.view()
+    x.flags.writeable = False
+    return x
+
+
+def _placed(x, like):
+    return devices.to_device(x) if devices.is_device_array(like) else x
+
+
+def check_call(q, k, v, *, causal, mask, scale, window, alibi, keys=None) -> Call:
+    """All of it. ``keys``: how many rows of k and v are in use, if not all (a cache)."""
+    devices.on_cuda(q=q, k=k, v=v, mask=mask)
+    q, k, v, group = check_arrays(q, k, v)
+    shapes = {"q": tuple(q.shape), "k": tuple(k.shape), "v": tuple(v.shape)}
+    lead, (queries, width), (room, depth) = shapes["q"][:-2], shapes["q"][-2:], shapes["v"][-2:]
+    keys = room if keys is None else keys
+    flat, at, mask_row, mask_key = check_mask(mask, lead, queries, keys, q)
+    slopes = check_slopes(alibi, lead, q)
+    scale = check_scale(scale, width, q.dtype)
+    before, after = check_band(causal, window, queries, keys)
+    layout = Layout(group, queries, keys, room, width, depth, before, after, mask_row, mask_key)
+    q, k, v, flat, at, slopes = (_read_only(x.reshape(x.size)) for x in (q, k, v, flat, at, slopes))
+    problem = Problem(q, k, v, flat, at, slopes, scale)
+    return Call(problem, layout, lead, shapes)
+
+
+def check_upstream(dout, out, like):
+    """dout, flat, in the dtype and on the device of the call."""
+    if _labelled.is_labelled(dout):
+        dout = dout.values
+    out = out.values if _labelled.is_labelled(out) else out
+    if devices.on_cuda(dout=dout, out=out):
+        dout = devices.device_view(dout)
+    else:
+        dout = np.ascontiguousarray(dout, dtype=like.dtype)
+    if tuple(dout.shape) != tuple(out.shape) or dout.dtype != like.dtype:
+        raise ValueError(f"dout is {dout.dtype} {dout.shape}: the output is {out.dtype} {out.shape}; pass its like")
+    return _read_only(dout.reshape(dout.size))

@@ -1,0 +1,87 @@
+"""The contract of a mechanism: one file, one record, one line in ``MECHANISMS``."""
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Property(enum.Enum):
+    """What a mechanism may claim of its weights, without mask; `violation` measures how far it is from true."""
+
+    ROW_STOCHASTIC = "weights are at least 0 and every row sums to 1"
+    BOUNDED = "outputs lie between the smallest and the largest value"
+    SYMMETRIC = "weights are a symmetric kernel, divided by its row sums"
+    PSD = "that kernel is positive semidefinite"
+    SIGN_INVARIANT = "the sign of q does not matter"
+    SCALE_INVARIANT = "the length of q does not matter"
+    KEY_SHIFT_INVARIANT = "a vector added to all keys does not matter"
+    PHASE_SHIFT_INVARIANT = "an angle added to all phases does not matter"
+    PERMUTATION_EQUIVARIANT = "tokens may be reordered: outputs follow"
+    EXACT_LINEAR_FORM = "the kernel is a dot product of polynomial features of degree at most 2"
+
+
+class Holds(NamedTuple):
+    """The property is a theorem; a test runs it on samples.
+
+    ``measure(mechanism, sample)`` stands in for the common one where inputs are not q, k, v.
+    """
+
+    why: str
+    measure: "Callable[..., float] | None" = None
+
+
+class Fails(NamedTuple):
+    """The property is false: ``violation(property, mechanism, witness())`` is at least ``by``."""
+
+    why: str
+    witness: "Callable[[], Sample]"
+    by: float
+    measure: "Callable[..., float] | None" = None
+
+
+class DoesNotApply(NamedTuple):
+    why: str
+
+
+Claim = Holds | Fails | DoesNotApply
+
+
+class Sample(NamedTuple):
+    """Valid arguments: ``forward(*inputs, **options)``."""
+
+    inputs: tuple
+    options: dict[str, Any]
+
+
+class Mechanism(NamedTuple):
+    """Everything that tests, benchmarks, models and studies need to know of a mechanism.
+
+    Attributes
+    ----------
+    name : str
+    inputs : tuple of str
+        Positional array arguments.
+    parameters : tuple of str
+        Keyword arrays that have gradients, too.
+    forward : callable
+        The public function.
+    vjp : callable
+        ``vjp(*inputs, **options) -> (out, pullback)``; ``pullback(dout)`` gives a dict by input and parameter name.
+    reference : callable
+        The formula in plain NumPy, for real or complex arrays; the size of the weights in memory.
+    sample : callable
+        ``sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=float) -> Sample``.
+    properties : mapping of Property to Claim
+        One claim for every property.
+    cite : str
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    forward: Callable[..., Any]
+    vjp: Callable[..., Any]
+    reference: Callable[..., Any]
+    sample: Callable[..., Sample]
+    properties: Mapping[Property, Claim]
+    cite: str

@@ -1,0 +1,135 @@
+"""Matrix products inside kernels: against NumPy, by BLAS and by plain loops, and the threads of BLAS."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from primeattn._runtime import linalg
+from primeattn._runtime.jit import kernel
+
+KINDS = ("nn", "nt", "tn")
+
+
+@kernel
+def product(start, stop, blas, kind, m, n, k, alpha, a, ao, lda, b, bo, ldb, beta, c, co, ldc):
+    if kind == 0:
+        linalg.gemm_nn(blas, m, n, k, alpha, a, ao, lda, b, bo, ldb, beta, c, co, ldc)
+    elif kind == 1:
+        linalg.gemm_nt(blas, m, n, k, alpha, a, ao, lda, b, bo, ldb, beta, c, co, ldc)
+    else:
+        linalg.gemm_tn(blas, m, n, k, alpha, a, ao, lda, b, bo, ldb, beta, c, co, ldc)
+
+
+@pytest.fixture(params=["blas", "loops"])
+def provider(request, monkeypatch):
+    monkeypatch.setenv("PRIMEATTN_BLAS", "0" if request.param == "loops" else "1")
+    return request.param
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (64, 33, 17), (2, 0, 3), (3, 2, 0)])
+@pytest.mark.parametrize("beta", [0, 1, -0.5])
+def test_products_of_blocks_equal_numpy(provider, kind, dtype, shape, beta, rng):
+    m, n, k = shape
+    real = np.dtype(dtype).type
+    a, b, c = (rng.standard_normal((100, 90)).astype(dtype) for _ in range(3))
+    if beta == 0:
+        c[...] = np.nan  # beta = 0 must not read C
+    left = a[2:, 3:][:k, :m].T if kind == "tn" else a[2:, 3:][:m, :k]
+    right = b[1:, 4:][:n, :k].T if kind == "nt" else b[1:, 4:][:k, :n]
+    expected = c.copy()
+    block = expected[5:, 6:][:m, :n]
+    block[...] = 1.5 * left.astype(float) @ right.astype(float) + (beta * block if beta else 0)
+    blas = linalg.gemm_address(dtype)
+    product(
+        0, 1, blas, KINDS.index(kind), m, n, k, real(1.5), a.ravel(), 183, 90, b.ravel(), 94, 90, real(beta),
+        c.reshape(-1), 456, 90,
+    )  # fmt: skip
+    # k additions of products of size about 1: k eps, with room
+    np.testing.assert_allclose(c, expected, rtol=0, atol=8 * (k + 1) * np.finfo(dtype).eps)
+
+
+def test_the_switch_chooses_the_loops(monkeypatch):
+    monkeypatch.setenv("PRIMEATTN_BLAS", "0")
+    assert linalg.library().name == "plain loops"
+    monkeypatch.delenv("PRIMEATTN_BLAS")
+    assert linalg.library() == (linalg.scipy_blas() or linalg.plain_loops())
+
+
+def test_without_scipy_blas_the_loops_serve(monkeypatch):
+    monkeypatch.setattr(linalg, "scipy_blas", lambda: None)
+    assert linalg.library().name == "plain loops"
+
+
+def test_threads_of_blas_are_one_inside_and_restored_after():
+    blas = linalg.library()
+    if blas.set_threads is None:
+        pytest.skip(f"{blas.name}: this BLAS offers no control of its threads")
+    before = blas.get_threads()
+    blas.set_threads(2)
+    try:
+        with linalg.single_threaded():
+            assert blas.get_threads() == 1
+            with linalg.single_threaded():
+                assert blas.get_threads() == 1
+            assert blas.get_threads() == 1
+        assert blas.get_threads() == 2
+        with pytest.raises(KeyError), linalg.single_threaded():
+            raise KeyError
+        assert blas.get_threads() == 2
+        inside, leave = threading.Event(), threading.Event()
+
+        def other():
+            with linalg.single_threaded():
+                inside.set()
+                leave.wait(10)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        inside.wait(10)
+        with linalg.single_threaded():
+            pass
+        assert blas.get_threads() == 1  # the other block is still open
+        leave.set()
+        thread.join()
+        assert blas.get_threads() == 2
+    finally:
+        blas.set_threads(before)
+
+
+SCRIPT = """
+import numpy as np, primeattn as pa
+from primeattn.attention._cores import tiles
+x = np.random.default_rng(0).standard_normal((70, 8))
+out, pullback = pa.attention.vjp("dot_product", x, x, x, causal=True)
+grads = pullback(np.ones_like(out))
+stats = [f.stats for f in (tiles.forward, tiles.backward)]
+print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.values()) for s in stats))
+print(repr(float(out.sum())), repr(float(abs(grads["k"]).sum())))
+"""
+
+
+def test_cached_kernels_call_blas_in_a_second_process(tmp_path):
+    """The address of BLAS differs from process to process; a cached kernel must not remember it."""
+    environment = dict(os.environ, NUMBA_CACHE_DIR=str(tmp_path), PRIMEATTN_CACHE="1")
+
+    def run(**more):
+        command = [sys.executable, "-c", SCRIPT]
+        done = subprocess.run(command, env={**environment, **more}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        counts, values = done.stdout.splitlines()
+        return tuple(map(int, counts.split())), list(map(float, values.split()))
+
+    (_, misses), first = run()
+    assert misses == 2
+    counts, second = run()
+    assert counts == (2, 0)
+    assert second == first
+    counts, loops = run(PRIMEATTN_BLAS="0")  # the same cached kernels, another routine
+    assert counts == (2, 0)
+    np.testing.assert_allclose(loops, first, rtol=1e-12)  # float64, sums of about a thousand terms

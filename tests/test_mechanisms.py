@@ -1,0 +1,199 @@
+"""Every entry of MECHANISMS: outputs, weights and gradients against its oracle, dtypes, awkward input, CUDA twins.
+
+The oracle of a mechanism is ``reference`` in ``tests/naive/<name>.py``, with the arguments of the public function.
+"""
+
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+
+import primeattn as pa
+from primeattn.attention import MECHANISMS, Sample
+
+OPTIONS = {
+    "plain": {},
+    "causal": {"causal": True},
+    "mask": {"mask": np.random.default_rng(3).random((2, 1, 7, 7)) < 0.6},
+    "causal mask": {"causal": True, "mask": np.random.default_rng(4).random((7, 7)) < 0.6},
+    "scale": {"scale": 2.5},
+    "window": {"window": 3},
+    "causal window": {"causal": True, "window": 3},
+    "alibi": {"alibi": np.array([0.3, 1.2])},
+    "rope": {"rope": 100.0, "causal": True},
+}
+CASES = [
+    (name, case)
+    for name, mechanism in MECHANISMS.items()
+    for case, options in OPTIONS.items()
+    if set(options) <= set(inspect.signature(mechanism.forward).parameters)
+]
+
+
+def oracle(name):
+    module = importlib.import_module(f"tests.naive.{name}")
+    return getattr(module, "reference", MECHANISMS[name].reference)
+
+
+def drawn(name, case="plain", dtype=np.float64, seed=0, **sizes) -> Sample:
+    sample = MECHANISMS[name].sample(np.random.default_rng(seed), **{"tokens": 7, "dtype": dtype, **sizes})
+    return Sample(sample.inputs, {**sample.options, **OPTIONS[case]})
+
+
+def slope(function, sample, which, direction, dout):
+    """d <dout, function> along a direction of one input or option, by the complex step."""
+    h, names = 1e-30, sample.options
+    inputs, options = list(sample.inputs), dict(names)
+    if isinstance(which, int):
+        inputs[which] = inputs[which] + 1j * h * direction
+    else:
+        options[which] = options[which] + 1j * h * direction
+    return float((function(*inputs, **options) * dout).sum().imag / h)
+
+
+def gradient_error(name, sample, grads, dout):
+    """Largest relative difference between the hand-derived gradients and the oracle's, over random directions."""
+    mechanism, rng, worst = MECHANISMS[name], np.random.default_rng(1), 0.0
+    for argument, gradient in grads.items():
+        which = mechanism.inputs.index(argument) if argument in mechanism.inputs else argument
+        for _ in range(3):
+            direction = rng.standard_normal(gradient.shape)
+            expected = slope(oracle(name), sample, which, direction, dout)
+            worst = max(worst, abs(expected - (gradient * direction).sum()) / (1 + abs(expected)))
+    return worst
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_the_record_is_complete(name):
+    mechanism = MECHANISMS[name]
+    signature = inspect.signature(mechanism.forward)
+    assert mechanism.name == name
+    assert mechanism.forward is getattr(pa.attention, name)
+    assert list(signature.parameters)[: len(mechanism.inputs)] == list(mechanism.inputs)
+    assert set(mechanism.parameters) <= set(signature.parameters)
+    assert set(mechanism.sample(np.random.default_rng(0)).options) <= set(signature.parameters)
+    assert "Notes\n" in mechanism.forward.__doc__
+    assert "References\n" in mechanism.forward.__doc__
+    assert mechanism.cite
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_output_and_weights_equal_the_oracle(name, case):
+    sample = drawn(name, case)
+    out, weights = MECHANISMS[name].forward(*sample.inputs, **sample.options, return_weights=True)
+    expected, expected_weights = oracle(name)(*sample.inputs, **sample.options, return_weights=True)
+    assert np.ptp(expected) > 0.1  # an oracle that is constant shows nothing
+    # sums of a few dozen numbers of size about 1 in float64
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(weights, expected_weights, rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(MECHANISMS[name].forward(*sample.inputs, **sample.options), out)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_the_reference_of_the_package_equals_the_oracle(name, case):
+    sample = drawn(name, case)
+    got = MECHANISMS[name].reference(*sample.inputs, **sample.options)
+    np.testing.assert_allclose(got, oracle(name)(*sample.inputs, **sample.options), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_gradients_equal_the_complex_step(name, case):
+    sample = drawn(name, case)
+    out, pullback = pa.attention.vjp(name, *sample.inputs, **sample.options)
+    np.testing.assert_array_equal(out, MECHANISMS[name].forward(*sample.inputs, **sample.options))
+    dout = np.random.default_rng(2).standard_normal(out.shape)
+    grads = pullback(dout)
+    mechanism = MECHANISMS[name]
+    assert set(mechanism.inputs) <= set(grads) <= {*mechanism.inputs, *mechanism.parameters}
+    assert {p for p in mechanism.parameters if sample.options.get(p) is not None} <= set(grads)
+    assert gradient_error(name, sample, grads, dout) < 1e-11
+    for argument in grads:  # the check is alive: one part in a million off is rejected
+        wrong = {**grads, argument: grads[argument] * (1 + 1e-6)}
+        assert gradient_error(name, sample, wrong, dout) > 1e-9
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_float32_stays_float32_and_agrees(name):
+    single, double = (drawn(name, "causal", dtype) for dtype in (np.float32, np.float64))
+    out, pullback = pa.attention.vjp(name, *single.inputs, **single.options)
+    expected, expected_pullback = pa.attention.vjp(name, *double.inputs, **double.options)
+    assert out.dtype == np.float32
+    # inputs rounded to 24 bits; outputs and gradients are of size about 1 and well conditioned
+    np.testing.assert_allclose(out, expected, rtol=0, atol=3e-6)
+    for argument, gradient in pullback(np.ones_like(out)).items():
+        assert gradient.dtype == np.float32
+        wide = expected_pullback(np.ones_like(expected))[argument]
+        np.testing.assert_allclose(gradient, wide, rtol=0, atol=1e-5 * max(1, abs(wide).max()))
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("form", ["read-only", "strided", "big-endian", "float32 beside float64"])
+def test_layout_and_byte_order_do_not_matter(name, form):
+    sample = drawn(name)
+
+    def changed(x):
+        if form == "strided":
+            return np.repeat(x, 2, axis=-1)[..., ::2]
+        if form == "big-endian":
+            return x.astype(">f8")
+        x = x.copy()
+        x.flags.writeable = False
+        return x
+
+    inputs = [changed(x) for x in sample.inputs]
+    if form == "float32 beside float64":
+        inputs[0] = inputs[0].astype(np.float32)
+    before = [x.copy() for x in inputs]
+    out, pullback = pa.attention.vjp(name, *inputs, **sample.options)
+    pullback(np.ones_like(out))
+    assert all(np.array_equal(x, y) for x, y in zip(inputs, before, strict=True))
+    expected = MECHANISMS[name].forward(*(np.asarray(x, float) for x in inputs), **sample.options)
+    np.testing.assert_array_equal(out, expected)
+    assert out.dtype == np.float64
+    assert out.dtype.isnative
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("sizes", [{"tokens": 0}, {"tokens": 1}, {"batch": (0,)}, {"batch": ()}, {"batch": (2, 1)}])
+def test_few_tokens_and_other_leading_axes(name, sizes):
+    sample = drawn(name, "causal", **sizes)
+    out, pullback = pa.attention.vjp(name, *sample.inputs, **sample.options)
+    expected = MECHANISMS[name].reference(*sample.inputs, **sample.options)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-13)
+    grads = pullback(np.ones_like(out))
+    assert all(grads[n].shape == x.shape for n, x in zip(MECHANISMS[name].inputs, sample.inputs, strict=True))
+    assert all(np.isfinite(g).all() for g in grads.values())
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_a_wrong_upstream_gradient_is_refused(name):
+    sample = drawn(name)
+    out, pullback = pa.attention.vjp(name, *sample.inputs, **sample.options)
+    with pytest.raises(ValueError, match="dout"):
+        pullback(out[..., :-1])
+
+
+def test_a_wrong_name_is_refused():
+    with pytest.raises(ValueError, match="'dot_product'"):
+        pa.attention.vjp("dot-product", np.eye(2), np.eye(2), np.eye(2))
+
+
+@pytest.mark.cudasim
+@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", ["causal", "mask"])
+def test_cuda_twin(name, dtype, case):
+    sample = drawn(name, "causal", dtype, batch=(1,), tokens=4)
+    options = dict(sample.options)
+    if case == "mask":
+        options["mask"] = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]], bool)
+    device = {n: pa.to_device(x) if isinstance(x, np.ndarray) else x for n, x in options.items()}
+    out, pullback = pa.attention.vjp(name, *map(pa.to_device, sample.inputs), **device)
+    dout = np.random.default_rng(5).standard_normal(out.shape).astype(dtype)
+    grads = {n: pa.to_host(g) for n, g in pullback(pa.to_device(dout)).items()}
+    wide = Sample(tuple(x.astype(float) for x in sample.inputs), options)
+    atol = 1e-13 if dtype == np.float64 else 3e-6  # as on the CPU
+    np.testing.assert_allclose(pa.to_host(out), oracle(name)(*wide.inputs, **wide.options), rtol=0, atol=atol)
+    assert all(g.dtype == dtype for g in grads.values())
+    assert gradient_error(name, wide, grads, dout.astype(float)) < (1e-11 if dtype == np.float64 else 1e-5)
