@@ -113,6 +113,8 @@ def test_without_a_command_the_overview_goes_to_standard_error(capsys):
         (["xyz"], "choose one of " + ", ".join(cli.COMMANDS)),
         (["compare", "--passages", "1"], "from 2 to 2000"),
         (["compare", "--passages", "many"], "from 2 to 2000"),
+        (["compare", "--characters", "300-60"], "such as 60-300"),
+        (["compare", "--characters", "60"], "such as 60-300"),
         (["compare", "--temperature", "0"], "0.001 to 1000"),
         (["compare", "--temperature", "nan"], "0.001 to 1000"),
         (["compare", "--seed", "-1"], "seed"),

@@ -208,3 +208,24 @@ def test_letters_without_a_glyph_are_no_warning():
 
     assert files.png(draw, 2, 2).startswith(b"\x89PNG")
     assert "日本" in files.svg(draw, 2, 2, name="x", alt="a title in Japanese")
+
+
+def test_labels_of_phases_keep_apart():
+    states = pa.PrimeStates.random(1, 64, rng=0)
+    figure = Figure(figsize=(3.8, 3.8), layout="constrained")
+    ax = plot.phases(states, ax=figure.subplots(subplot_kw={"projection": "polar"}), title="a state")
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in [*ax.texts, *ax.get_xticklabels()]]
+    assert 3 <= len(ax.texts) <= 12
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+def test_a_tone_belongs_to_a_name_in_every_figure():
+    figure = Figure()
+    ax, other = figure.subplots(1, 2)
+    plot.lines([1, 2], {"a": [1, 2], "b": [2, 1]}, ax=ax, tones={"a": 0, "b": 3, "c": 1})
+    plot.lines([1, 2], {"b": [2, 1]}, ax=other, tones={"b": 3})
+    assert ax.lines[0].get_color() == style.ACCENT
+    assert ax.lines[1].get_color() == other.lines[0].get_color() == style.tone(3)
+    assert len({style.tone(k) for k in range(len(style.TONES))}) == len(style.TONES)
+    assert style.ACCENT not in {style.tone(k) for k in range(1, 40)}

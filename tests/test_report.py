@@ -655,3 +655,47 @@ def test_ordinals(x, text):
 @pytest.mark.parametrize(("x", "text"), [(-0.0312, "−0.0312"), (3.1e-13, "3.1·10⁻¹³"), (0.0, "0")])
 def test_scientific(x, text):
     assert page.scientific(x) == text
+
+
+# --- what a newcomer asks ------------------------------------------------------------------------------------------
+
+
+def test_the_opening_names_the_view_that_finds_most(material):
+    from primeattn.report.sections import opening
+
+    first = {
+        view.title: measures.neighbours(material.scores(name), material.documents).first for name, view in VIEWS.items()
+    }
+    text = opening.outcome(material)
+    if len(set(first.values())) == 1:
+        assert "equally often" in text
+    else:
+        said = text.partition(f"Of all {len(VIEWS)} views")[2]
+        assert all((title in said) == (value == max(first.values())) for title, value in first.items())
+
+
+@pytest.mark.parametrize("lead", VIEWS)
+def test_sentences_have_real_minus_signs(lead):
+    from primeattn.report.sections import opening
+
+    material = report.prepare(found_passages(), lead=lead)
+    assert not any(re.search(r"-\d", sentence) for sentence in opening.find(material).facts["sentences"])
+
+
+def test_few_passages_get_a_hint_and_the_lengths_are_named(tmp_path):
+    path = tmp_path / "short.txt"
+    path.write_text("\n\n".join(f"{number} {text} " * 5 for number, (text, _) in enumerate(TEXTS)), "utf-8")
+    found, title = report.read(path)
+    material = report.prepare(found, title=title)
+    assert "--characters" in material.about["hint"]
+    assert "characters" in material.about["passage_lengths"]
+    more, _ = report.read(path, characters=(20, 120))
+    assert len(more) > len(found)
+    assert max(len(passage.text) for passage in more) <= 120
+
+
+def test_one_colour_a_view(written, material):
+    assert material.tones[material.lead] == 0
+    assert len(set(material.tones.values())) == len(VIEWS)
+    assert "↙" not in written.html
+    assert "linear-time attention" not in written.html

@@ -67,7 +67,9 @@ def _best(material: Material) -> str:
         return f" All {len(first)} views find it equally often."
     together = " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
     verb = "find" if len(names) > 1 else "finds"
-    return f" Of all {len(first)} views the {together} {verb} it most often: in {most:.0%}."
+    own = found[material.lead]
+    doubt = ", by less than so few passages can prove" if own and 0 < most - own.first <= own.margin else ""
+    return f" Of all {len(first)} views the {together} {verb} it most often: in {most:.0%}{doubt}."
 
 
 def _smallest(found: Spectrum) -> str:
