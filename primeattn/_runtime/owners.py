@@ -37,7 +37,7 @@ if hasattr(os, "register_at_fork"):
 def share(work, n: int, grain: int, chunks_per_thread: int = 1) -> None:
     """Call ``work(start, stop)`` over contiguous ranges that cover ``[0, n)``, on all threads.
 
-    Ranges hold at least ``grain`` rows: below that, waking a thread (about 30 us) costs more than it brings.
+    Ranges hold at least ``grain`` rows: below that, waking a thread (about 60 us) costs more than it brings.
     """
     threads = get_num_threads() if n >= 2 * grain else 1
     if threads == 1:
