@@ -78,6 +78,19 @@ def test_the_record_is_complete(name):
     assert mechanism.cite
 
 
+@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_vectors_attend_themselves(name, dtype):
+    x = np.random.default_rng(0).standard_normal((2, 6, 8)).astype(dtype)
+    x[0, 1, 2] = 0
+    mechanism, drawn = MECHANISMS[name], MECHANISMS[name].of_vectors(x)
+    assert set(drawn.options) <= set(inspect.signature(mechanism.forward).parameters)
+    out, weights = mechanism.forward(*drawn.inputs, **drawn.options, return_weights=True)
+    assert out.dtype == dtype
+    assert weights.shape == (2, 6, 6)
+    assert np.isfinite(out).all()
+
+
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_output_and_weights_equal_the_oracle(name, case):
     sample = drawn(name, case)

@@ -202,6 +202,11 @@ def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> 
     return Sample(tuple(rng.standard_normal(shape).astype(dtype) for _ in range(3)), {})
 
 
+def of_vectors(x) -> Sample:
+    """q = k = v = x."""
+    return Sample((x, x, x), {})
+
+
 def _generic() -> Sample:
     return sample(np.random.default_rng(0), batch=(), heads=1)
 
@@ -234,6 +239,7 @@ MECHANISM = Mechanism(
     vjp=_vjp,
     reference=reference,
     sample=sample,
+    of_vectors=of_vectors,
     properties=PROPERTIES,
     cite="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv:1706.03762",
 )

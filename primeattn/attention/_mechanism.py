@@ -71,6 +71,9 @@ class Mechanism(NamedTuple):
         The formula in plain NumPy, for real or complex arrays; the size of the weights in memory.
     sample : callable
         ``sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=float) -> Sample``.
+    of_vectors : callable
+        ``of_vectors(x) -> Sample``: how tokens x (..., T, D), of entries about 1, attend themselves when nothing has
+        been learned yet; what reports and studies of real data call.
     properties : mapping of Property to Claim
         One claim for every property.
     cite : str
@@ -83,5 +86,6 @@ class Mechanism(NamedTuple):
     vjp: Callable[..., Any]
     reference: Callable[..., Any]
     sample: Callable[..., Sample]
+    of_vectors: Callable[[Any], Sample]
     properties: Mapping[Property, Claim]
     cite: str

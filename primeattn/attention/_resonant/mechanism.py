@@ -258,6 +258,15 @@ def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> 
     return Sample((draw(primes), draw(primes), draw(width)), options | {"active": min(8, max(primes // 2, 1))})
 
 
+def of_vectors(x) -> Sample:
+    """One prime a coordinate: |a|^2 in proportion to x^2, phase 0 or pi by the sign; no rotors."""
+    with np.errstate(divide="ignore"):
+        logits = 2 * np.log(np.abs(x))
+    phase = np.where(x < 0, x.dtype.type(np.pi), x.dtype.type(0))
+    options = {"q_phase": phase, "k_phase": phase, "active": min(8, x.shape[-1]), "rotors": False}
+    return Sample((logits, logits, x), options)
+
+
 MECHANISM = Mechanism(
     name="resonant",
     inputs=("q", "k", "v"),
@@ -266,6 +275,7 @@ MECHANISM = Mechanism(
     vjp=_vjp,
     reference=reference,
     sample=sample,
+    of_vectors=of_vectors,
     properties=claims(sample),
     cite="S. Schepis, tinyaleph (resonant attention); here with a positive semidefinite kernel, rotors and gradients",
 )
