@@ -1,5 +1,6 @@
 """Products, conjugates, lengths."""
 
+from .._runtime import packed
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
 from . import scalars
@@ -14,12 +15,14 @@ def multiply_row(i, a, sa, b, sb, out):
 
 @kernel
 def multiply_cpu(start, stop, a, sa, b, sb, out):
-    if sa == 1 and sb == 1:  # constant steps: LLVM loads packed vectors instead of gathering
-        for i in range(start, stop):
-            multiply_row(i, a, 1, b, 1, out)
-    else:
-        for i in range(start, stop):
-            multiply_row(i, a, sa, b, sb, out)
+    packed_stop = stop - (stop - start) % packed.ROWS if sa == 1 and sb == 1 else start
+    for i in range(start, packed_stop, packed.ROWS):
+        packed.prefetch4(a, i)
+        packed.prefetch4(b, i)
+        packed.prefetch4(out, i)
+        packed.store4(out, i, scalars.multiply(packed.load4(a, i), packed.load4(b, i)))
+    for i in range(packed_stop, stop):
+        multiply_row(i, a, sa, b, sb, out)
 
 
 @scalar

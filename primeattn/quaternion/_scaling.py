@@ -37,6 +37,14 @@ def scaling(m):
 
 
 @scalar
+def safe_squares(x):
+    """``(low, high)``: where the squares of up to four numbers sum to between them, `scaling` would give 1."""
+    small, large, _, _, _ = limits(x)
+    low = type(x)(4) * small
+    return low * low, large * large
+
+
+@scalar
 def log_scaling(s):
     """``log s`` of a factor ``s`` that :func:`scaling` returned."""
     _, _, _, _, log_factor = limits(s)
