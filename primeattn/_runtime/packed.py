@@ -66,7 +66,8 @@ def load4(typing, array, row):
     """Columns of the rows ``row`` to ``row + 7``, four numbers each."""
 
     def build(context, builder, signature, arguments):
-        r = _load(context, builder, signature.args[0], *arguments, columns=4)
+        data, row = arguments
+        r = _load(context, builder, signature.args[0], data, row, 4)
         (wy, xz), (wy_, xz_) = _unzip(builder, r[0], r[1]), _unzip(builder, r[2], r[3])
         (w, y), (x, z) = _unzip(builder, wy, wy_), _unzip(builder, xz, xz_)
         return context.make_tuple(builder, signature.return_type, [w, x, y, z])
@@ -79,10 +80,11 @@ def store4(typing, array, row, columns):
     """Store four columns as the rows ``row`` to ``row + 7``."""
 
     def build(context, builder, signature, arguments):
-        w, x, y, z = (builder.extract_value(arguments[2], k) for k in range(4))
+        data, row, vectors = arguments
+        w, x, y, z = (builder.extract_value(vectors, k) for k in range(4))
         (wy, wy_), (xz, xz_) = _zip(builder, w, y), _zip(builder, x, z)
         rows = [*_zip(builder, wy, xz), *_zip(builder, wy_, xz_)]
-        _store(context, builder, signature.args[0], *arguments[:2], vectors=rows)
+        _store(context, builder, signature.args[0], data, row, rows)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, columns), build
@@ -93,7 +95,8 @@ def load3(typing, array, row):
     """Columns of the rows ``row`` to ``row + 7``, three numbers each."""
 
     def build(context, builder, signature, arguments):
-        r = _load(context, builder, signature.args[0], *arguments, columns=3)
+        data, row = arguments
+        r = _load(context, builder, signature.args[0], data, row, 3)
         columns = []
         for k in range(3):
             places = range(k, 3 * ROWS, 3)
@@ -110,14 +113,15 @@ def store3(typing, array, row, columns):
     """Store three columns as the rows ``row`` to ``row + 7``."""
 
     def build(context, builder, signature, arguments):
-        x, y, z = (builder.extract_value(arguments[2], k) for k in range(3))
+        data, row, vectors = arguments
+        x, y, z = (builder.extract_value(vectors, k) for k in range(3))
         rows = []
         for k in range(3):
             places = [divmod(k * ROWS + lane, 3) for lane in range(ROWS)]
             xy = _pick(builder, x, y, [i + column * ROWS if column < 2 else 0 for i, column in places])
             lanes = [lane if column < 2 else ROWS + i for lane, (i, column) in enumerate(places)]
             rows.append(_pick(builder, xy, z, lanes))
-        _store(context, builder, signature.args[0], *arguments[:2], vectors=rows)
+        _store(context, builder, signature.args[0], data, row, rows)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, columns), build
