@@ -14,6 +14,7 @@ arithmetic waits for memory otherwise. CPU only; with the JIT off the same names
 import numpy as np
 from llvmlite import ir
 from numba import config, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .vectors import Vector, address, copies, lanes_of, size, touch
@@ -176,6 +177,38 @@ def all_between(typing, low, column, high):
     return types.boolean(column.dtype, column, column.dtype), build
 
 
+@intrinsic
+def largest(typing, columns):
+    """The largest absolute value of each row; of a row with NaN, any of its numbers."""
+
+    def build(context, builder, signature, arguments):
+        sizes = []
+        for k in range(signature.args[0].count):
+            column = builder.extract_value(arguments[0], k)
+            name = f"llvm.fabs.v{ROWS}f{columns.dtype.dtype.bitwidth}"
+            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(column.type, [column.type]), name)
+            sizes.append(builder.call(function, [column]))
+        top = sizes[0]
+        for x in sizes[1:]:
+            top = builder.select(builder.fcmp_ordered(">", x, top), x, top)
+        return top
+
+    return columns.dtype(columns), build
+
+
+@intrinsic
+def by_size(typing, column, low, high, below, between, above):
+    """``below`` where ``x < low``, ``above`` where ``x > high``, else (NaN) ``between``."""
+
+    def build(context, builder, signature, arguments):
+        column, *numbers = arguments
+        low, high, below, between, above = (copies(builder, x, column.type) for x in numbers)
+        chosen = builder.select(builder.fcmp_ordered("<", column, low), below, between)
+        return builder.select(builder.fcmp_ordered(">", column, high), above, chosen)
+
+    return column(column, *[column.dtype] * 5), build
+
+
 if config.DISABLE_JIT:
 
     def _load_rows(array, row, columns):
@@ -202,3 +235,9 @@ if config.DISABLE_JIT:
 
     def all_between(low, column, high):
         return bool(np.all((low <= column) & (column <= high)))
+
+    def largest(columns):
+        return np.abs(columns).max(axis=0)
+
+    def by_size(column, low, high, below, between, above):
+        return np.where(column < low, below, np.where(column > high, above, between))

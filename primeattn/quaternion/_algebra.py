@@ -5,7 +5,7 @@ from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
 from . import scalars
 from ._elementwise import Array, Function, elementwise
-from ._memory import load4, store1, store4
+from ._memory import load4, pack4, store1, store4
 
 
 @scalar
@@ -15,12 +15,12 @@ def multiply_row(i, a, sa, b, sb, out):
 
 @kernel
 def multiply_cpu(start, stop, a, sa, b, sb, out):
-    packed_stop = stop - (stop - start) % packed.ROWS if sa == 1 and sb == 1 else start
+    packed_stop = stop - (stop - start) % packed.ROWS
     for i in range(start, packed_stop, packed.ROWS):
-        packed.prefetch4(a, i)
-        packed.prefetch4(b, i)
+        packed.prefetch4(a, i * sa)
+        packed.prefetch4(b, i * sb)
         packed.prefetch4(out, i)
-        packed.store4(out, i, scalars.multiply(packed.load4(a, i), packed.load4(b, i)))
+        packed.store4(out, i, scalars.multiply(pack4(a, i, sa), pack4(b, i, sb)))
     for i in range(packed_stop, stop):
         multiply_row(i, a, sa, b, sb, out)
 

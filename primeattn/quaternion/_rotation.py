@@ -5,8 +5,8 @@ from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
 from . import scalars
 from ._elementwise import Array, Function, elementwise
-from ._memory import load1, load3, load4, load9, store1, store3, store4, store9
-from ._scaling import safe_squares
+from ._memory import load1, load3, load4, load9, pack3, pack4, store1, store3, store4, store9
+from ._scaling import packed_scaling, safe_squares
 
 
 @scalar
@@ -16,21 +16,19 @@ def rotate_row(i, a, sa, v, sv, out):
 
 @kernel
 def rotate_cpu(start, stop, a, sa, v, sv, out):
-    """Eight rows at once where none of them needs its quaternion scaled."""
-    two = type(a[0])(2)
-    low, high = safe_squares(two)
-    packed_stop = stop - (stop - start) % packed.ROWS if sa == 1 and sv == 1 else start
+    one, two = type(a[0])(1), type(a[0])(2)
+    low, high = safe_squares(one)
+    packed_stop = stop - (stop - start) % packed.ROWS
     for i in range(start, packed_stop, packed.ROWS):
-        packed.prefetch4(a, i)
-        packed.prefetch3(v, i)
+        packed.prefetch4(a, i * sa)
+        packed.prefetch3(v, i * sv)
         packed.prefetch3(out, i)
-        q = packed.load4(a, i)
+        q = pack4(a, i, sa)
         square = scalars.dot(q, q)
-        if packed.all_between(low, square, high):
-            packed.store3(out, i, scalars.turn(q, packed.repeat(two) / square, packed.load3(v, i)))
-        else:
-            for j in range(i, i + packed.ROWS):
-                rotate_row(j, a, 1, v, 1, out)
+        if not packed.all_between(low, square, high):  # seldom; scaled by 1, a row keeps its bits
+            q = scalars.scale(packed_scaling(q, one), q)
+            square = scalars.dot(q, q)
+        packed.store3(out, i, scalars.turn(q, packed.repeat(two) / square, pack3(v, i, sv)))
     for i in range(packed_stop, stop):
         rotate_row(i, a, sa, v, sv, out)
 

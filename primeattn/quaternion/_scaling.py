@@ -4,6 +4,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from .._runtime import packed
 from .._runtime.jit import scalar
 
 # (small, large, factor, 1 / factor, log factor): between small and large, squares neither overflow nor lose digits;
@@ -34,6 +35,13 @@ def scaling(m):
     r = inverse if m < small else one
     r = factor if m > large else r
     return s, r
+
+
+@scalar
+def packed_scaling(columns, one):
+    """The first of `scaling` for the largest number of each of eight rows."""
+    small, large, factor, inverse, _ = limits(one)
+    return packed.by_size(packed.largest(columns), small, large, factor, one, inverse)
 
 
 @scalar
