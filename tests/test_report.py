@@ -577,48 +577,6 @@ def test_an_interruption_leaves_a_page_with_what_is_finished(material, tmp_path)
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
-    from primeattn.report import export
-
-    target = tmp_path / "x"
-    export.write_whole(target, "old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="No space"):
-        export.write_whole(target, "new")
-    assert target.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-
-
-def test_a_file_keeps_its_link_and_its_mode(tmp_path):
-    from primeattn.report import export
-
-    target, link = tmp_path / "target", tmp_path / "link"
-    target.write_text("old")
-    target.chmod(0o600)
-    link.symlink_to(target)
-    export.write_whole(link, "new")
-    assert link.is_symlink()
-    assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o600)
-    fresh, plain = tmp_path / "fresh", tmp_path / "plain"
-    export.write_whole(fresh, "x")
-    plain.write_text("x")
-    assert fresh.stat().st_mode == plain.stat().st_mode  # as the umask says
-    taken = tmp_path / "taken"
-    taken.mkdir()
-    with pytest.raises(IsADirectoryError) as caught:
-        export.write_whole(taken, "x")
-    assert caught.value.filename == str(taken)
-    with pytest.raises(OSError, match=r"two lines: '.*fresh'") as caught, export.whole(fresh):
-        raise OSError("two\nlines")
-    assert caught.value.filename == str(fresh)
-    assert fresh.read_text() == "x"
-    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
-
-
 @pytest.mark.parametrize(
     "texts",
     [

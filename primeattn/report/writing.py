@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .._runtime.files import write_whole
 from . import export
 from .finding import Finding
 from .material import Material
@@ -63,7 +64,7 @@ def write(
     finished: list[tuple[str, str]] = []
 
     def file(name: str, content: bytes | str, meaning: str) -> None:
-        export.write_whole(folder / name, content)
+        write_whole(folder / name, content)
         if meaning and (name, meaning) not in finished:
             finished.append((name, meaning))
         on_file(folder / name)
@@ -81,7 +82,7 @@ def write(
                 file(f"{name}.png", picture.png(), "")
         page.add(section, finding)
         material.seconds[section.name] = time.perf_counter() - start
-        export.write_whole(folder / PAGE, page.html(finished))
+        write_whole(folder / PAGE, page.html(finished))
     on_section("Files", len(SECTIONS), len(SECTIONS))
     export.netcdf(material, findings, folder / DATA)
     finished.append((DATA, "every matrix, for xarray.open_dataset"))

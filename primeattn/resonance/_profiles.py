@@ -51,7 +51,17 @@ class StateArrays(NamedTuple):
         """Flat read-only views of a ``PrimeStates``; no copy.
 
         Read-only whatever the input, because Numba compiles a kernel again for each mixture.
+
+        Raises
+        ------
+        TypeError
+            For anything but prime states.
         """
+        if not all(hasattr(states, field) for field in cls._fields):
+            raise TypeError(
+                f"states is a {type(states).__name__}: prime states are wanted; see PrimeStates.from_text, from_dicts, "
+                f"from_dense, from_integers, from_arrays"
+            )
         real = states.amplitude.real.dtype
         arrays = (
             states.indptr,
