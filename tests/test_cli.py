@@ -12,7 +12,7 @@ import pytest
 
 import primeattn
 from primeattn import cli
-from primeattn.cli import compare, exits
+from primeattn.cli import compare, exits, options
 
 ROOT = Path(primeattn.__file__).parent.parent
 TEXT = "\n\n".join(
@@ -123,6 +123,8 @@ def test_without_a_command_the_overview_goes_to_standard_error(capsys):
         (["compare", "--wrong"], "--wrong"),
         (["compare", "--kind", "nonsense"], "choose one of kernel, sqrt, amplitude, original, tfidf"),
         (["compare", "--kind", ""], "choose one of kernel, sqrt, amplitude, original, tfidf"),
+        (["compare", "--mechanisms", "nonsense,none"], "there is no mechanism 'nonsense': choose some of "),
+        (["compare", "--mechanisms", ""], "names between commas, or none"),
         (["compare", "--passages", "9" * 5000], "'9999999999999999999999999999999999999...': a number from 2 to 2000"),
         (["compare", "--seed", "9" * 5000], "at most 80 digits"),
         (["compare", "--max-bytes", "9" * 400], "write 5000000, 5MB or 5MiB, up to 4GiB"),
@@ -144,7 +146,7 @@ def test_usage(arguments, message, capsys):
 
 
 def test_sizes():
-    assert [compare._nbytes(x) for x in ("5", "5k", "1.5MB", "1MiB", "2 g")] == [5, 5000, 1500000, 1 << 20, 2 * 10**9]
+    assert [options.nbytes(x) for x in ("5", "5k", "1.5MB", "1MiB", "2 g")] == [5, 5000, 1500000, 1 << 20, 2 * 10**9]
 
 
 # --- input ---------------------------------------------------------------------------------------------------------

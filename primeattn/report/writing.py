@@ -11,7 +11,7 @@ from . import export
 from .finding import Finding
 from .material import Material
 from .page import Page
-from .sections import SECTIONS
+from .sections import SECTIONS, Section
 from .sections.opening import first_picture
 
 PAGE, SUMMARY, DATA = "index.html", "summary.json", "report.nc"
@@ -19,6 +19,13 @@ PAGE, SUMMARY, DATA = "index.html", "summary.json", "report.nc"
 
 def _nothing(*_):
     pass
+
+
+def _found(section: Section, material: Material, on_section: Callable, number: int, total: int) -> Finding:
+    """The section's finding; a long one says what it is doing in place of its title."""
+    if section.tells:
+        return section.compute(material, lambda what: on_section(what, number, total))
+    return section.compute(material)
 
 
 def write(
@@ -38,7 +45,7 @@ def write(
     on_file : callable(Path)
         Called with each finished file; the first is the map of all pairs.
     on_section : callable(title, done, total)
-        Called before each section.
+        Called before each section, and before each step of a long one.
 
     Returns
     -------
@@ -61,6 +68,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
     page, findings = Page(material), {}
+    sections = [section for section in SECTIONS if section.wanted(material)]
     finished: list[tuple[str, str]] = []
 
     def file(name: str, content: bytes | str, meaning: str) -> None:
@@ -69,13 +77,13 @@ def write(
             finished.append((name, meaning))
         on_file(folder / name)
 
-    on_section("First picture", 0, len(SECTIONS))
+    on_section("First picture", 0, len(sections))
     file("map.png", first_picture(material).png(), "")
     material.seconds["first picture"] = time.perf_counter() - begin
-    for number, section in enumerate(SECTIONS):
-        on_section(section.title or "Summary", number, len(SECTIONS))
+    for number, section in enumerate(sections):
+        on_section(section.title or "Summary", number, len(sections))
         start = time.perf_counter()
-        finding: Finding = section.compute(material)
+        finding = _found(section, material, on_section, number, len(sections))
         findings[section.name] = finding
         for name, picture in finding.pictures.items():
             if picture.file:
@@ -83,7 +91,7 @@ def write(
         page.add(section, finding)
         material.seconds[section.name] = time.perf_counter() - start
         write_whole(folder / PAGE, page.html(finished))
-    on_section("Files", len(SECTIONS), len(SECTIONS))
+    on_section("Files", len(sections), len(sections))
     export.netcdf(material, findings, folder / DATA)
     finished.append((DATA, "every matrix, for xarray.open_dataset"))
     on_file(folder / DATA)
