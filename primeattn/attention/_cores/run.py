@@ -3,18 +3,24 @@
 import numpy as np
 from numba import config, get_num_threads
 
-from ..._runtime import devices, linalg
+from ..._runtime import devices, strips
 from ..._runtime.owners import share
-from . import softmax, tiles
+from . import backward_tiles, forward_tiles, softmax, tiles
 from .layout import Layout, Problem
+from .packing import CHUNK, START, Plan
 
-_PANEL = 8192  # numbers in a tile of keys: fits the first-level cache, and OpenBLAS multiplies without packing
+_PACKED = 24576  # numbers in a packed tile of keys: with its like, and tiles of scores, it fits a second-level cache
 
 
-def tile_sizes(g: Layout) -> tuple[int, int]:
-    """Queries and keys in a tile. A causal tile wastes half its square, so short sequences get flat ones."""
-    columns = min(max(_PANEL // max(g.width, g.depth) // 32 * 32, 64), 256)
-    return (32 if g.queries <= 512 else 64), columns
+def strip_sizes(g: Layout) -> tuple[int, int]:
+    """Queries and keys in a tile: multiples of `strips.ROWS` and `packing.START`."""
+    return 16 * strips.ROWS, max(_PACKED // max(g.width, g.depth, 64) // START * START, START)
+
+
+def _plan(g: Layout, dtype) -> Plan:
+    (rows, columns), grain = strip_sizes(g), strips.grain(dtype)
+    wide, deep = (-(-n // grain) * grain for n in (g.width, g.depth))
+    return Plan(rows, columns, grain, strips.panel(dtype), wide, deep, columns + CHUNK)
 
 
 def _by_rows(x: Problem) -> bool:
@@ -33,17 +39,16 @@ def forward(x: Problem, g: Layout, heads: int):
 
 
 def _forward_tiles(x, g, heads, out, lse) -> bool:
-    (rows, columns), key_heads, threads = tile_sizes(g), heads // g.group, get_num_threads()
-    parts = 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // rows))
+    plan, key_heads, threads = _plan(g, lse.dtype), heads // g.group, get_num_threads()
+    parts = 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // plan.rows))
     clean, total = np.empty(key_heads * parts, np.bool_), np.empty_like(lse)
-    blas = linalg.gemm_address(lse.dtype)
+    room = plan.columns * (g.width + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
 
     def work(start, stop):
-        space = np.empty(columns * (g.width + rows), lse.dtype)
-        tiles.forward(start, stop, blas, tuple(x), tuple(g), rows, columns, parts, space, out, lse, total, clean)
+        space = strips.aligned(room, lse.dtype)
+        forward_tiles.forward(start, stop, tuple(x), tuple(g), tuple(plan), parts, space, out, lse, total, clean)
 
-    with linalg.single_threaded():
-        _shared(work, clean.size, threads)
+    _shared(work, clean.size, threads)
     return bool(clean.all())
 
 
@@ -81,23 +86,24 @@ def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool):
 
 def _backward_tiles(x, g, saved, gradients) -> bool:
     """One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits."""
-    (rows, columns), key_heads, threads = tile_sizes(g), x.k.size // (g.room * g.width), get_num_threads()
+    plan, key_heads, threads = _plan(g, x.q.dtype), x.k.size // (g.room * g.width), get_num_threads()
     busy = key_heads / (-(-key_heads // threads) * threads)
     passes = [(0, 1)]
-    if busy < 0.75 and g.queries > rows:
+    if busy < 0.75 and g.queries > plan.rows:
         wanted = -(-4 * threads // key_heads)
-        passes = [(1, min(wanted, -(-g.queries // rows))), (2, min(wanted, -(-g.keys // columns)))]
-    blas, dtype, fine = linalg.gemm_address(x.q.dtype), x.q.dtype, True
-    with linalg.single_threaded():
-        for sides, parts in passes:
-            clean = np.empty(key_heads * parts, np.bool_)
+        passes = [(1, min(wanted, -(-g.queries // plan.rows))), (2, min(wanted, -(-g.keys // plan.columns)))]
+    both, fine = plan.wide + plan.deep, True
+    room = plan.columns * (g.width + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
+    room += plan.rows * (both + 2 * plan.span) + strips.ROWS * plan.wide
+    for sides, parts in passes:
+        clean = np.empty(key_heads * parts, np.bool_)
 
-            def work(start, stop, sides=sides, parts=parts, clean=clean):
-                space = np.empty(columns * (g.width + g.depth + 2 * rows), dtype)
-                tiles.backward(
-                    start, stop, blas, tuple(x), tuple(g), rows, columns, parts, sides, space, saved, gradients, clean
-                )
+        def work(start, stop, sides=sides, parts=parts, clean=clean):
+            space = strips.aligned(room, x.q.dtype)
+            backward_tiles.backward(
+                start, stop, tuple(x), tuple(g), tuple(plan), parts, sides, space, saved, gradients, clean
+            )
 
-            _shared(work, clean.size, threads)
-            fine = fine and bool(clean.all())
+        _shared(work, clean.size, threads)
+        fine = fine and bool(clean.all())
     return fine
