@@ -302,7 +302,8 @@ def test_one_path_is_a_list_of_one(tmp_path):
 
 def test_what_utf8_cannot_hold_is_escaped_in_names_and_replaced_in_texts(tmp_path):
     found = [corpus.Passage(f"{text} \ud800 {name}", "bad\udcff", 0) for text, name in TEXTS]
-    material = report.prepare(found, title="\udcff", about={"command": "primeattn compare bad\udcff"})
+    about = {"command": "primeattn compare bad\udcff"}
+    material = report.prepare(found, title="\udcff", about=about, mechanisms={})
     assert material.documents == ["bad\\udcff"] * 3
     assert material.about["command"] == "primeattn compare bad\\udcff"
     assert all("\ufffd" in passage.text for passage in material.passages)
@@ -388,7 +389,7 @@ def mine() -> View:
 
 def test_a_new_view_is_one_entry(tmp_path):
     """It leads the report, has no components and no explanation, and every section still holds."""
-    material = report.prepare(found_passages(2), views=VIEWS | {"mine": mine()}, lead="mine")
+    material = report.prepare(found_passages(2), views=VIEWS | {"mine": mine()}, lead="mine", mechanisms={})
     report.write(material, tmp_path)
     html = (tmp_path / "index.html").read_text("utf-8")
     assert html.count("Constant kernel") >= 5
@@ -492,7 +493,7 @@ def test_text_from_outside_cannot_become_code(tmp_path):
     assert "<i>0" not in html
     assert "{{ 7 * 7 }}" in html
     tags = [tag for tag, _ in Reader(html).tags]
-    assert tags.count("script") == 2  # data and the page's own
+    assert tags.count("script") == 4  # data and code, of the pairs and of the mechanisms
     data = re.search(r'id="explorer-data">(.*?)</script>', html, re.S).group(1)
     assert json.loads(data)["texts"][0].startswith("<script>alert(1)</script>")
 

@@ -2,7 +2,7 @@
 
 The sentences of all passages give a matrix of TF-IDF (words x sentences). Its columns are centred over the words, and
 its truncated singular value decomposition U S V gives each word the row of U S^(1/2) (latent semantic analysis), scaled
-to a mean square entry of 1. Nothing is random.
+to a mean square entry of 1.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def latent(tfidf, width: int = WIDTH) -> np.ndarray:
     else:
         centred = LinearOperator(
             words.shape,
-            matvec=lambda x: words @ x - mean @ x,
-            rmatvec=lambda y: words.T @ y - mean * y.sum(),
+            matvec=lambda x: words @ x.ravel() - mean @ x.ravel(),
+            rmatvec=lambda y: words.T @ y.ravel() - mean * y.sum(),
             dtype=float,
         )
         u, s, _ = svds(centred, k=width, v0=np.ones(min(words.shape)))
