@@ -8,6 +8,7 @@ import pytest
 
 import primeattn as pa
 from primeattn._runtime.strips import ROWS
+from primeattn.attention import _cache
 from primeattn.attention._cores import run
 from primeattn.attention._cores.packing import START
 from tests.naive.dot_product import reference, turned
@@ -359,5 +360,30 @@ def test_cuda_twins_with_groups_slopes_and_rope(rng):
     np.testing.assert_allclose(pa.to_host(weights), expected_weights, rtol=0, atol=1e-13)
     with pytest.raises(TypeError, match="to_device"):
         attention.dot_product(pa.to_device(q), k, v)
-    with pytest.raises(TypeError, match="host memory"):
-        attention.dot_product_step(*map(pa.to_device, (q, k, v)), attention.Cache())
+
+
+@pytest.mark.cudasim
+def test_a_cache_on_cuda_streams(rng):
+    q, k, v = draw(rng, 19, 19, 4, 2, heads=2, key_heads=1)
+    options = {"alibi": [0.2, 0.4], "rope": 10.0}
+    expected = reference(q, k, v, causal=True, window=5, **options)
+    cache = attention.Cache(window=5)
+    for start, stop in ((0, 2), (2, 3), (3, 17), (17, 18), (18, 19)):  # buffers of 16 move, and their start
+        part = (pa.to_device(x[:, :, start:stop]) for x in (q, k, v))
+        out = pa.to_host(attention.dot_product_step(*part, cache, **options))
+        np.testing.assert_allclose(out, expected[:, :, start:stop], rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(pa.to_host(cache.values), v[:, :, 14:])
+    with pytest.raises(TypeError, match="start another Cache"):
+        attention.dot_product_step(q[:, :, :1], k[:, :, :1], v[:, :, :1], cache)
+    host = attention.Cache()
+    attention.dot_product_step(q[:, :, :1], k[:, :, :1], v[:, :, :1], host)
+    with pytest.raises(TypeError, match="start another Cache"):
+        attention.dot_product_step(*(pa.to_device(x[:, :, :1]) for x in (q, k, v)), host)
+
+
+def test_rows_are_placed_alike_by_the_loop_and_by_slices(rng):
+    x, out = rng.standard_normal((3, 5, 2)), np.zeros((3, 7, 2))
+    _cache.PLACE(9, x.reshape(-1), 3, 5, 1, out.reshape(-1), 7, 4, 2)
+    expected = np.zeros_like(out)
+    expected[:, 4:7] = x[:, 1:4]
+    np.testing.assert_array_equal(out, expected)
