@@ -67,9 +67,10 @@ def says(mechanism) -> str:
 
 
 def weights_of(mechanism, x: np.ndarray) -> np.ndarray:
-    """Weights with which tokens x (T, D) attend themselves, by the reference."""
+    """Weights with which tokens x (T, D) attend themselves, by the reference; the mean of heads, if there are some."""
     sample = mechanism.of_vectors(x)
-    return np.asarray(mechanism.reference(*sample.inputs, **sample.options, return_weights=True)[1], dtype=float)
+    weights = np.asarray(mechanism.reference(*sample.inputs, **sample.options, return_weights=True)[1], dtype=float)
+    return weights.reshape(-1, *weights.shape[-2:]).mean(axis=0)
 
 
 def effective(weights: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
 "use strict";
-(() => {
+document.addEventListener("DOMContentLoaded", () => {
   const { words, query, mechanisms } = JSON.parse(document.getElementById("attention-data").textContent);
   const n = words.length, readout = document.getElementById("readout"), lines = document.getElementById("attention-lines");
   const frames = [...document.querySelectorAll(".attention .frame")];
@@ -57,4 +57,4 @@
     frame.addEventListener("pointerleave", leave);
     frame.addEventListener("click", (event) => choose(at(frame, event)[0]));
   });
-})();
+});
