@@ -69,6 +69,10 @@ class Walk(NamedTuple):
         size = max(1024, -(-RUN * self.primes * rows // max(nnz, 1)))
         return blocks_of(self.limit, size if 3 * size < 2 * rows else rows)
 
+    def most_entries(self) -> int:
+        """Entries of the readers of one block, at most."""
+        return max((self.readers.entries(b.start, b.stop) for b in self.blocks()), default=0)
+
 
 def walk(a: Profile, b: Profile, limit: np.ndarray) -> Walk:
     """Queries ``a`` read what keys ``b`` add, key j before query i if j < limit[i]."""
@@ -100,11 +104,10 @@ class Slot:
 def batches(walk: Walk, take):
     """Batches of sorted blocks, one for each thread, as ``[(block, readers, adders), ...]``; room from ``take``."""
     found, itself = walk.blocks(), walk.itself()
-    most = max((walk.readers.entries(b.start, b.stop) for b in found), default=0)
     most_b = max((walk.adders.entries(b.start_b, b.stop_b) for b in found), default=0)
     dtype = walk.readers.profile.entries.dtype
     at_once = max(1, min(get_num_threads(), len(found)))
-    slots = [Slot(walk.primes, most, 0 if itself else most_b, dtype, take) for _ in range(at_once)]
+    slots = [Slot(walk.primes, walk.most_entries(), 0 if itself else most_b, dtype, take) for _ in range(at_once)]
     for first in range(0, len(found), at_once):
         batch = found[first : first + at_once]
         sorted_sides: list = [None] * len(batch)

@@ -121,22 +121,22 @@ def pull_all(walk: Walk, value: np.ndarray, other: np.ndarray, c: np.ndarray, he
     dtype, columns = value.dtype, value.shape[1]
     dx = np.zeros(walk.readers.profile.entries.size, dtype)
     keep = len(walk.blocks()) > 1
-    state = np.zeros(walk.primes * columns * STRIDE, dtype)
-    dc = np.zeros(walk.primes * heads * STRIDE, dtype)
     last, last_b, x = walk.readers.last, walk.adders.last, walk.readers.profile.entries
     with Scratch() as take:
+        state, dc = take(walk.primes * columns * STRIDE, dtype), take(walk.primes * heads * STRIDE, dtype)
+        state[:], dc[:] = 0, 0
+        room = take(STRIDE * walk.most_entries(), dtype)
         for batch in batches(walk, take):
-            room = np.empty(max(readers.base.size for _, readers, _ in batch), dtype)
             for _, readers, adders in batch:
 
-                def pull(start, stop, readers=readers, adders=adders, room=room):
+                def pull(start, stop, readers=readers, adders=adders):
                     pull_block(
                         start, stop, heads, columns, keep, readers, adders, last, last_b, walk.limit, c,
                         value.reshape(-1), other.reshape(-1), state, room, dc, x, dx,
                     )  # fmt: skip
 
                 share(pull, walk.primes, 16, CHUNKS)
-    return dx, dc.reshape(-1, heads, STRIDE).sum(axis=0, dtype=np.float64)
+        return dx, dc.reshape(-1, heads, STRIDE).sum(axis=0, dtype=np.float64)
 
 
 def with_last_column(x: np.ndarray, heads: int, column) -> np.ndarray:

@@ -155,12 +155,12 @@ def profile_row(i, indptr, amplitude, orientation, mass, entries, totals):
 
 
 @kernel
-def profile_rows(start, stop, indptr, amplitude, orientation, mass, entries, totals):
+def profile_cpu(start, stop, indptr, amplitude, orientation, mass, entries, totals):
     for i in range(start, stop):
         profile_row(i, indptr, amplitude, orientation, mass, entries, totals)
 
 
-PROFILE = Owner(profile_row, profile_rows, "I1 F1 F1 i F1 F1", grain=1024)
+PROFILE = Owner(profile_row, profile_cpu, "I1 F1 F1 i F1 F1", grain=1024)
 
 
 @scalar
@@ -202,12 +202,12 @@ def pull_profile_row(i, indptr, entries, totals, dentries, mass, damplitude, dor
 
 
 @kernel
-def pull_profile_rows(start, stop, indptr, entries, totals, dentries, mass, damplitude, dorientation):
+def pull_profile_cpu(start, stop, indptr, entries, totals, dentries, mass, damplitude, dorientation):
     for i in range(start, stop):
         pull_profile_row(i, indptr, entries, totals, dentries, mass, damplitude, dorientation)
 
 
-PULL_PROFILE = Owner(pull_profile_row, pull_profile_rows, "I1 F1 F1 F1 i F1 F1", grain=1024)
+PULL_PROFILE = Owner(pull_profile_row, pull_profile_cpu, "I1 F1 F1 F1 i F1 F1", grain=1024)
 
 
 def profile(arrays: StateArrays, mass: int = UNIT_MASS) -> Profile:

@@ -17,7 +17,7 @@ from ._options import state_arrays
 from ._prepare import as_precision
 from ._profiles import Profile, StateArrays, frozen, profile
 from ._request import check_attention_form, check_heads, check_value
-from ._rotation import BASE, STRIDE, base_rows, coefficients
+from ._rotation import BASE, STRIDE, base_cpu, coefficients
 from ._rotor import check_order, rotors, turn
 from ._scalars import ROOT_MASS
 
@@ -197,7 +197,7 @@ class Stream:
         else:
             numbers = [slots.get(p, -1) for p in states.primes.tolist()]
         base = np.empty(STRIDE * len(numbers), self.dtype)
-        base_rows(0, len(numbers), np.arange(len(numbers)), found.entries, base)
+        base_cpu(0, len(numbers), np.arange(len(numbers)), found.entries, base)
         return found, np.array(numbers, dtype=np.int64), base
 
     def _grow(self, primes: int) -> None:
