@@ -13,8 +13,8 @@ and C and all columns of the grains of B and C must exist; a grain is a panel or
 cache lines (`aligned`) run a tenth faster. Sums run in the order of s.
 
 With AVX-512 and float32 a panel has 64 columns: 24 registers of sums, 4 of B, one of A, 10 loads for 24 multiply-adds,
-and almost no arithmetic of addresses, which takes the same ports. Measured on 64 to 192 steps: 0.93 to 0.98 of what the
-multipliers can do; 12 rows by 32 columns, 0.80 to 0.92. With 16 registers a panel is two of them wide.
+and almost no arithmetic of addresses, which takes the same ports. Measured on 64 to 192 steps: 0.90 to 0.99 of what the
+multipliers can do; 12 rows by 32 columns, 0.85 to 0.90. With 16 registers a panel is two of them wide.
 CPU only; with the JIT off the same names work on NumPy arrays.
 """
 
