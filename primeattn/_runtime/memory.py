@@ -38,7 +38,7 @@ class Scratch:
     a thousand tokens takes as long as the attention; so up to ``MOST`` bytes stay with the process.
     """
 
-    MOST = 16 << 20
+    MOST = 32 << 20
     _kept: ClassVar[list[np.ndarray]] = []
     _lock = threading.Lock()
 

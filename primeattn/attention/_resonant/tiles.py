@@ -27,7 +27,7 @@ from .pairs import Problem, Sizes, allowed
 from .tokens import ENTRY
 
 ROWS = 32
-PARTS = 8
+PARTS = 4
 
 
 def fits(call: Call, dout=None) -> bool:
