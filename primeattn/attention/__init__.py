@@ -7,15 +7,23 @@ DataArrays keep their labels.
 from collections.abc import Callable
 from typing import Any
 
-from . import _dot_product, _resonant
+from . import _dot_product, _elliptical, _resonant
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
+from ._elliptical import elliptical, elliptical_step, layer_relevance, layer_relevance_vjp, random_relevance
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
 from ._rope import alibi_slopes, rope
 
-MECHANISMS: dict[str, Mechanism] = {m.name: m for m in (_dot_product.MECHANISM, _resonant.MECHANISM)}
+MECHANISMS: dict[str, Mechanism] = {
+    m.name: m
+    for m in (
+        _dot_product.MECHANISM,
+        _elliptical.MECHANISM,
+        _resonant.MECHANISM,
+    )
+}
 
 __all__ = [
     "MECHANISMS",
@@ -31,6 +39,11 @@ __all__ = [
     "alibi_slopes",
     "dot_product",
     "dot_product_step",
+    "elliptical",
+    "elliptical_step",
+    "layer_relevance",
+    "layer_relevance_vjp",
+    "random_relevance",
     "resonant",
     "resonant_step",
     "rope",

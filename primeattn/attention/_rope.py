@@ -117,6 +117,12 @@ def _tables(positions, shape, base, half, dtype):
     return np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
 
 
+def turn_both(q, k, base, inverse=False):
+    """Queries and keys (..., T, D) at their positions: keys at 0, 1, ...; the last query beside the last key."""
+    positions = np.arange(k.shape[-2] - q.shape[-2], k.shape[-2])
+    return rope(q, positions, base, inverse=inverse), rope(k, None, base, inverse=inverse)
+
+
 def alibi_slopes(heads: int) -> np.ndarray:
     r"""The usual slopes of attention with linear biases: a geometric series over heads.
 

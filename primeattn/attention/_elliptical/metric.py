@@ -1,0 +1,240 @@
+r"""A diagonal metric as a change of queries and keys, after which softmax attention is the usual one.
+
+    dot       s <q, M k>                       = s <Mq, k>
+    distance  -(s/2) (q - k)' M (q - k)        = s <Mq, k> - (s/2) <k, M k> - (s/2) <q, M q>
+
+The last term is the same for all keys of a query: softmax removes it. The one before it takes more columns:
+
+    form COLUMN, where all queries of a key head share M:   (Mq, 1) . (k, -<k, Mk> / 2)        1 more
+    form WIDE, always:                                      (Mq, m) . (k, -k^2 / 2)            D more, k^2 by entry
+
+so that dL/dm_c = s sum_i (dZ k)_ic q_ic, and what the columns add: - (s/2) sum_ij dZ_ij k_jc^2.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._runtime import devices
+from ..._runtime.jit import kernel, nonnegative, scalar
+from ..._runtime.owners import Owner
+from .._inputs import _read_only, sum_to, table_offsets
+
+DOT, COLUMN, WIDE = 0, 1, 2
+
+
+class Metric(NamedTuple):
+    """``m`` is flat; the table of a head starts at ``at``, its rows lie ``step`` apart, 0 if all queries share one."""
+
+    m: Any
+    at: Any
+    step: int
+    form: int
+    width: int
+    shape: tuple[int, ...]
+    lead: tuple[int, ...]
+
+    @property
+    def wide(self) -> int:
+        """The width after the change."""
+        return self.width + (0, 1, self.width)[self.form]
+
+
+@scalar
+def times(a, b):
+    """a b, where a = 0 hides whatever b is: a masked token may hold NaN."""
+    return a * b if a != 0 else a
+
+
+@scalar
+def query_row(row, q, m, at, step, tokens, width, form, wide, out):
+    """Query row ``row`` of all heads, changed."""
+    metric = at[row // tokens] + row % tokens * step
+    for c in range(width):
+        out[row * wide + c] = q[row * width + c] * m[metric + c]
+    for c in range(width, wide):
+        out[row * wide + c] = m[metric + c - width] if form == 2 else type(m[0])(1)
+
+
+@kernel
+def query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out):
+    for row in range(start, stop):
+        metric = at[row // tokens] + row % tokens * step
+        for c in range(width):
+            out[nonnegative(row * wide + c)] = q[nonnegative(row * width + c)] * m[nonnegative(metric + c)]
+        for c in range(width, wide):
+            out[row * wide + c] = m[metric + c - width] if form == 2 else type(m[0])(1)
+
+
+@scalar
+def key_row(row, k, m, at, tokens, width, form, wide, out):
+    """Key row ``row`` of all key heads, changed. Half the square of its length goes to one column, or to D."""
+    total, metric = k[row * width] - k[row * width], at[row // tokens]
+    for c in range(width):
+        x = k[row * width + c]
+        out[row * wide + c] = x
+        half = x * x / type(x)(-2)
+        if form == 2:
+            out[row * wide + width + c] = half
+        else:
+            total += times(m[metric + c], half)
+    if form == 1:
+        out[row * wide + width] = total
+
+
+@kernel
+def key_cpu(start, stop, k, m, at, tokens, width, form, wide, out):
+    for row in range(start, stop):
+        key_row(row, k, m, at, tokens, width, form, wide, out)
+
+
+@scalar
+def query_back_row(row, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
+    """From the gradient of the changed query to dq and to what this row adds to dm."""
+    metric = at[row // tokens] + row % tokens * step
+    for c in range(width):
+        d = dout[row * wide + c]
+        dm[row * width + c] = times(d, q[row * width + c])
+        dq[row * width + c] = d * m[metric + c]
+    if form == 2:
+        for c in range(width):
+            dm[row * width + c] += dout[row * wide + width + c]
+
+
+@kernel
+def query_back_cpu(start, stop, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
+    for row in range(start, stop):
+        metric = at[row // tokens] + row % tokens * step
+        for c in range(width):
+            d = dout[nonnegative(row * wide + c)]
+            dm[nonnegative(row * width + c)] = times(d, q[nonnegative(row * width + c)])
+            dq[nonnegative(row * width + c)] = d * m[nonnegative(metric + c)]
+        if form == 2:
+            for c in range(width):
+                dm[nonnegative(row * width + c)] += dout[nonnegative(row * wide + width + c)]
+
+
+@scalar
+def key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk, dm):
+    """From the gradient of the changed key to dk and, in form COLUMN, to what this row adds to dm."""
+    metric = at[row // tokens]
+    for c in range(width):
+        x = k[row * width + c]
+        d = dout[row * wide + width + (c if form == 2 else 0)]
+        factor = x if form == 2 else times(m[metric + c], x)
+        dk[row * width + c] = dout[row * wide + c] - times(d, factor)
+        if form == 1:
+            dm[row * width + c] = times(d, x * x / type(x)(-2))
+
+
+@kernel
+def key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, dk, dm):
+    for row in range(start, stop):
+        key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk, dm)
+
+
+@scalar
+def token_sum_row(index, x, tokens, width, add, out):
+    """The sum over the tokens of a head; ``index`` is head * width + c. ``add``: on top of what out holds."""
+    first = index // width * tokens * width + index % width
+    total = out[index] if add else type(out[0])(0)
+    for t in range(tokens):
+        total += x[first + t * width]
+    out[index] = total
+
+
+@kernel
+def token_sum_cpu(start, stop, x, tokens, width, add, out):
+    index = start
+    while index < stop:
+        head, c, n = index // width, index % width, min(stop, (index // width + 1) * width) - index
+        for i in range(0 if add else n):
+            out[index + i] = type(out[0])(0)
+        for t in range(tokens):
+            at = (head * tokens + t) * width + c
+            for i in range(n):
+                out[nonnegative(index + i)] += x[nonnegative(at + i)]
+        index += n
+
+
+QUERY = Owner(query_row, query_cpu, "F1 F1 I1 i i i i i F1", grain=1024)
+KEY = Owner(key_row, key_cpu, "F1 F1 I1 i i i i F1", grain=1024)
+QUERY_BACK = Owner(query_back_row, query_back_cpu, "F1 F1 I1 i i i i i F1 F1 F1", grain=1024)
+KEY_BACK = Owner(key_back_row, key_back_cpu, "F1 F1 I1 i i i i F1 F1 F1", grain=1024)
+TOKEN_SUM = Owner(token_sum_row, token_sum_cpu, "F1 i i i F1", grain=64)
+
+
+def changed_query(q, metric: Metric):
+    """(..., Tq, wide)."""
+    *lead, tokens, width = q.shape
+    out = devices.empty((*lead, tokens, metric.wide), q.dtype, like=q)
+    QUERY(
+        q.size // width, _flat(q), metric.m, metric.at, metric.step, tokens, width, metric.form, metric.wide,
+        out.reshape(out.size),
+    )  # fmt: skip
+    return out
+
+
+def changed_key(k, metric: Metric):
+    """(..., Tk, wide); k itself for the dot product."""
+    if metric.form == DOT:
+        return k
+    *lead, tokens, width = k.shape
+    out = devices.empty((*lead, tokens, metric.wide), k.dtype, like=k)
+    KEY(
+        k.size // width, _flat(k), metric.m, metric.at, tokens, width, metric.form, metric.wide, out.reshape(out.size)
+    )  # fmt: skip
+    return out
+
+
+def pull(q, k, metric: Metric, dquery, dkey):
+    """dq, dk and dm from the flat gradients of the changed queries and keys."""
+    width, form, wide = metric.width, metric.form, metric.wide
+    dq, rows = (devices.empty(q.shape, q.dtype, like=q) for _ in range(2))
+    queries, keys = int(q.shape[-2]), int(k.shape[-2])
+    QUERY_BACK(
+        q.size // width, _flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery,
+        dq.reshape(dq.size), rows.reshape(rows.size),
+    )  # fmt: skip
+    dk, more = dkey, None
+    if form != DOT:
+        dk, more = devices.empty(k.size, k.dtype, like=k), devices.empty(k.size, k.dtype, like=k)
+        KEY_BACK(k.size // width, _flat(k), metric.m, metric.at, keys, width, form, wide, dkey, dk, more)
+    if metric.step:
+        return dq, dk, sum_to(rows, metric.shape)
+    dm = devices.empty((*metric.lead, width), q.dtype, like=q)
+    total = dm.reshape(dm.size)
+    TOKEN_SUM(dm.size, rows.reshape(rows.size), queries, width, 0, total)
+    if form == COLUMN:
+        TOKEN_SUM(dm.size, more, keys, width, 1, total)
+    shape = metric.shape if len(metric.shape) <= len(metric.lead) + 1 else (*metric.shape[:-2], width)
+    return dq, dk, sum_to(dm, shape).reshape(metric.shape)
+
+
+def check_relevance(m, q, group: int, metric: str) -> Metric:
+    """A relevance of fewer axes than q is one vector a head; of as many axes, one a query."""
+    if metric not in ("dot", "distance"):
+        raise ValueError(f"metric is {metric!r}: pass 'dot' or 'distance'")
+    shape, full = tuple(m.shape), tuple(q.shape)
+    lead, (queries, width) = full[:-2], full[-2:]
+    by_query = len(shape) == len(full)
+    wanted = full if by_query else (*lead, width)
+    try:
+        fits = np.broadcast_shapes(shape, wanted) == wanted and shape[-1:] == (width,)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"relevance has shape {shape} but q has shape {full}: pass (..., {width}), one vector a head, or "
+            f"(..., {queries}, {width}) with as many axes as q, one vector a query"
+        )
+    rows = shape[-2] if by_query else 1
+    step = width if by_query and rows > 1 else 0
+    own = shape[:-2] if by_query else shape[:-1]
+    form = DOT if metric == "dot" else COLUMN if group == 1 and not step else WIDE
+    at = table_offsets(own, lead, rows * width, q)
+    return Metric(_flat(m), _read_only(at), step, form, width, shape, lead)
+
+
+def _flat(x):
+    return _read_only(x.reshape(x.size))
