@@ -1,0 +1,88 @@
+"""Ratio-normalised attention on the device of its arrays: tiles on the CPU, rows on CUDA and where a tile met inf or NaN.
+
+For a checked call ``x, g, heads = call.problem, call.layout, call.heads`` and a registered record ``params`` (see
+`ratio`), all results flat:
+
+    eps = constant_eps(1e-6, x)                                   one number for all rows, or
+    eps = relative_eps(1e-6, x, g, heads)                         eps scale^2 |q_i|^2 sum_j |k_j|^2, j allowed
+    out, total = forward(params, x, g, heads, eps)                y and r
+    table = weights(params, x, g, total)                          W / r
+    dq, dk, dv, deps = backward(params, x, g, out, total, dout)   deps: one a row, dL/deps_i
+    relative_eps_backward(1e-6, x, g, heads, deps, dq, dk)        adds the share of `relative_eps` to dq and dk
+"""
+
+from ..._runtime import devices
+from . import ratio, ratio_sums, run
+from .layout import Layout, Problem
+
+
+def _like(n: int, x):
+    return devices.empty(n, x.dtype, like=x)
+
+
+def constant_eps(eps: float, x: Problem):
+    """The eps_i of all rows, as one number."""
+    one = devices.to_host([eps]).astype(x.q.dtype)
+    return devices.to_device(one) if devices.is_device_array(x.q) else one
+
+
+def relative_eps(eps: float, x: Problem, g: Layout, heads: int):
+    """eps_i = eps scale^2 |q_i|^2 kappa_i with kappa_i = sum_j |k_j|^2 over the keys that query i may attend."""
+    _, out, _ = _relative(eps, x, g, heads)
+    return out
+
+
+def _relative(eps, x, g, heads):
+    """kappa, eps_i and |q|^2."""
+    of_queries, of_keys = _like(heads * g.queries, x.q), _like(x.k.size // g.width, x.q)
+    kappa, out = _like(heads * g.queries, x.q), _like(heads * g.queries, x.q)
+    ratio_sums.NORM(of_queries.size, x.q, g.width, of_queries)
+    ratio_sums.NORM(of_keys.size, x.k, g.width, of_keys)
+    ratio_sums.sum_keys(x, g, heads, 1, of_keys, kappa)
+    kind = x.q.dtype.type
+    ratio_sums.MULTIPLE(out.size, kind(0), kind(eps) * x.scale * x.scale, of_queries, kappa, 1, out)
+    return kappa, out, of_queries
+
+
+def relative_eps_backward(eps: float, x: Problem, g: Layout, heads: int, deps, dq, dk) -> None:
+    r"""Add what flows through `relative_eps`:
+
+    dq_i += 2 eps scale^2 deps_i kappa_i q_i,    dk_j += 2 eps scale^2 k_j sum_{i: j allowed} deps_i |q_i|^2.
+    """
+    kappa, product, of_queries = _relative(eps, x, g, heads)
+    of_keys, kind = _like(x.k.size // g.width, x.q), x.q.dtype.type
+    one, factor = kind(1), kind(2 * eps) * x.scale * x.scale
+    ratio_sums.MULTIPLE(deps.size, kind(0), one, kappa, deps, 1, product)
+    ratio_sums.MULTIPLE(deps.size, one, factor, product, x.q, g.width, dq)
+    ratio_sums.MULTIPLE(deps.size, kind(0), one, of_queries, deps, 1, product)
+    ratio_sums.sum_queries(x, g, heads, 1, product, of_keys)
+    ratio_sums.MULTIPLE(of_keys.size, one, factor, of_keys, x.k, g.width, dk)
+
+
+def forward(params, x: Problem, g: Layout, heads: int, eps):
+    """out (heads, queries, depth) and r (heads, queries), flat."""
+    out, total = _like(heads * g.queries * g.depth, x.q), _like(heads * g.queries, x.q)
+    if out.size:
+        ratio.FORWARD(total.size, params, tuple(x), tuple(g), eps, out, total)
+    return out, total
+
+
+def weights(params, x: Problem, g: Layout, total):
+    """W / r, (heads, queries, keys), flat."""
+    table = _like(total.size * g.keys, total)
+    if table.size:
+        ratio.WEIGHTS(total.size, params, tuple(x), tuple(g), total, table)
+    return table
+
+
+def backward(params, x: Problem, g: Layout, out, total, dout):
+    """dq, dk, dv, and dL/deps_i of every row, flat."""
+    delta, deps = _like(total.size, total), _like(total.size, total)
+    dq, dk, dv = (_like(a.size, a) for a in (x.q, x.k, x.v))
+    if total.size:
+        run.softmax.DELTA(total.size, out, dout, g.depth, delta)
+        ratio.BACKWARD_QUERY(total.size, params, tuple(x), tuple(g), total, delta, dout, dq)
+        ratio.EPS(total.size, total, delta, deps)
+    if dk.size:
+        ratio.BACKWARD_KEY(dk.size // g.width, params, tuple(x), tuple(g), total, delta, dout, dk, dv)
+    return dq, dk, dv, deps
