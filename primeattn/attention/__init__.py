@@ -7,9 +7,19 @@ DataArrays keep their labels.
 from collections.abc import Callable
 from typing import Any
 
-from . import _dot_product, _elliptical, _resonant
+from . import _dot_product, _eigen, _elliptical, _resonant
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
+from ._eigen import (
+    EigenBases,
+    EigenCache,
+    EigenErrorBound,
+    eigen,
+    eigen_bases,
+    eigen_error_bound,
+    eigen_step,
+    grassmann_gradient,
+)
 from ._elliptical import elliptical, elliptical_step, layer_relevance, layer_relevance_vjp, random_relevance
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._properties import violation
@@ -20,6 +30,7 @@ MECHANISMS: dict[str, Mechanism] = {
     m.name: m
     for m in (
         _dot_product.MECHANISM,
+        _eigen.MECHANISM,
         _elliptical.MECHANISM,
         _resonant.MECHANISM,
     )
@@ -30,6 +41,9 @@ __all__ = [
     "Cache",
     "Claim",
     "DoesNotApply",
+    "EigenBases",
+    "EigenCache",
+    "EigenErrorBound",
     "Fails",
     "Holds",
     "Mechanism",
@@ -39,8 +53,13 @@ __all__ = [
     "alibi_slopes",
     "dot_product",
     "dot_product_step",
+    "eigen",
+    "eigen_bases",
+    "eigen_error_bound",
+    "eigen_step",
     "elliptical",
     "elliptical_step",
+    "grassmann_gradient",
     "layer_relevance",
     "layer_relevance_vjp",
     "random_relevance",

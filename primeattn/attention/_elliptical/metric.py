@@ -18,6 +18,7 @@ import numpy as np
 from ..._runtime import devices
 from ..._runtime.jit import kernel, nonnegative, scalar
 from ..._runtime.owners import Owner
+from .._cores.tiles import summing
 from .._inputs import _read_only, sum_to, table_offsets
 
 DOT, COLUMN, WIDE = 0, 1, 2
@@ -82,10 +83,28 @@ def key_row(row, k, m, at, tokens, width, form, wide, out):
         out[row * wide + width] = total
 
 
+@summing
+def half_length(k, first, m, metric, width):
+    """-<k, M k> / 2, summed in any order."""
+    total = k[first] - k[first]
+    for c in range(width):
+        x = k[nonnegative(first + c)]
+        total += times(m[nonnegative(metric + c)], x * x / type(x)(-2))
+    return total
+
+
 @kernel
 def key_cpu(start, stop, k, m, at, tokens, width, form, wide, out):
     for row in range(start, stop):
-        key_row(row, k, m, at, tokens, width, form, wide, out)
+        first, to, metric = row * width, row * wide, at[row // tokens]
+        for c in range(width):
+            out[nonnegative(to + c)] = k[nonnegative(first + c)]
+        if form == 1:
+            out[to + width] = half_length(k, first, m, metric, width)
+        else:
+            for c in range(width):
+                x = k[nonnegative(first + c)]
+                out[nonnegative(to + width + c)] = x * x / type(x)(-2)
 
 
 @scalar
@@ -130,7 +149,18 @@ def key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk, dm):
 @kernel
 def key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, dk, dm):
     for row in range(start, stop):
-        key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk, dm)
+        first, to, metric = row * width, row * wide, at[row // tokens]
+        if form == 1:
+            d = dout[to + width]
+            for c in range(width):
+                x = k[nonnegative(first + c)]
+                factor = times(m[nonnegative(metric + c)], x)
+                dk[nonnegative(first + c)] = dout[nonnegative(to + c)] - times(d, factor)
+                dm[nonnegative(first + c)] = times(d, x * x / type(x)(-2))
+        else:
+            for c in range(width):
+                d = dout[nonnegative(to + width + c)]
+                dk[nonnegative(first + c)] = dout[nonnegative(to + c)] - times(d, k[nonnegative(first + c)])
 
 
 @scalar
