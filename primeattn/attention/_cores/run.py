@@ -17,6 +17,27 @@ def tile_sizes(g: Layout) -> tuple[int, int]:
     return (32 if g.queries <= 512 else 64), columns
 
 
+def forward_plan(g: Layout, heads: int) -> tuple[int, int, int, int]:
+    """Queries and keys in a tile, shares of a key head, threads."""
+    (rows, columns), threads = tile_sizes(g), get_num_threads()
+    parts = 1 if threads == 1 else min(-(-4 * threads // (heads // g.group)), -(-g.queries // rows))
+    return rows, columns, parts, threads
+
+
+def backward_plan(g: Layout, key_heads: int) -> tuple[int, int, list[tuple[int, int]], int]:
+    """Queries and keys in a tile, passes as (sides, shares), threads.
+
+    One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits.
+    """
+    (rows, columns), threads = tile_sizes(g), get_num_threads()
+    busy = key_heads / (-(-key_heads // threads) * threads)
+    passes = [(0, 1)]
+    if busy < 0.75 and g.queries > rows:
+        wanted = -(-4 * threads // key_heads)
+        passes = [(1, min(wanted, -(-g.queries // rows))), (2, min(wanted, -(-g.keys // columns)))]
+    return rows, columns, passes, threads
+
+
 def _by_rows(x: Problem) -> bool:
     return config.DISABLE_JIT or devices.is_device_array(x.q)
 
@@ -33,9 +54,8 @@ def forward(x: Problem, g: Layout, heads: int):
 
 
 def _forward_tiles(x, g, heads, out, lse) -> bool:
-    (rows, columns), key_heads, threads = tile_sizes(g), heads // g.group, get_num_threads()
-    parts = 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // rows))
-    clean, total = np.empty(key_heads * parts, np.bool_), np.empty_like(lse)
+    rows, columns, parts, threads = forward_plan(g, heads)
+    clean, total = np.empty(heads // g.group * parts, np.bool_), np.empty_like(lse)
     blas = linalg.gemm_address(lse.dtype)
 
     def work(start, stop):
@@ -80,13 +100,8 @@ def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool):
 
 
 def _backward_tiles(x, g, saved, gradients) -> bool:
-    """One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits."""
-    (rows, columns), key_heads, threads = tile_sizes(g), x.k.size // (g.room * g.width), get_num_threads()
-    busy = key_heads / (-(-key_heads // threads) * threads)
-    passes = [(0, 1)]
-    if busy < 0.75 and g.queries > rows:
-        wanted = -(-4 * threads // key_heads)
-        passes = [(1, min(wanted, -(-g.queries // rows))), (2, min(wanted, -(-g.keys // columns)))]
+    key_heads = x.k.size // (g.room * g.width)
+    rows, columns, passes, threads = backward_plan(g, key_heads)
     blas, dtype, fine = linalg.gemm_address(x.q.dtype), x.q.dtype, True
     with linalg.single_threaded():
         for sides, parts in passes:
