@@ -1,4 +1,4 @@
-"""Ratio-normalised attention on the device of its arrays: tiles on the CPU, rows on CUDA and where a tile met inf or NaN.
+"""Ratio-normalised attention on the device of its arrays: tiles on the CPU, rows on CUDA or after inf or NaN.
 
 For a checked call ``x, g, heads = call.problem, call.layout, call.heads`` and a registered record ``params`` (see
 `ratio`), all results flat:
@@ -11,8 +11,10 @@ For a checked call ``x, g, heads = call.problem, call.layout, call.heads`` and a
     relative_eps_backward(1e-6, x, g, heads, deps, dq, dk)        adds the share of `relative_eps` to dq and dk
 """
 
-from ..._runtime import devices
-from . import ratio, ratio_sums, run
+import numpy as np
+
+from ..._runtime import devices, linalg
+from . import ratio, ratio_sums, ratio_tiles, run
 from .layout import Layout, Problem
 
 
@@ -62,9 +64,24 @@ def relative_eps_backward(eps: float, x: Problem, g: Layout, heads: int, deps, d
 def forward(params, x: Problem, g: Layout, heads: int, eps):
     """out (heads, queries, depth) and r (heads, queries), flat."""
     out, total = _like(heads * g.queries * g.depth, x.q), _like(heads * g.queries, x.q)
-    if out.size:
+    if out.size and (run._by_rows(x) or not _forward_tiles(params, x, g, heads, eps, out, total)):
         ratio.FORWARD(total.size, params, tuple(x), tuple(g), eps, out, total)
     return out, total
+
+
+def _forward_tiles(params, x, g, heads, eps, out, total) -> bool:
+    rows, columns, parts, threads = run.forward_plan(g, heads)
+    clean, blas = np.empty(heads // g.group * parts, np.bool_), linalg.gemm_address(out.dtype)
+
+    def work(start, stop):
+        space = np.empty(columns * (g.width + rows), out.dtype)
+        ratio_tiles.forward(
+            start, stop, blas, params, tuple(x), tuple(g), rows, columns, parts, space, eps, out, total, clean
+        )
+
+    with linalg.single_threaded():
+        run._shared(work, clean.size, threads)
+    return bool(clean.all())
 
 
 def weights(params, x: Problem, g: Layout, total):
@@ -81,8 +98,33 @@ def backward(params, x: Problem, g: Layout, out, total, dout):
     dq, dk, dv = (_like(a.size, a) for a in (x.q, x.k, x.v))
     if total.size:
         run.softmax.DELTA(total.size, out, dout, g.depth, delta)
-        ratio.BACKWARD_QUERY(total.size, params, tuple(x), tuple(g), total, delta, dout, dq)
         ratio.EPS(total.size, total, delta, deps)
+    saved, gradients = (total, delta, dout), (dq, dk, dv, _like(0, x.q))
+    by_tiles = total.size and g.keys and not run._by_rows(x)
+    if by_tiles and _backward_tiles(params, x, g, saved, gradients):
+        return dq, dk, dv, deps
+    if total.size:
+        ratio.BACKWARD_QUERY(total.size, params, tuple(x), tuple(g), total, delta, dout, dq)
     if dk.size:
         ratio.BACKWARD_KEY(dk.size // g.width, params, tuple(x), tuple(g), total, delta, dout, dk, dv)
     return dq, dk, dv, deps
+
+
+def _backward_tiles(params, x, g, saved, gradients) -> bool:
+    key_heads = x.k.size // (g.room * g.width)
+    rows, columns, passes, threads = run.backward_plan(g, key_heads)
+    blas, dtype, fine = linalg.gemm_address(x.q.dtype), x.q.dtype, True
+    with linalg.single_threaded():
+        for sides, parts in passes:
+            clean = np.empty(key_heads * parts, np.bool_)
+
+            def work(start, stop, sides=sides, parts=parts, clean=clean):
+                space = np.empty(columns * (g.width + g.depth + 2 * rows), dtype)
+                ratio_tiles.backward(
+                    start, stop, blas, params, tuple(x), tuple(g), rows, columns, parts, sides, space, saved,
+                    gradients, clean,
+                )  # fmt: skip
+
+            run._shared(work, clean.size, threads)
+            fine = fine and bool(clean.all())
+    return fine

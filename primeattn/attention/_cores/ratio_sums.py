@@ -4,10 +4,10 @@ r"""Sums over the keys that a query may attend, and over the queries that may at
 
 with J_i what band and mask leave to query i. Each is the transpose of the other, so each is the other's gradient.
 
-Rows are the specification and the CUDA kernels. On the CPU, where the mask is the same for all queries, both take linear
-time (van Herk, Gil and Werman): cut the sequence into blocks as long as the band and sum each from both ends; a window of
-that length is the end of one block and the start of the next. Nothing is subtracted, so nothing cancels, and what a
-query may not attend is never touched.
+Rows are the specification and the CUDA kernels. On the CPU, where the mask is the same for all queries, both take
+linear time (van Herk, Gil and Werman): cut the sequence into blocks as long as the band and sum each from both ends; a
+window of that length is the end of one block and the start of the next. Nothing is subtracted, so nothing cancels, and
+what a query may not attend is never touched.
 """
 
 from ..._runtime.jit import kernel, nonnegative, scalar
