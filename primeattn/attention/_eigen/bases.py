@@ -153,7 +153,7 @@ def eigen_bases(
         chosen, error = _within(_positive("budget", wanted), full, q, k, v, causal, scale)
     else:
         chosen, error = _ranks(name, wanted, full.spectrum_key, full.spectrum_value), None
-    return _cut(full, *chosen, error, q.dtype, () if k.ndim < 3 else (k.shape[-3],))
+    return _cut(full, chosen, error, q.dtype, () if k.ndim < 3 else (k.shape[-3],))
 
 
 def grassmann_gradient(basis: Any, gradient: Any) -> np.ndarray:
@@ -247,7 +247,7 @@ def _ranks(name, wanted, spectrum_key, spectrum_value):
         widths = spectrum_key.shape[-1], spectrum_value.shape[-1]
         if len(pair) != 2 or any(isinstance(r, bool) or not 0 <= r <= w for r, w in zip(pair, widths, strict=True)):
             raise ValueError(f"rank is {wanted!r}: an integer, or two, of at most {widths[0]} and {widths[1]}")
-        return tuple(np.full(s.shape[0], max(int(r), 1)) for r, s in zip(pair, (spectrum_key, spectrum_value), strict=True))
+        return tuple(np.full(len(spectrum_key), max(int(r), 1)) for r in pair)
     if not 0 < wanted <= 1:
         raise ValueError(f"{name} is {wanted!r}: a share in (0, 1] is wanted")
     return tuple(_count(s, wanted, squared=name == "energy") for s in (spectrum_key, spectrum_value))
@@ -273,8 +273,9 @@ def _within(budget, full, q, k, v, causal, scale):
         return tuple(_count(s, levels[i], squared=False) for s in (full.spectrum_key, full.spectrum_value))
 
     def error(i):
-        b = _cut(full, *ranks(i), None, q.dtype, lead[-1:])
-        of_key, of_query = (check_basis("key", x, q.shape[-1], lead, "k") for x in (b.key, b.key if b.query is None else b.query))
+        b = _cut(full, ranks(i), None, q.dtype, lead[-1:])
+        of_key = check_basis("key", b.key, q.shape[-1], lead, "k")
+        of_query = of_key if b.query is None else check_basis("query", b.query, q.shape[-1], lead, "k")
         of_value = check_basis("value", b.value, v.shape[-1], lead, "v")
         narrow = _output(down(q, of_query), down(k, of_key), down(v, of_value), causal, scale)
         return float(np.linalg.norm((up(narrow, of_value) - exact).astype(float))) / size
@@ -298,8 +299,8 @@ def _output(q, k, v, causal, scale):
     return call.shaped(out, call.layout.queries, call.layout.depth)
 
 
-def _cut(full, ranks_key, ranks_value, error, dtype, head) -> EigenBases:
-    r, rv = int(ranks_key.max()), int(ranks_value.max())
+def _cut(full, ranks, error, dtype, head) -> EigenBases:
+    r, rv = (int(n.max()) for n in ranks)
 
     def first(table, n):
         return None if table is None else np.ascontiguousarray(table[..., :n].reshape((*head, -1, n)), dtype=dtype)
@@ -308,7 +309,7 @@ def _cut(full, ranks_key, ranks_value, error, dtype, head) -> EigenBases:
         return x.reshape((*head, *x.shape[1:]))
 
     return EigenBases(
-        first(full.key, r), first(full.value, rv), first(full.query, r), shaped(ranks_key), shaped(ranks_value),
+        first(full.key, r), first(full.value, rv), first(full.query, r), shaped(ranks[0]), shaped(ranks[1]),
         shaped(full.spectrum_key), shaped(full.spectrum_value), error,
     )  # fmt: skip
 

@@ -2,9 +2,9 @@ r"""Eigen attention: softmax attention whose keys and values live in r < D dimen
 
     s_ij = scale <B_q' q_i, B_k' k_j>,    p_ij = exp s_ij / sum_l exp s_il,    y_i = C sum_j p_ij C' v_j
 
-for bases B_k, B_q (D, r) and C (Dv, r_v); B_q = B_k unless given; scale = 1 / sqrt(D) of the original D. Write a = q B_q,
-b = k B_k, c = v C for what softmax attention gets, and H_i = C' G_i, G = dL/dy, for its upstream gradient. Its backward
-gives da, db, dc (`_cores.softmax`), so dp_ij = <H_i, c_j> = <G_i, C C' v_j>, not <G_i, v_j>, and
+for bases B_k, B_q (D, r) and C (Dv, r_v); B_q = B_k unless given; scale = 1 / sqrt(D) of the original D. Write
+a = q B_q, b = k B_k, c = v C for what softmax attention gets, and H_i = C' G_i, G = dL/dy, for its upstream gradient.
+Its backward gives da, db, dc (`_cores.softmax`), so dp_ij = <H_i, c_j> = <G_i, C C' v_j>, not <G_i, v_j>, and
 
     dL/dq = da B_q',   dL/dk = db B_k',   dL/dv = dc C',
     dL/dB_q = q' da,   dL/dB_k = k' db    (their sum if one basis serves both),
@@ -83,7 +83,8 @@ def eigen(
 
     Notes
     -----
-    .. math:: s_{ij} = \alpha\, q_i^\top B_q B_k^\top k_j, \qquad y_i = C C^\top \sum_j \frac{e^{s_{ij}}}{\sum_l e^{s_{il}}} v_j
+    .. math:: s_{ij} = \alpha\, q_i^\top B_q B_k^\top k_j, \qquad
+              y_i = C C^\top \sum_j \frac{e^{s_{ij}}}{\sum_l e^{s_{il}}} v_j
 
     With square orthogonal bases this is `dot_product`. How far it is from it otherwise is the tail of the spectra of
     the data, see `eigen_error_bound`: nothing in the method makes that tail small.

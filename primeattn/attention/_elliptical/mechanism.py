@@ -7,8 +7,9 @@ r"""Elliptical attention: softmax attention whose scores weigh the coordinates b
 
 m is one vector a head, or one a query, m_i (the causal form). With Z_ij = dL/ds_ij as in softmax attention,
 
-    dot       dL/dq_i = scale m sum_j Z_ij k_j,  dL/dk_j = scale m sum_i Z_ij q_i,  dL/dm = scale sum_i q_i sum_j Z_ij k_j
-    distance  dL/dq_i = -scale m sum_j Z_ij (q_i - k_j),      dL/dk_j = scale m sum_i Z_ij (q_i - k_j),
+    dot       dL/dq_i = scale m sum_j Z_ij k_j,                 dL/dk_j = scale m sum_i Z_ij q_i,
+              dL/dm = scale sum_ij Z_ij q_i k_j
+    distance  dL/dq_i = -scale m sum_j Z_ij (q_i - k_j),        dL/dk_j = scale m sum_i Z_ij (q_i - k_j),
               dL/dm = -(scale / 2) sum_ij Z_ij (q_i - k_j)^2
 
 by entry; with one m a query the sums over i go. Both are the usual scores of changed queries and keys (`metric`), so
@@ -229,7 +230,8 @@ def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> 
 
 def of_vectors(x) -> Sample:
     """q = k = v = x; the relevance is that of a layer before that had attended all tokens alike."""
-    return Sample((x, x, x), {"relevance": layer_relevance(x, np.broadcast_to(x.mean(axis=-2, keepdims=True), x.shape))})
+    before = np.broadcast_to(x.mean(axis=-2, keepdims=True), x.shape)
+    return Sample((x, x, x), {"relevance": layer_relevance(x, before)})
 
 
 def _generic() -> Sample:
