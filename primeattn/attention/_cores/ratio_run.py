@@ -12,14 +12,23 @@ For a checked call ``x, g, heads = call.problem, call.layout, call.heads`` and a
 """
 
 import numpy as np
+from numba import config
 
 from ..._runtime import devices, linalg
-from . import ratio, ratio_sums, ratio_tiles, run
+from . import ratio, ratio_sums, ratio_tiles, run, softmax, tiles
 from .layout import Layout, Problem
 
 
 def _like(n: int, x):
     return devices.empty(n, x.dtype, like=x)
+
+
+def _products(a, b, width: int, out) -> None:
+    """<a_row, b_row> of every row."""
+    if config.DISABLE_JIT or devices.is_device_array(a):
+        softmax.DELTA(out.size, a, b, width, out)
+    else:
+        tiles.deltas(0, out.size, a, b, width, out)
 
 
 def constant_eps(eps: float, x: Problem):
@@ -38,8 +47,8 @@ def _relative(eps, x, g, heads):
     """kappa, eps_i and |q|^2."""
     of_queries, of_keys = _like(heads * g.queries, x.q), _like(x.k.size // g.width, x.q)
     kappa, out = _like(heads * g.queries, x.q), _like(heads * g.queries, x.q)
-    ratio_sums.NORM(of_queries.size, x.q, g.width, of_queries)
-    ratio_sums.NORM(of_keys.size, x.k, g.width, of_keys)
+    _products(x.q, x.q, g.width, of_queries)
+    _products(x.k, x.k, g.width, of_keys)
     ratio_sums.sum_keys(x, g, heads, 1, of_keys, kappa)
     kind = x.q.dtype.type
     ratio_sums.MULTIPLE(out.size, kind(0), kind(eps) * x.scale * x.scale, of_queries, kappa, 1, out)
@@ -97,7 +106,7 @@ def backward(params, x: Problem, g: Layout, out, total, dout):
     delta, deps = _like(total.size, total), _like(total.size, total)
     dq, dk, dv = (_like(a.size, a) for a in (x.q, x.k, x.v))
     if total.size:
-        run.softmax.DELTA(total.size, out, dout, g.depth, delta)
+        _products(out, dout, g.depth, delta)
         ratio.EPS(total.size, total, delta, deps)
     saved, gradients = (total, delta, dout), (dq, dk, dv, _like(0, x.q))
     by_tiles = total.size and g.keys and not run._by_rows(x)

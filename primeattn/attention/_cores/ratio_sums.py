@@ -10,9 +10,17 @@ window of that length is the end of one block and the start of the next. Nothing
 what a query may not attend is never touched.
 """
 
+from typing import NamedTuple
+
+import numpy as np
+from numba import config
+
+from ..._runtime import devices
 from ..._runtime.jit import kernel, nonnegative, scalar
-from ..._runtime.owners import Owner
+from ..._runtime.owners import Owner, share
 from .layout import Layout, key_range, query_range
+from .tiles import kernel as uncounted_kernel
+from .tiles import scalar as uncounted_scalar
 
 
 @scalar
@@ -58,27 +66,15 @@ def sum_queries_cpu(start, stop, mask, mask_at, layout, depth, y, out):
 
 
 @scalar
-def norm_row(row, x, width, out):
-    """|x_row|^2."""
-    total = type(x[0])(0)
-    for c in range(width):
-        total += x[row * width + c] * x[row * width + c]
-    out[row] = total
-
-
-@kernel
-def norm_cpu(start, stop, x, width, out):
-    for row in range(start, stop):
-        norm_row(nonnegative(row), x, width, out)
-
-
-@scalar
 def multiple_row(row, keep, factor, a, x, width, out):
     """out_row = keep out_row + factor a_row x_row; with keep = 0 out is not read."""
-    by = factor * a[row]
-    for c in range(width):
-        at = row * width + c
-        out[at] = by * x[at] + (keep * out[at] if keep != 0 else keep)
+    by, at = factor * a[row], row * width
+    if keep == 0:
+        for c in range(width):
+            out[at + c] = by * x[at + c]
+    else:
+        for c in range(width):
+            out[at + c] = keep * out[at + c] + by * x[at + c]
 
 
 @kernel
@@ -90,15 +86,117 @@ def multiple_cpu(start, stop, keep, factor, a, x, width, out):
 _REACH = f"U1 I1 ({','.join('i' * len(Layout._fields))})"
 SUM_KEYS = Owner(sum_keys_row, sum_keys_cpu, f"{_REACH} i F1 F1", grain=64, chunks_per_thread=8)
 SUM_QUERIES = Owner(sum_queries_row, sum_queries_cpu, f"{_REACH} i F1 F1", grain=64, chunks_per_thread=8)
-NORM = Owner(norm_row, norm_cpu, "F1 i F1", grain=4096)
 MULTIPLE = Owner(multiple_row, multiple_cpu, "F F F1 F1 i F1", grain=4096)
 
 
+class Window(NamedTuple):
+    """Output ``i`` of ``outputs`` sums the inputs of ``inputs`` from i + shift - back to i + shift + ahead."""
+
+    inputs: int
+    outputs: int
+    shift: int
+    back: int
+    ahead: int
+
+
+@uncounted_scalar
+def limits(i, w):
+    """[low, high) of output i."""
+    place = i + w.shift
+    return max(0, place - w.back), min(w.inputs, place + w.ahead + 1)
+
+
+@uncounted_scalar
+def add_up(x, at, n, size, depth, masked, mask, first, step, head, tail):
+    """Sums of n rows of x within blocks of ``size``: head_j from the start of the block of j, tail_j to its end.
+
+    If ``masked``, rows that the mask forbids count as 0.
+    """
+    zero = type(head[0])(0)
+    for block in range(0, n, size):
+        end = min(block + size, n)
+        for j in range(block, end):
+            kept = not masked or mask[nonnegative(first + j * step)] != 0
+            for c in range(depth):
+                here = x[nonnegative(at + j * depth + c)] if kept else zero
+                head[nonnegative(j * depth + c)] = here + (
+                    head[nonnegative((j - 1) * depth + c)] if j > block else zero
+                )
+        for j in range(end - 1, block - 1, -1):
+            kept = not masked or mask[nonnegative(first + j * step)] != 0
+            for c in range(depth):
+                here = x[nonnegative(at + j * depth + c)] if kept else zero
+                tail[nonnegative(j * depth + c)] = here + (
+                    tail[nonnegative((j + 1) * depth + c)] if j < end - 1 else zero
+                )
+
+
+@uncounted_scalar
+def add_window(low, high, block, size, depth, head, tail, out, at):
+    """out_at += sum of rows [low, high), where low lies in the block at ``block``.
+
+    These are as many rows as a block has, unless an end of the sequence cuts them off.
+    """
+    last = (high - 1) * depth
+    if high > block + size:
+        for c in range(depth):
+            out[nonnegative(at + c)] += tail[nonnegative(low * depth + c)] + head[nonnegative(last + c)]
+    elif low == block:
+        for c in range(depth):
+            out[nonnegative(at + c)] += head[nonnegative(last + c)]
+    else:  # cut off
+        for c in range(depth):
+            out[nonnegative(at + c)] += tail[nonnegative(low * depth + c)]
+
+
+@uncounted_scalar
+def sums_of_head(w, of_queries, depth, x, source, mask, first, step, out, target, head, tail):
+    """The windows of one head: from x at ``source``, added to out at ``target``."""
+    size = max(1, min(w.back + w.ahead + 1, w.inputs))
+    add_up(x, source, w.inputs, size, depth, not of_queries, mask, first, step, head, tail)
+    block = limits(0, w)[0] // size * size
+    for i in range(w.outputs):
+        low, high = limits(i, w)
+        block += size if low >= block + size else 0
+        if low < high and (not of_queries or mask[nonnegative(first + i * step)] != 0):
+            add_window(low, high, block, size, depth, head, tail, out, target + i * depth)
+
+
+@uncounted_kernel
+def sums_by_blocks(start, stop, mask, mask_at, layout, of_queries, depth, x, out, space):
+    """Key heads [start, stop) of either sum, for a mask that is the same for all queries."""
+    g = Layout(*layout)
+    w = Window(g.keys, g.queries, g.keys - g.queries, g.before, g.after)
+    if of_queries:
+        w = Window(g.queries, g.keys, g.queries - g.keys, g.after, g.before)
+    head_sums, tail_sums = space[: w.inputs * depth], space[w.inputs * depth :]
+    for key_head in range(start, stop):
+        for head in range(key_head * g.group, (key_head + 1) * g.group):
+            of_head, of_key_head, first = head * g.queries * depth, key_head * g.room * depth, mask_at[head]
+            source, target = (of_head, of_key_head) if of_queries else (of_key_head, of_head)
+            if head == key_head * g.group or not of_queries:
+                for c in range(w.outputs * depth):
+                    out[nonnegative(target + c)] = type(out[0])(0)
+            sums_of_head(w, of_queries, depth, x, source, mask, first, g.mask_key, out, target, head_sums, tail_sums)
+
+
+def _sums(owner, n, x, g, heads, of_queries, depth, values, out) -> None:
+    if config.DISABLE_JIT or devices.is_device_array(values) or g.mask_row:
+        owner(n, x.mask, x.mask_at, tuple(g), depth, values, out)
+        return
+
+    def work(start, stop):
+        space = np.empty(2 * depth * (g.queries if of_queries else g.keys), out.dtype)
+        sums_by_blocks(start, stop, x.mask, x.mask_at, tuple(g), of_queries, depth, values, out, space)
+
+    share(work, heads // g.group, 1)
+
+
 def sum_keys(x, g: Layout, heads: int, depth: int, values, out) -> None:
-    """out (heads, queries, depth) from values (key heads, room, depth), flat."""
-    SUM_KEYS(heads * g.queries, x.mask, x.mask_at, tuple(g), depth, values, out)
+    """out (heads, queries, depth) from values (key heads, room, depth), flat. Of x, only the mask is read."""
+    _sums(SUM_KEYS, heads * g.queries, x, g, heads, False, depth, values, out)
 
 
 def sum_queries(x, g: Layout, heads: int, depth: int, values, out) -> None:
-    """out (key heads, room, depth) from values (heads, queries, depth), flat."""
-    SUM_QUERIES(heads // g.group * g.keys, x.mask, x.mask_at, tuple(g), depth, values, out)
+    """out (key heads, room, depth) from values (heads, queries, depth), flat. Of x, only the mask is read."""
+    _sums(SUM_QUERIES, heads // g.group * g.keys, x, g, heads, True, depth, values, out)
