@@ -1,20 +1,31 @@
-"""What the plain NumPy references of softmax mechanisms share; analytic, so complex scores work, too."""
+"""What the plain NumPy references of mechanisms share; analytic, so complex scores work, too."""
 
 import numpy as np
 
 
-def softmax(scores, *, causal=False, mask=None, window=None):
-    """Weights (..., Tq, Tk) of a table of scores; zeros for a query without a key."""
-    queries, keys = scores.shape[-2:]
+def allowed_keys(shape, *, causal=False, mask=None, window=None):
+    """Which keys band and mask leave to which query: booleans of this shape, (..., Tq, Tk)."""
+    queries, keys = shape[-2:]
     ahead = np.arange(keys) - np.arange(keys - queries, keys)[:, None]
-    allowed = np.broadcast_to(True if mask is None else mask, scores.shape)
+    allowed = np.broadcast_to(True if mask is None else mask, shape)
     if causal:
         allowed = allowed & (ahead <= 0)
     if window is not None:
         allowed = allowed & (abs(ahead) < window)
+    return allowed
+
+
+def softmax(scores, **band):
+    """Weights (..., Tq, Tk) of a table of scores; zeros for a query without a key."""
+    allowed = allowed_keys(scores.shape, **band)
     top = np.where(allowed, scores.real, -np.inf).max(axis=-1, keepdims=True, initial=np.finfo(float).min)
     weights = np.where(allowed, np.exp(np.where(allowed, scores - top, 0)), 0)
-    total = weights.sum(axis=-1, keepdims=True)
+    return ratio(weights)
+
+
+def ratio(weights, eps=0.0):
+    """A table of weights over its row sums plus eps; zeros where that is 0."""
+    total = weights.sum(axis=-1, keepdims=True) + eps
     return weights / np.where(total == 0, 1, total)
 
 
