@@ -7,7 +7,7 @@ DataArrays keep their labels.
 from collections.abc import Callable
 from typing import Any
 
-from . import _dot_product, _eigen, _elliptical, _kuramoto, _resonant
+from . import _dot_product, _eigen, _elliptical, _expressive, _kuramoto, _resonant
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
 from ._eigen import (
@@ -21,6 +21,7 @@ from ._eigen import (
     grassmann_gradient,
 )
 from ._elliptical import elliptical, elliptical_step, layer_relevance, layer_relevance_vjp, random_relevance
+from ._expressive import expressive, expressive_step
 from ._kuramoto import kuramoto, rotary_drift
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._properties import violation
@@ -33,6 +34,7 @@ MECHANISMS: dict[str, Mechanism] = {
         _dot_product.MECHANISM,
         _eigen.MECHANISM,
         _elliptical.MECHANISM,
+        _expressive.MECHANISM,
         _kuramoto.MECHANISM,
         _resonant.MECHANISM,
     )
@@ -61,6 +63,8 @@ __all__ = [
     "eigen_step",
     "elliptical",
     "elliptical_step",
+    "expressive",
+    "expressive_step",
     "grassmann_gradient",
     "kuramoto",
     "layer_relevance",
