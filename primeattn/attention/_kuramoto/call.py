@@ -1,6 +1,5 @@
 """Checks of a call, and what its loops read."""
 
-import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -9,43 +8,49 @@ import numpy as np
 from ..._runtime import devices
 from ..._runtime.checks import common_floating
 from ..._runtime.elementary.arrays import SINCOS
-from .._inputs import _placed, _read_only, sum_to
-from .features import Side, Sizes
-from .update import TANGENT, UPDATES
+from .._inputs import _placed, _read_only
+from .ablations import DIRECTION, GEODESIC
+from .features import Side, Sizes, Turn
+
+UPDATES = {"tangent": 0, "direction": DIRECTION, "geodesic": GEODESIC}
 
 
 class Tokens(NamedTuple):
-    """Angles of queries or keys, flat, and what belongs to them."""
+    """Angles of queries or keys, flat, and how far each turns: ``shown`` in values, ``spins`` beyond in the score."""
 
     theta: Any
     sizes: Sizes
-    cosine: Any
-    sine: Any
-    side: Side
+    shown: Turn
+    spins: Turn
 
     @property
     def rows(self) -> int:
-        """Heads of all sequences, times tokens."""
-        return self.theta.size // self.sizes.width if self.theta.size else 0
+        """Tokens times heads of all sequences."""
+        return self.theta.size // self.sizes.width
 
 
 class Call(NamedTuple):
-    """A checked call. ``keys`` is ``queries`` with the other gates unless there is a memory."""
+    """A checked call. ``keys`` is ``queries`` unless there is a memory."""
 
     queries: Tokens
     keys: Tokens
-    own: bool
+    query: Side
+    key: Side
     form: int
     delayed: bool
     real: Any
     imag: Any
     lead: tuple[int, ...]
-    given: dict[str, np.ndarray]
+    given: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
 
     @property
     def width(self) -> int:
         return self.queries.sizes.heads * self.queries.sizes.width
+
+    @property
+    def own(self) -> bool:
+        return self.keys is self.queries
 
     def shaped(self, flat, side: Tokens, last: int):
         """(..., heads, tokens, last)."""
@@ -58,35 +63,32 @@ def check_call(
 ) -> Call:  # fmt: skip
     """All checks but those of mask and window. ``first``: the position of the first token, if not 0."""
     theta, memory, gates, shapes = _checked_angles(theta, memory, gate_query, gate_key)
-    lead, (queries, width) = shapes["theta"][:-2], shapes["theta"][-2:]
+    lead, (queries, d) = shapes["theta"][:-2], shapes["theta"][-2:]
     keys = queries if memory is None else shapes["memory"][-2]
-    heads = _checked_heads(heads, width)
-    kappa, step, given = check_coupling(coupling, step, width)
-    form, delayed = _checked_form(update, coupling, kappa, causal, strict)
-    given["beta"] = check_beta(beta, heads)
-    omega = check_drift(drift, width, heads)
-    if omega is not None:
-        given["drift"] = omega
-    shapes |= {name: np.shape(x) for name, x in (("beta", beta), ("step", step), ("coupling", coupling))}
-    shapes["drift"] = () if drift is None or isinstance(drift, str) else np.shape(drift)
-    own = width // heads
-    columns = 0 if omega is None else omega.size
-    depth = 2 * own * kappa.shape[1] + delayed
-    sizes = Sizes(
-        queries, heads, own, kappa.shape[1], depth, columns, own if columns == width else 0, int(drift_values)
+    heads = _checked_heads(heads, d)
+    width = d // heads
+    kappa, given = check_coupling(coupling, step, d)
+    delayed = kappa.shape[0] == 2
+    form = _checked_form(update, coupling, delayed, causal, strict)
+    given["drift"] = check_drift(drift, d, heads)
+    for name, x in (("beta", beta), ("step", step), ("coupling", coupling), ("drift", drift)):
+        shapes[name] = () if x is None or isinstance(x, str | float) else np.shape(x)
+
+    def tokens(x, n, at):
+        turn = _turn(given["drift"], at if first is None else first, n, width, d, x)
+        still = _turn(None, 0, 1, width, d, x)
+        sizes = Sizes(n, heads, width, kappa.shape[1], 2 * width * kappa.shape[1] + delayed)
+        return Tokens(_read_only(x.reshape(x.size)), sizes, *((turn, still) if drift_values else (still, turn)))
+
+    of_queries = tokens(theta, queries, keys - queries)
+    of_keys = of_queries if memory is None else tokens(memory, keys, 0)
+    query = _side("gate_query", gates.get("gate_query"), lead, queries, d, check_beta(beta, heads, theta), theta)
+    key = _side("gate_key", gates.get("gate_key"), lead, keys, d, ones(heads, theta), theta)
+    real, imag = (
+        _flat(kappa.real, theta),
+        _flat(kappa.imag, theta) if np.iscomplexobj(kappa) else _zeros_of(kappa, theta),
     )
-    positions = (keys - queries, 0) if first is None else (first, first)
-    tables = [_drift(omega, at, n, theta) for at, n in zip(positions, (queries, keys), strict=True)]
-    factors = _host_to(given["beta"], theta), _host_to(np.ones(heads), theta)
-    sides = [_side(name, gates.get(name), lead, n, width, f, theta) for name, n, f in zip(
-        ("gate_query", "gate_key"), (queries, keys), factors, strict=True)]  # fmt: skip
-    read = [_read_only(x.reshape(x.size)) for x in (theta, theta if memory is None else memory)]
-    of_queries, of_keys = (
-        Tokens(x, sizes._replace(tokens=n), *table, side)
-        for x, n, table, side in zip(read, (queries, keys), tables, sides, strict=True)
-    )
-    real, imag = (_host_to(np.ascontiguousarray(part).reshape(-1), theta) for part in (kappa.real, kappa.imag))
-    return Call(of_queries, of_keys, memory is None, form, delayed, real, imag, lead, given, shapes)
+    return Call(of_queries, of_keys, query, key, form, delayed, real, imag, lead, given, shapes)
 
 
 def _checked_angles(theta, memory, gate_query, gate_key):
@@ -103,8 +105,8 @@ def _checked_angles(theta, memory, gate_query, gate_key):
             )
         if shape[:-2] != shapes["theta"][:-2] or shape[-1] != shapes["theta"][-1]:
             raise ValueError(
-                f"memory has shape {shape} but theta has shape {shapes['theta']}: only the number of tokens may differ; "
-                "use numpy.broadcast_to for a memory that batches share"
+                f"memory has shape {shape} but theta has shape {shapes['theta']}: only the number of tokens may "
+                "differ; use numpy.broadcast_to for a memory that batches share"
             )
     if devices.is_device_array(arrays["theta"]):
         for name, x in arrays.items():
@@ -119,39 +121,40 @@ def _checked_heads(heads, width: int) -> int:
     return int(heads)
 
 
-def _checked_form(update, coupling, kappa, causal, strict):
+def _checked_form(update, coupling, delayed, causal, strict) -> int:
     if update not in UPDATES:
         raise ValueError(f"update is {update!r}: one of {', '.join(map(repr, UPDATES))} is wanted")
-    if UPDATES[update] != TANGENT and coupling is not None:
+    if UPDATES[update] and coupling is not None:
         raise ValueError(f"update is {update!r}, which knows no coupling: pass step=, or update='tangent'")
-    delayed = kappa.shape[0] == 2
     if (delayed or strict) and not causal:
         raise ValueError(f"{'the delay' if delayed else 'strict'} looks at tokens before a token: pass causal=True")
-    return UPDATES[update], delayed
+    return UPDATES[update]
 
 
-def check_coupling(coupling, step, width: int):
-    """kappa = step times coupling, complex (delays, harmonics, width), step, and both as given."""
+def check_coupling(coupling, step, d: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """kappa = step times coupling, (delays, harmonics, d), and both on the host; the coupling has three axes."""
     step = devices.to_host(step)
-    if step.dtype.kind not in "iuf" or step.shape not in ((), (1,), (width,)):
-        raise ValueError(f"step has shape {step.shape}: a real number, or ({width},), one for each angle, is wanted")
-    kernel = np.ones((1, 1, 1)) if coupling is None else devices.to_host(coupling)
-    if kernel.dtype.kind not in "iufc" or kernel.ndim > 3 or kernel.shape[-1:] not in ((), (1,), (width,)):
+    if step.dtype.kind not in "iuf" or step.shape not in ((), (1,), (d,)):
+        raise ValueError(f"step has shape {step.shape}: a real number, or ({d},), one for each angle, is wanted")
+    if coupling is None:
+        return np.broadcast_to(step, (1, 1, d)), {"step": step, "coupling": None}
+    kernel = devices.to_host(coupling)
+    shape = (1,) * (3 - kernel.ndim) + kernel.shape
+    if kernel.dtype.kind not in "iufc" or len(shape) > 3 or shape[-1] not in (1, d):
         raise ValueError(
-            f"coupling has shape {kernel.shape}: (delays, harmonics, {width}) numbers, or the last axes of it"
+            f"coupling has shape {kernel.shape}: numbers (delays, harmonics, {d}), or its last axes, are wanted"
         )
-    kernel = kernel.reshape((1,) * (3 - kernel.ndim) + kernel.shape)
-    if kernel.shape[0] not in (1, 2) or not kernel.shape[1]:
+    if shape[0] not in (1, 2) or not shape[1]:
         raise ValueError(f"coupling has shape {kernel.shape}: 1 or 2 delays and 1 or more harmonics are wanted")
-    given = {"step": step.astype(np.float64)} | ({} if coupling is None else {"coupling": kernel})
-    return np.broadcast_to(kernel * step, (*kernel.shape[:2], width)).astype(complex), step, given
+    kernel = kernel.reshape(shape)
+    return np.broadcast_to(kernel * step, (*shape[:2], d)), {"step": step, "coupling": kernel}
 
 
-def check_beta(beta, heads: int) -> np.ndarray:
+def check_beta(beta, heads: int, like):
     beta = devices.to_host(beta)
     if beta.dtype.kind not in "iuf" or beta.shape not in ((), (1,), (heads,)):
         raise ValueError(f"beta has shape {beta.shape}: a real number, or ({heads},), one for each head, is wanted")
-    return np.broadcast_to(beta, heads).astype(np.float64)
+    return _flat(np.broadcast_to(beta, heads), like)
 
 
 def rotary_drift(width: int, base: float = 10000.0) -> np.ndarray:
@@ -199,37 +202,49 @@ def check_drift(drift, width: int, heads: int) -> np.ndarray | None:
     return omega.astype(np.float64)
 
 
-def _drift(omega, first: int, tokens: int, like):
+def _turn(omega, first: int, tokens: int, width: int, d: int, like) -> Turn:
+    """By omega t, for all heads alike or for each; by nothing, for all tokens alike."""
     if omega is None:
-        none = _placed(np.zeros(0, like.dtype), like)
-        return none, none
-    cosine, sine = _turns(omega.tobytes(), first, tokens, like.dtype.name)
-    return _placed(cosine, like), _placed(sine, like)
+        return Turn(ones(width, like), _constant(0, width, like), 0, 0)
+    cosine, sine = _turns(omega.tobytes(), first, tokens, like.dtype)
+    return Turn(_placed(cosine, like), _placed(sine, like), omega.size, width if omega.size == d else 0)
 
 
 @lru_cache(8)
-def _turns(omega: bytes, first: int, tokens: int, dtype: str):
-    """cos and sin of omega t, flat: angles in float64, because omega t grows."""
+def _turns(omega: bytes, first: int, tokens: int, dtype):
+    """cos and sin of omega t, flat. Angles in float64, because omega t grows."""
     angles = np.multiply.outer(np.arange(first, first + tokens, dtype=np.float64), np.frombuffer(omega)).reshape(-1)
     sine, cosine = np.empty_like(angles), np.empty_like(angles)
     if angles.size:
         SINCOS(angles.size, angles, sine, cosine)
-    return _frozen(cosine.astype(dtype)), _frozen(sine.astype(dtype))
+    return _read_only(cosine.astype(dtype)), _read_only(sine.astype(dtype))
 
 
-def _frozen(x):
-    x.flags.writeable = False
-    return x
+@lru_cache(64)
+def _same(value: int, n: int, dtype):
+    return _read_only(np.full(n, value, dtype))
 
 
-def _host_to(x, like):
-    return _read_only(_placed(x.astype(like.dtype), like))
+def _constant(value: int, n: int, like):
+    return _placed(_same(value, n, like.dtype), like)
+
+
+def ones(n: int, like):
+    return _constant(1, n, like)
+
+
+def _zeros_of(x, like):
+    return _constant(0, x.size, like)
+
+
+def _flat(x, like):
+    return _read_only(_placed(np.array(x, like.dtype).reshape(-1), like))
 
 
 def _side(name, gate, lead, tokens: int, width: int, factor, like) -> Side:
     """A gate is one number an angle, for all tokens or for each; 1 by default."""
     if gate is None:
-        return Side(_host_to(np.ones(width), like), 0, factor)
+        return Side(ones(width, like), 0, factor)
     shape = tuple(gate.shape)
     full = (width,) if len(shape) < 2 else (*lead, tokens, width)
     if shape != full:
@@ -242,18 +257,3 @@ def _side(name, gate, lead, tokens: int, width: int, factor, like) -> Side:
                 f"{name} has shape {shape}: ({width},) or {(*lead, tokens, width)}, one for each token, is wanted"
             ) from None
     return Side(_read_only(gate.reshape(gate.size)), int(len(shape) > 1), factor)
-
-
-def gate_gradient(call: Call, name: str, side: Tokens, dgate, sums):
-    """The gradient of a gate in its own shape, from that of every token (changed) or from sums over tokens."""
-    from .sums import SCALE
-
-    shape = call.shapes[name]
-    if side.side.token:
-        if dgate.size:
-            SCALE(side.rows, tuple(side.sizes), side.side.factor, dgate)
-        return sum_to(dgate.reshape((*call.lead, side.sizes.tokens, call.width)), shape)
-    total = devices.to_host(sums) * np.repeat(devices.to_host(side.side.factor), side.sizes.width)
-    if math.prod(shape) == 1 and call.width > 1:
-        total = total.sum()
-    return _placed(total.reshape(shape), dgate)

@@ -3,7 +3,8 @@ r"""From angles to the rows of softmax attention, and back: one row a head and t
 With phi the angle that values show (theta, or alpha if the drift turns values, too) and alpha = theta + omega t, the row
 of head h and token t holds
 
-    v = [cos phi; sin phi; cos 2 phi; sin 2 phi; ...],    q = beta a [cos alpha; sin alpha],    k = b [cos alpha; sin alpha]
+    v = [cos phi; sin phi; cos 2 phi; sin 2 phi; ...],
+    q = beta a [cos alpha; sin alpha],    k = b [cos alpha; sin alpha],
 
 so that <q_t, k_u> = beta sum_c a_tc b_uc cos(alpha_tc - alpha_uc). For the gradients dq = [Qc; Qs], dk = [Kc; Ks] and
 dv = [V1c; V1s; V2c; ...]
@@ -18,26 +19,30 @@ from typing import Any, NamedTuple
 
 from ..._runtime import elementary as el
 from ..._runtime.disjoint import disjoint
-from ..._runtime.jit import kernel, nonnegative, scalar
+from ..._runtime.jit import nonnegative
 from ..._runtime.owners import Owner
+from .._cores.tiles import kernel, scalar
 
 
 class Sizes(NamedTuple):
     """``tokens`` of a sequence, ``heads`` of ``width`` angles, ``harmonics``; a row of values has ``depth`` numbers:
-    2 width harmonics, and one more, 0, in the delayed form (see ``update``).
-
-    The table of cos and sin of omega t has ``columns`` numbers a token (0: no drift), for head h from ``head_column``
-    h on. ``turn_values``: 1 if the drift turns values, too.
-    """
+    2 width harmonics, and one more, 0, in the delayed form (see ``update``)."""
 
     tokens: int
     heads: int
     width: int
     harmonics: int
     depth: int
-    columns: int
-    head_column: int
-    turn_values: int
+
+
+class Turn(NamedTuple):
+    """Cosines and sines of how far each token turns its angles: ``token`` numbers from token to token and ``head`` from
+    head to head, 0 where all share them."""
+
+    cosine: Any
+    sine: Any
+    token: int
+    head: int
 
 
 class Side(NamedTuple):
@@ -55,165 +60,135 @@ def turned(c, s, cosine, sine):
 
 
 @scalar
-def head_of(r, z):
-    return r // z.tokens % z.heads
+def place(r, z):
+    """Of row r of (batch, heads, tokens): token, head, and where its angles start in (batch, tokens, heads, width)."""
+    line = r // z.tokens
+    t, batch = r - line * z.tokens, line // z.heads
+    head = line - batch * z.heads
+    return t, head, ((batch * z.tokens + t) * z.heads + head) * z.width
 
 
 @scalar
-def angles_of(r, z):
-    """Where the angles of row r of (batch, heads, tokens) start in (batch, tokens, heads, width)."""
-    batch = r // z.tokens // z.heads
-    return ((batch * z.tokens + r % z.tokens) * z.heads + head_of(r, z)) * z.width
+def gates_of(x, angles, first):
+    return angles if x.token else first
 
 
 @scalar
-def drift_of(r, z):
-    return r % z.tokens * z.columns + head_of(r, z) * z.head_column
+def turn_of(x, t, head):
+    return t * x.token + head * x.head
 
 
 @scalar
-def gates_of(r, z, token):
-    return angles_of(r, z) if token else head_of(r, z) * z.width
-
-
-@scalar
-def turn_row(r, z, cosine, sine, v):
-    first, spin = r * z.depth, drift_of(r, z)
-    for j in range(z.width):
-        c, s = nonnegative(first + j), nonnegative(first + z.width + j)
-        v[c], v[s] = turned(v[c], v[s], cosine[nonnegative(spin + j)], sine[nonnegative(spin + j)])
-
-
-@scalar
-def raise_row(r, z, v):
+def harmonics_row(value, z, v):
     """Harmonics 2, 3, ...: products of points of the circle. Beyond them 0."""
-    first, both = r * z.depth, z.width + z.width
-    for k in range(1, z.harmonics):
+    both = z.width + z.width
+    for last in range(value, value + (z.harmonics - 1) * both, both):
         for j in range(z.width):
-            one, last = first + j, first + (k - 1) * both + j
-            c, s = turned(v[last], v[last + z.width], v[one], v[one + z.width])
-            v[last + both], v[last + both + z.width] = c, s
-    for j in range(z.harmonics * both, z.depth):
-        v[first + j] = type(v[0])(0)
+            c, s = turned(v[last + j], v[last + z.width + j], v[value + j], v[value + z.width + j])
+            v[last + both + j], v[last + both + z.width + j] = c, s
+    for at in range(value + z.harmonics * both, value + z.depth):
+        v[at] = type(v[0])(0)
 
 
 @scalar
-def side_row(r, z, cosine, sine, side, v, out):
-    """A query or key: factor times gate times (cos alpha, sin alpha)."""
-    x = Side(*side)
-    at, first, spin, gates = r * (z.width + z.width), r * z.depth, drift_of(r, z), gates_of(r, z, x.token)
-    gate, factor = x.gate, x.factor[head_of(r, z)]
-    if z.columns > 0 and z.turn_values == 0:
-        for j in range(z.width):
-            c, s = v[nonnegative(first + j)], v[nonnegative(first + z.width + j)]
-            c, s = turned(c, s, cosine[nonnegative(spin + j)], sine[nonnegative(spin + j)])
-            g = factor * gate[nonnegative(gates + j)]
-            out[nonnegative(at + j)] = g * c
-            out[nonnegative(at + z.width + j)] = g * s
-    else:
-        for j in range(z.width):
-            g = factor * gate[nonnegative(gates + j)]
-            out[nonnegative(at + j)] = g * v[nonnegative(first + j)]
-            out[nonnegative(at + z.width + j)] = g * v[nonnegative(first + z.width + j)]
+def feature(j, s, c, n, at, value, show, seen, spin, spun, a, b, v, q, k):
+    """Number j of a row, from sine and cosine of its angle."""
+    c, s = turned(c, s, show.cosine[nonnegative(seen + j)], show.sine[nonnegative(seen + j)])
+    v[nonnegative(value + j)], v[nonnegative(value + n + j)] = c, s
+    c, s = turned(c, s, spin.cosine[nonnegative(spun + j)], spin.sine[nonnegative(spun + j)])
+    q[nonnegative(at + j)], q[nonnegative(at + n + j)] = a * c, a * s
+    k[nonnegative(at + j)], k[nonnegative(at + n + j)] = b * c, b * s
 
 
 @scalar
-def complete_row(r, z, cosine, sine, query, key, v, q, k):
-    """The rest of a row whose cos theta, sin theta stand in v. Empty q or k are not wanted."""
-    if z.turn_values == 1:
-        turn_row(r, z, cosine, sine, v)
-    raise_row(r, z, v)
-    if q.size:
-        side_row(r, z, cosine, sine, query, v, q)
-    if k.size:
-        side_row(r, z, cosine, sine, key, v, k)
-
-
-@scalar
-def features_row(r, theta, sizes, cosine, sine, query, key, v, q, k):
-    z = Sizes(*sizes)
-    angles, first = angles_of(r, z), r * z.depth
+def features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k):
+    """``shown`` turns from theta to phi, ``spins`` from phi to alpha."""
+    z, show, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
+    t, head, angles = place(r, z)
+    at, value, seen, spun = r * (z.width + z.width), r * z.depth, turn_of(show, t, head), turn_of(spin, t, head)
+    gate_q, gate_k = gates_of(query, angles, head * z.width), gates_of(key, angles, head * z.width)
     for j in range(z.width):
-        v[first + z.width + j], v[first + j] = el.sincos(theta[angles + j])
-    complete_row(r, z, cosine, sine, query, key, v, q, k)
+        s, c = el.sincos(theta[angles + j])
+        a, b = query.factor[head] * query.gate[gate_q + j], key.factor[head] * key.gate[gate_k + j]
+        feature(j, s, c, z.width, at, value, show, seen, spin, spun, a, b, v, q, k)
+    harmonics_row(value, z, v)
 
 
 @kernel
-def features_cpu(start, stop, theta, sizes, cosine, sine, query, key, v, q, k):
+def features_cpu(start, stop, theta, sizes, shown, spins, queries, keys, v, q, k):
     disjoint()
-    z = Sizes(*sizes)
+    z, show, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
     for r in range(start, stop):
-        angles, first = angles_of(r, z), r * z.depth
-        if el.all_near(theta, angles, angles + z.width):
-            for j in range(z.width):
-                s, c = el.sincos_near(theta[nonnegative(angles + j)])
-                v[nonnegative(first + j)] = c
-                v[nonnegative(first + z.width + j)] = s
-            complete_row(r, z, cosine, sine, query, key, v, q, k)
-        else:
-            features_row(r, theta, sizes, cosine, sine, query, key, v, q, k)
-
-
-@scalar
-def pull_side(r, z, cosine, sine, side, v, d, dalpha, dgate, fresh):
-    """dalpha of a query or key, written if ``fresh``, else added; gradients of its gates over the factor."""
-    x = Side(*side)
-    at, first, spin, gates = r * (z.width + z.width), r * z.depth, drift_of(r, z), gates_of(r, z, x.token)
-    gate, factor, angles = x.gate, x.factor[head_of(r, z)], angles_of(r, z)
-    spins, zero = z.columns > 0 and z.turn_values == 0, factor - factor
-    for j in range(z.width):
-        c, s = v[nonnegative(first + j)], v[nonnegative(first + z.width + j)]
-        if spins:
-            c, s = turned(c, s, cosine[nonnegative(spin + j)], sine[nonnegative(spin + j)])
-        along, across = d[nonnegative(at + j)], d[nonnegative(at + z.width + j)]
-        before = zero if fresh else dalpha[nonnegative(angles + j)]
-        g = factor * gate[nonnegative(gates + j)]
-        dalpha[nonnegative(angles + j)] = before + g * (across * c - along * s)
-        dgate[nonnegative(angles + j)] = along * c + across * s
-
-
-@scalar
-def pull_values(r, z, v, dv, at, angles, dtheta):
-    """Adds dphi of the row of values r, whose gradient starts at ``at``."""
-    first, both = r * z.depth, z.width + z.width
-    for k in range(z.harmonics):
-        order = type(v[0])(k + 1)
+        t, head, angles = place(r, z)
+        if not el.all_near(theta, angles, angles + z.width):
+            features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k)
+            continue
+        at, value, seen, spun = r * (z.width + z.width), r * z.depth, turn_of(show, t, head), turn_of(spin, t, head)
+        gate_q, gate_k = gates_of(query, angles, head * z.width), gates_of(key, angles, head * z.width)
+        query_factor, key_factor = query.factor[head], key.factor[head]
         for j in range(z.width):
-            c, s = v[nonnegative(first + k * both + j)], v[nonnegative(first + k * both + z.width + j)]
-            along, across = dv[nonnegative(at + k * both + j)], dv[nonnegative(at + k * both + z.width + j)]
-            dtheta[nonnegative(angles + j)] += order * (across * c - along * s)
+            s, c = el.sincos_near(theta[nonnegative(angles + j)])
+            a, b = query_factor * query.gate[nonnegative(gate_q + j)], key_factor * key.gate[nonnegative(gate_k + j)]
+            feature(j, s, c, z.width, at, value, show, seen, spin, spun, a, b, v, q, k)
+        harmonics_row(value, z, v)
 
 
 @scalar
-def pull_row(r, sizes, cosine, sine, query, key, v, dq, dk, dv, dv_delayed, dtheta, dalpha, dgate_q, dgate_k):
-    """Adds everything to dtheta; empty dq, dk, dv, dv_delayed count nothing. dgates are without the factor.
+def pull_harmonic(n, order, value, dvalue, angles, v, dv, dtheta):
+    """Adds dphi of one harmonic of a row of values."""
+    for j in range(n):
+        c, s = v[nonnegative(value + j)], v[nonnegative(value + n + j)]
+        along, across = dv[nonnegative(dvalue + j)], dv[nonnegative(dvalue + n + j)]
+        dtheta[nonnegative(angles + j)] += order * (across * c - along * s)
 
-    The row of values of token t is read by two paths: its own, and delayed as the successor of token t - 1.
+
+@scalar
+def pull_row(r, sizes, spins, queries, keys, v, dq, dk, dv, dv_next, dtheta, dalpha, dgate_q, dgate_k):
+    """Adds dalpha and dphi to dtheta. The gradients of gates are without the factor of the head.
+
+    Values of token t are read as its own (dv) and, unless dv_next is empty, as the successor of token t - 1.
     """
-    z = Sizes(*sizes)
-    angles = angles_of(r, z)
-    if dq.size:
-        pull_side(r, z, cosine, sine, query, v, dq, dalpha, dgate_q, True)
-    if dk.size:
-        pull_side(r, z, cosine, sine, key, v, dk, dalpha, dgate_k, dq.size == 0)
-    for j in range(z.width):
-        dtheta[nonnegative(angles + j)] += dalpha[nonnegative(angles + j)]
-    if dv.size:
-        pull_values(r, z, v, dv, r * z.depth, angles, dtheta)
-    if dv_delayed.size and r % z.tokens > 0:
-        pull_values(r, z, v, dv_delayed, (r - 1) * z.depth, angles, dtheta)
+    z, spin, query, key = Sizes(*sizes), Turn(*spins), Side(*queries), Side(*keys)
+    t, head, angles = place(r, z)
+    at, value, spun, n = r * (z.width + z.width), r * z.depth, turn_of(spin, t, head), z.width
+    gate_q, gate_k = gates_of(query, angles, head * n), gates_of(key, angles, head * n)
+    query_factor, key_factor = query.factor[head], key.factor[head]
+    for j in range(n):
+        c, s = v[nonnegative(value + j)], v[nonnegative(value + n + j)]
+        phi = dv[nonnegative(value + n + j)] * c - dv[nonnegative(value + j)] * s
+        c, s = turned(c, s, spin.cosine[nonnegative(spun + j)], spin.sine[nonnegative(spun + j)])
+        along, across = dq[nonnegative(at + j)], dq[nonnegative(at + n + j)]
+        dgate_q[nonnegative(angles + j)] = along * c + across * s
+        alpha = query_factor * query.gate[nonnegative(gate_q + j)] * (across * c - along * s)
+        along, across = dk[nonnegative(at + j)], dk[nonnegative(at + n + j)]
+        dgate_k[nonnegative(angles + j)] = along * c + across * s
+        alpha += key_factor * key.gate[nonnegative(gate_k + j)] * (across * c - along * s)
+        dalpha[nonnegative(angles + j)] = alpha
+        dtheta[nonnegative(angles + j)] += alpha + phi
+    both = n + n
+    for k in range(1, z.harmonics):
+        pull_harmonic(n, type(v[0])(k + 1), value + k * both, value + k * both, angles, v, dv, dtheta)
+    if dv_next.size and t > 0:
+        for k in range(z.harmonics):
+            pull_harmonic(
+                n, type(v[0])(k + 1), value + k * both, value - z.depth + k * both, angles, v, dv_next, dtheta
+            )
 
 
 @kernel
 def pull_cpu(
-    start, stop, sizes, cosine, sine, query, key, v, dq, dk, dv, dv_delayed, dtheta, dalpha, dgate_q, dgate_k
+    start, stop, sizes, spins, queries, keys, v, dq, dk, dv, dv_next, dtheta, dalpha, dgate_q, dgate_k
 ):  # fmt: skip
     disjoint()
     for r in range(start, stop):
-        pull_row(r, sizes, cosine, sine, query, key, v, dq, dk, dv, dv_delayed, dtheta, dalpha, dgate_q, dgate_k)
+        pull_row(r, sizes, spins, queries, keys, v, dq, dk, dv, dv_next, dtheta, dalpha, dgate_q, dgate_k)
 
 
 SIZES = f"({','.join('i' * len(Sizes._fields))})"
-_SIDE = "(F1,i,F1)"
-FEATURES = Owner(features_row, features_cpu, f"F1 {SIZES} F1 F1 {_SIDE} {_SIDE} F1 F1 F1", grain=1024)
-PULL = Owner(pull_row, pull_cpu, f"{SIZES} F1 F1 {_SIDE} {_SIDE} F1 F1 F1 F1 F1 F1 F1 F1 F1", grain=1024)
+_TURN, _SIDE = "(F1,F1,i,i)", "(F1,i,F1)"
+FEATURES = Owner(
+    features_row, features_cpu, f"F1 {SIZES} {_TURN} {_TURN} {_SIDE} {_SIDE} F1 F1 F1", grain=1024
+)  # fmt: skip
+PULL = Owner(
+    pull_row, pull_cpu, f"{SIZES} {_TURN} {_SIDE} {_SIDE} F1 F1 F1 F1 F1 F1 F1 F1 F1", grain=1024
+)  # fmt: skip

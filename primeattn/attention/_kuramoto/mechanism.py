@@ -21,6 +21,7 @@ from .._mechanism import Mechanism, Sample
 from . import run
 from .call import check_call
 from .claims import claims
+from .gradients import backward
 
 
 def kuramoto(
@@ -146,7 +147,7 @@ def _vjp(
     out = result.out.reshape(call.shapes["theta"])
 
     def pullback(dout) -> dict[str, Any]:
-        grads = run.backward(call, result, check_upstream(dout, out, call.queries.theta))
+        grads = backward(call, result, check_upstream(dout, out, call.queries.theta))
         return {**grads, "theta": _like(labels, grads["theta"])}
 
     return _like(labels, out), pullback

@@ -1,12 +1,13 @@
 """Sums over tokens, as gradients of what all tokens share need them."""
 
-import numpy as np
-
 from ..._runtime import devices
 from ..._runtime.disjoint import disjoint
-from ..._runtime.jit import kernel, nonnegative, scalar
+from ..._runtime.jit import nonnegative
 from ..._runtime.owners import Owner
-from .features import SIZES, Sizes, angles_of, head_of
+from .._cores.tiles import kernel, scalar
+from .._inputs import _read_only
+from .call import ones
+from .features import SIZES, Sizes, place
 
 CHUNK = 64  # tokens added one after the other: a tree of such sums loses less than one long sum
 
@@ -39,8 +40,9 @@ def sum_cpu(start, stop, x, weights, period, rows, columns, out):
 def scale_row(r, sizes, factor, x):
     """Angles of row r times the factor of their head."""
     z = Sizes(*sizes)
-    for at in range(angles_of(r, z), angles_of(r, z) + z.width):
-        x[at] *= factor[head_of(r, z)]
+    _, head, angles = place(r, z)
+    for at in range(angles, angles + z.width):
+        x[at] *= factor[head]
 
 
 @kernel
@@ -55,19 +57,13 @@ SCALE = Owner(scale_row, scale_cpu, f"{SIZES} F1 F1", grain=1024)
 
 def column_sums(x, columns: int, weights=None):
     """Sums of the columns of flat rows: plain, weighted by token (fewer weights than numbers), or by a like array."""
-    ones = _one(x)
+    one = ones(1, x)
     period = 0 if weights is not None and weights.size == x.size else 1 if weights is None else weights.size
-    weights = ones if weights is None else weights
-    rows = x.size // columns
+    weights, rows = _read_only(one if weights is None else weights), x.size // columns
     while True:
         chunks = max(1, -(-rows // CHUNK))
         out = devices.empty(chunks * columns, x.dtype, like=x)
-        SUM(chunks, x, weights, period, rows, columns, out)
+        SUM(chunks, _read_only(x), weights, period, rows, columns, out)
         if chunks == 1:
             return out
-        x, weights, period, rows = out, ones, 1, chunks
-
-
-def _one(like):
-    one = np.ones(1, like.dtype)
-    return devices.to_device(one) if devices.is_device_array(like) else one
+        x, weights, period, rows = out, one, 1, chunks
