@@ -188,10 +188,10 @@ def check_bases(q, k, v, basis_key, basis_value, basis_query):
         named["basis_query"] = basis_query
     q, k, v, *bases = common_floating({}, q=q, k=k, v=v, **named)
     q, k, v, _ = check_arrays(q, k, v)
-    lead = tuple(k.shape[:-2])
-    widths = {"basis_key": k.shape[-1], "basis_value": v.shape[-1], "basis_query": k.shape[-1]}
+    *lead, _, width = tuple(k.shape)
+    widths = {"basis_key": width, "basis_value": tuple(v.shape)[-1], "basis_query": width}
     checked = [
-        check_basis(name, b, int(widths[name]), lead, name.removeprefix("basis_"))
+        check_basis(name, b, widths[name], tuple(lead), name.removeprefix("basis_"))
         for name, b in zip(named, bases, strict=True)
     ]
     if len(checked) == 2:
@@ -206,7 +206,7 @@ def check_bases(q, k, v, basis_key, basis_value, basis_query):
 
 def _prepare(q, k, v, basis_key, basis_value, basis_query, *, causal, mask, scale, window, rope) -> Ready:
     q, k, v, of_key, of_value, of_query = check_bases(q, k, v, basis_key, basis_value, basis_query)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scale = of_key.width**-0.5 if scale is None else scale
     if rope is None:
         a, b = down(q, of_query or of_key), down(k, of_key)
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from ..._runtime import devices, linalg
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.linalg import gemm_nn, gemm_nt, gemm_tn
-from ..._runtime.owners import Owner
+from ..._runtime.owners import Owner, share
 from .._inputs import _read_only, sum_to, table_offsets
 
 
@@ -27,7 +27,7 @@ class Basis(NamedTuple):
 
 
 @scalar
-def down_row(row, blas, x, basis, at, tokens, width, rank, out):
+def project_row(row, blas, x, basis, at, tokens, width, rank, out):
     """Row ``row`` of x B."""
     first, to, table = row * width, row * rank, at[row // tokens]
     for c in range(rank):
@@ -38,7 +38,7 @@ def down_row(row, blas, x, basis, at, tokens, width, rank, out):
 
 
 @kernel
-def down_cpu(start, stop, blas, x, basis, at, tokens, width, rank, out):
+def project_cpu(start, stop, blas, x, basis, at, tokens, width, rank, out):
     row, one = start, type(x[0])(1)
     while row < stop:
         n = min(stop, (row // tokens + 1) * tokens) - row
@@ -50,7 +50,7 @@ def down_cpu(start, stop, blas, x, basis, at, tokens, width, rank, out):
 
 
 @scalar
-def up_row(row, blas, y, basis, at, tokens, width, rank, out):
+def lift_row(row, blas, y, basis, at, tokens, width, rank, out):
     """Row ``row`` of y B'."""
     first, to, table = row * rank, row * width, at[row // tokens]
     for d in range(width):
@@ -61,7 +61,7 @@ def up_row(row, blas, y, basis, at, tokens, width, rank, out):
 
 
 @kernel
-def up_cpu(start, stop, blas, y, basis, at, tokens, width, rank, out):
+def lift_cpu(start, stop, blas, y, basis, at, tokens, width, rank, out):
     row, one = start, type(y[0])(1)
     while row < stop:
         n = min(stop, (row // tokens + 1) * tokens) - row
@@ -73,7 +73,7 @@ def up_cpu(start, stop, blas, y, basis, at, tokens, width, rank, out):
 
 
 @scalar
-def gradient_row(index, blas, x, dy, tokens, width, rank, add, out):
+def basis_gradient_row(index, blas, x, dy, tokens, width, rank, add, out):
     """Row ``index`` = head * width + d of sum_t x_t dy_t'. A 0 hides what it meets: a masked token may be NaN."""
     head, d = index // width, index % width
     for c in range(rank):
@@ -86,7 +86,7 @@ def gradient_row(index, blas, x, dy, tokens, width, rank, add, out):
 
 
 @kernel
-def gradient_cpu(start, stop, blas, x, dy, tokens, width, rank, add, out):
+def basis_gradient_cpu(start, stop, blas, x, dy, tokens, width, rank, add, out):
     index, one = start, type(x[0])(1)
     kept = one if add else one - one
     while index < stop:
@@ -102,14 +102,13 @@ def gradient_cpu(start, stop, blas, x, dy, tokens, width, rank, add, out):
 @kernel
 def gradient_by_rows(start, stop, blas, x, dy, tokens, width, rank, add, out):
     for index in range(start, stop):
-        gradient_row(index, blas, x, dy, tokens, width, rank, add, out)
+        basis_gradient_row(index, blas, x, dy, tokens, width, rank, add, out)
 
 
 _SIZES = "i i i"
-DOWN = Owner(down_row, down_cpu, f"i F1 F1 I1 {_SIZES} F1", grain=4096)
-UP = Owner(up_row, up_cpu, f"i F1 F1 I1 {_SIZES} F1", grain=4096)
-GRADIENT = Owner(gradient_row, gradient_cpu, f"i F1 F1 {_SIZES} i F1", grain=16)
-GRADIENT_ROWS = Owner(gradient_row, gradient_by_rows, f"i F1 F1 {_SIZES} i F1", grain=16)
+DOWN = Owner(project_row, project_cpu, f"i F1 F1 I1 {_SIZES} F1", grain=4096)
+UP = Owner(lift_row, lift_cpu, f"i F1 F1 I1 {_SIZES} F1", grain=4096)
+GRADIENT = Owner(basis_gradient_row, basis_gradient_cpu, f"i F1 F1 {_SIZES} i F1", grain=16)
 
 
 def check_basis(name: str, basis, width: int, lead: tuple[int, ...], of: str) -> Basis:
@@ -140,7 +139,7 @@ def up(y, basis: Basis):
 
 def _product(owner, x, basis, before, after):
     rows = x.size // before
-    out = devices.empty((*x.shape[:-1], after), x.dtype, like=x)
+    out = devices.empty((*tuple(x.shape)[:-1], after), x.dtype, like=x)
     if rows:
         with linalg.single_threaded():
             owner(
@@ -155,15 +154,19 @@ def basis_gradient(pairs, basis: Basis):
     heads, width, rank = basis.at.size, basis.width, basis.rank
     like = pairs[0][0]
     out = devices.empty((*basis.lead, width, rank), like.dtype, like=like)
-    flat, blas = out.reshape(out.size), linalg.gemm_address(like.dtype)
-    for owner in (GRADIENT, GRADIENT_ROWS):
-        for add, (x, dy) in enumerate(pairs):
-            if heads:
-                tokens = x.size // width // heads
-                with linalg.single_threaded():
-                    owner(heads * width, blas, _flat(x), _flat(dy), tokens, width, rank, add, flat)
-        if devices.is_device_array(out) or np.isfinite(out).all():
-            break  # BLAS has multiplied 0 by NaN or inf: again, by rows
+    if not out.size:
+        return sum_to(out, basis.shape)
+    blas = linalg.gemm_address(like.dtype)
+    calls = [
+        (blas, _flat(x), _flat(dy), x.size // width // heads, width, rank, add, out.reshape(out.size))
+        for add, (x, dy) in enumerate(pairs)
+    ]
+    with linalg.single_threaded():
+        for call in calls:
+            GRADIENT(heads * width, *call)
+    if not devices.is_device_array(out) and not np.isfinite(out).all():  # BLAS has multiplied 0 by NaN or inf
+        for call in calls:
+            share(lambda start, stop, call=call: gradient_by_rows(start, stop, *call), heads * width, 16)
     return sum_to(out, basis.shape)
 
 

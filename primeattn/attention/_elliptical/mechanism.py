@@ -163,7 +163,7 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
     if rope is not None:
         check_pairs(m)
         q, k = turn_both(q, k, rope)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scale = chosen.width**-0.5 if scale is None else scale
     call = check_call(
         changed_query(q, chosen), changed_key(k, chosen), v, causal=causal, mask=mask, scale=scale, window=window,
         alibi=None,

@@ -48,7 +48,7 @@ def times(a, b):
 
 
 @scalar
-def query_row(row, q, m, at, step, tokens, width, form, wide, out):
+def metric_query_row(row, q, m, at, step, tokens, width, form, wide, out):
     """Query row ``row`` of all heads, changed."""
     metric = at[row // tokens] + row % tokens * step
     for c in range(width):
@@ -58,7 +58,7 @@ def query_row(row, q, m, at, step, tokens, width, form, wide, out):
 
 
 @kernel
-def query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out):
+def metric_query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out):
     for row in range(start, stop):
         metric = at[row // tokens] + row % tokens * step
         for c in range(width):
@@ -68,7 +68,7 @@ def query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out):
 
 
 @scalar
-def key_row(row, k, m, at, tokens, width, form, wide, out):
+def metric_key_row(row, k, m, at, tokens, width, form, wide, out):
     """Key row ``row`` of all key heads, changed. Half the square of its length goes to one column, or to D."""
     total, metric = k[row * width] - k[row * width], at[row // tokens]
     for c in range(width):
@@ -94,7 +94,7 @@ def half_length(k, first, m, metric, width):
 
 
 @kernel
-def key_cpu(start, stop, k, m, at, tokens, width, form, wide, out):
+def metric_key_cpu(start, stop, k, m, at, tokens, width, form, wide, out):
     for row in range(start, stop):
         first, to, metric = row * width, row * wide, at[row // tokens]
         for c in range(width):
@@ -108,7 +108,7 @@ def key_cpu(start, stop, k, m, at, tokens, width, form, wide, out):
 
 
 @scalar
-def query_back_row(row, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
+def metric_query_back_row(row, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
     """From the gradient of the changed query to dq and to what this row adds to dm."""
     metric = at[row // tokens] + row % tokens * step
     for c in range(width):
@@ -121,7 +121,7 @@ def query_back_row(row, q, m, at, step, tokens, width, form, wide, dout, dq, dm)
 
 
 @kernel
-def query_back_cpu(start, stop, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
+def metric_query_back_cpu(start, stop, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
     for row in range(start, stop):
         metric = at[row // tokens] + row % tokens * step
         for c in range(width):
@@ -134,7 +134,7 @@ def query_back_cpu(start, stop, q, m, at, step, tokens, width, form, wide, dout,
 
 
 @scalar
-def key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk, dm):
+def metric_key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk, dm):
     """From the gradient of the changed key to dk and, in form COLUMN, to what this row adds to dm."""
     metric = at[row // tokens]
     for c in range(width):
@@ -147,7 +147,7 @@ def key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk, dm):
 
 
 @kernel
-def key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, dk, dm):
+def metric_key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, dk, dm):
     for row in range(start, stop):
         first, to, metric = row * width, row * wide, at[row // tokens]
         if form == 1:
@@ -187,10 +187,10 @@ def token_sum_cpu(start, stop, x, tokens, width, add, out):
         index += n
 
 
-QUERY = Owner(query_row, query_cpu, "F1 F1 I1 i i i i i F1", grain=1024)
-KEY = Owner(key_row, key_cpu, "F1 F1 I1 i i i i F1", grain=1024)
-QUERY_BACK = Owner(query_back_row, query_back_cpu, "F1 F1 I1 i i i i i F1 F1 F1", grain=1024)
-KEY_BACK = Owner(key_back_row, key_back_cpu, "F1 F1 I1 i i i i F1 F1 F1", grain=1024)
+QUERY = Owner(metric_query_row, metric_query_cpu, "F1 F1 I1 i i i i i F1", grain=1024)
+KEY = Owner(metric_key_row, metric_key_cpu, "F1 F1 I1 i i i i F1", grain=1024)
+QUERY_BACK = Owner(metric_query_back_row, metric_query_back_cpu, "F1 F1 I1 i i i i i F1 F1 F1", grain=1024)
+KEY_BACK = Owner(metric_key_back_row, metric_key_back_cpu, "F1 F1 I1 i i i i F1 F1 F1", grain=1024)
 TOKEN_SUM = Owner(token_sum_row, token_sum_cpu, "F1 i i i F1", grain=64)
 
 
@@ -221,7 +221,7 @@ def pull(q, k, metric: Metric, dquery, dkey):
     """dq, dk and dm from the flat gradients of the changed queries and keys."""
     width, form, wide = metric.width, metric.form, metric.wide
     dq, rows = (devices.empty(q.shape, q.dtype, like=q) for _ in range(2))
-    queries, keys = int(q.shape[-2]), int(k.shape[-2])
+    queries, keys = tuple(q.shape)[-2], tuple(k.shape)[-2]
     QUERY_BACK(
         q.size // width, _flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery,
         dq.reshape(dq.size), rows.reshape(rows.size),

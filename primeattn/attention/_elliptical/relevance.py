@@ -29,7 +29,7 @@ _NORMALIZE = {None: 0, "max": 1, "mean": 2}
 
 
 @scalar
-def change_row(index, v, w, present, delta, tokens, width, causal, u):
+def relevance_change_row(index, v, w, present, delta, tokens, width, causal, u):
     """Column ``index`` = head * width + c: the mean change, or that of every prefix."""
     head, c = index // width, index % width
     total, count = delta - delta, delta - delta
@@ -45,9 +45,9 @@ def change_row(index, v, w, present, delta, tokens, width, causal, u):
 
 
 @kernel
-def change_cpu(start, stop, v, w, present, delta, tokens, width, causal, u):
+def relevance_change_cpu(start, stop, v, w, present, delta, tokens, width, causal, u):
     for index in range(start, stop):
-        change_row(index, v, w, present, delta, tokens, width, causal, u)
+        relevance_change_row(index, v, w, present, delta, tokens, width, causal, u)
 
 
 @scalar
@@ -63,7 +63,7 @@ def unit_of(row, u, width, how):
 
 
 @scalar
-def normalize_row(row, u, width, how, m):
+def relevance_normalize_row(row, u, width, how, m):
     one = type(u[0])(1)
     _, unit = unit_of(row, u, width, how)
     for c in range(width):
@@ -72,13 +72,13 @@ def normalize_row(row, u, width, how, m):
 
 
 @kernel
-def normalize_cpu(start, stop, u, width, how, m):
+def relevance_normalize_cpu(start, stop, u, width, how, m):
     for row in range(start, stop):
-        normalize_row(row, u, width, how, m)
+        relevance_normalize_row(row, u, width, how, m)
 
 
 @scalar
-def normalize_back_row(row, u, dm, width, how, du):
+def relevance_normalize_back_row(row, u, dm, width, how, du):
     where, unit = unit_of(row, u, width, how)
     total = unit - unit
     for c in range(width):
@@ -99,13 +99,13 @@ def normalize_back_row(row, u, dm, width, how, du):
 
 
 @kernel
-def normalize_back_cpu(start, stop, u, dm, width, how, du):
+def relevance_normalize_back_cpu(start, stop, u, dm, width, how, du):
     for row in range(start, stop):
-        normalize_back_row(row, u, dm, width, how, du)
+        relevance_normalize_back_row(row, u, dm, width, how, du)
 
 
 @scalar
-def change_back_row(index, v, w, present, delta, du, tokens, width, causal, dv, dw):
+def relevance_change_back_row(index, v, w, present, delta, du, tokens, width, causal, dv, dw):
     """Column ``index``: every token adds to the means of all prefixes that hold it."""
     head, c = index // width, index % width
     carry, count = delta - delta, delta - delta
@@ -125,15 +125,15 @@ def change_back_row(index, v, w, present, delta, du, tokens, width, causal, dv, 
 
 
 @kernel
-def change_back_cpu(start, stop, v, w, present, delta, du, tokens, width, causal, dv, dw):
+def relevance_change_back_cpu(start, stop, v, w, present, delta, du, tokens, width, causal, dv, dw):
     for index in range(start, stop):
-        change_back_row(index, v, w, present, delta, du, tokens, width, causal, dv, dw)
+        relevance_change_back_row(index, v, w, present, delta, du, tokens, width, causal, dv, dw)
 
 
-CHANGE = Owner(change_row, change_cpu, "F1 F1 U1 F i i i F1", grain=64)
-NORMALIZE = Owner(normalize_row, normalize_cpu, "F1 i i F1", grain=1024)
-NORMALIZE_BACK = Owner(normalize_back_row, normalize_back_cpu, "F1 F1 i i F1", grain=1024)
-CHANGE_BACK = Owner(change_back_row, change_back_cpu, "F1 F1 U1 F F1 i i i F1 F1", grain=64)
+CHANGE = Owner(relevance_change_row, relevance_change_cpu, "F1 F1 U1 F i i i F1", grain=64)
+NORMALIZE = Owner(relevance_normalize_row, relevance_normalize_cpu, "F1 i i F1", grain=1024)
+NORMALIZE_BACK = Owner(relevance_normalize_back_row, relevance_normalize_back_cpu, "F1 F1 i i F1", grain=1024)
+CHANGE_BACK = Owner(relevance_change_back_row, relevance_change_back_cpu, "F1 F1 U1 F F1 i i i F1 F1", grain=64)
 
 
 def layer_relevance(
