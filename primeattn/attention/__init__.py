@@ -7,7 +7,7 @@ DataArrays keep their labels.
 from collections.abc import Callable
 from typing import Any
 
-from . import _dot_product, _eigen, _elliptical, _expressive, _kuramoto, _resonant, _uniform
+from . import _dot_product, _eigen, _elliptical, _expressive, _kuramoto, _resonant, _squared, _uniform
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
 from ._eigen import (
@@ -27,6 +27,7 @@ from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, 
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
 from ._rope import alibi_slopes, rope
+from ._squared import SquaredState, squared, squared_step
 from ._uniform import uniform
 
 MECHANISMS: dict[str, Mechanism] = {
@@ -38,6 +39,7 @@ MECHANISMS: dict[str, Mechanism] = {
         _expressive.MECHANISM,
         _kuramoto.MECHANISM,
         _resonant.MECHANISM,
+        _squared.MECHANISM,
         _uniform.MECHANISM,
     )
 }
@@ -56,6 +58,7 @@ __all__ = [
     "Property",
     "ResonantState",
     "Sample",
+    "SquaredState",
     "alibi_slopes",
     "dot_product",
     "dot_product_step",
@@ -76,6 +79,8 @@ __all__ = [
     "resonant_step",
     "rope",
     "rotary_drift",
+    "squared",
+    "squared_step",
     "uniform",
     "violation",
     "vjp",
