@@ -67,9 +67,12 @@ def sum_queries_cpu(start, stop, mask, mask_at, layout, depth, y, out):
 
 @scalar
 def multiple_row(row, keep, factor, a, x, width, out):
-    """out_row = keep out_row + factor a_row x_row; with keep = 0 out is not read."""
+    """out_row = keep out_row + factor a_row x_row; with keep = 0 out is not read, with a_row = 0 neither is x_row."""
     by, at = factor * a[row], row * width
-    if keep == 0:
+    if by == 0:  # a key that no query attends may hold NaN
+        for c in range(width):
+            out[at + c] = keep * out[at + c] if keep != 0 else keep
+    elif keep == 0:
         for c in range(width):
             out[at + c] = by * x[at + c]
     else:
