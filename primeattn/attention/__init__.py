@@ -22,7 +22,15 @@ from ._eigen import (
 )
 from ._elliptical import elliptical, elliptical_step, layer_relevance, layer_relevance_vjp, random_relevance
 from ._expressive import expressive, expressive_step
-from ._kuramoto import kuramoto, rotary_drift
+from ._kuramoto import (
+    collective_modes,
+    kuramoto,
+    kuramoto_step,
+    phase_feed_forward,
+    phase_gate,
+    rotary_drift,
+    von_mises_readout,
+)
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
@@ -60,6 +68,7 @@ __all__ = [
     "Sample",
     "SquaredState",
     "alibi_slopes",
+    "collective_modes",
     "dot_product",
     "dot_product_step",
     "eigen",
@@ -72,8 +81,11 @@ __all__ = [
     "expressive_step",
     "grassmann_gradient",
     "kuramoto",
+    "kuramoto_step",
     "layer_relevance",
     "layer_relevance_vjp",
+    "phase_feed_forward",
+    "phase_gate",
     "random_relevance",
     "resonant",
     "resonant_step",
@@ -84,16 +96,17 @@ __all__ = [
     "uniform",
     "violation",
     "vjp",
+    "von_mises_readout",
 ]
 
 
 def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], dict[str, Any]]]:
-    r"""A mechanism's output and its pullback: gradients derived by hand.
+    r"""Output and pullback of a mechanism, or of another function of this room: gradients derived by hand.
 
     Parameters
     ----------
     name : str
-        A key of ``MECHANISMS``.
+        A key of ``MECHANISMS``; or "collective_modes", "phase_feed_forward", "phase_gate", "von_mises_readout".
     *inputs, **options
         As of the mechanism's function, without ``return_weights``.
 
@@ -120,6 +133,7 @@ def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], d
     >>> out, pullback([[1.0]])["v"].tolist()
     (array([[2.]]), [[0.5], [0.5]])
     """
-    if name not in MECHANISMS:
-        raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
-    return MECHANISMS[name].vjp(*inputs, **options)
+    pullbacks = {**{n: m.vjp for n, m in MECHANISMS.items()}, **_kuramoto.PULLBACKS}
+    if name not in pullbacks:
+        raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, pullbacks))} is wanted")
+    return pullbacks[name](*inputs, **options)

@@ -1,7 +1,7 @@
 r"""From angles to the rows of softmax attention, and back: one row a head and token.
 
-With phi the angle that values show (theta, or alpha if the drift turns values, too) and alpha = theta + omega t, the row
-of head h and token t holds
+With phi the angle that values show (theta, or alpha if the drift turns values, too) and alpha = theta + omega t, the
+row of head h and token t holds
 
     v = [cos phi; sin phi; cos 2 phi; sin 2 phi; ...],
     q = beta a [cos alpha; sin alpha],    k = b [cos alpha; sin alpha],

@@ -4,8 +4,8 @@ r"""Kuramoto attention: tokens are phases on a torus, attend by their phase diff
     theta' = theta + eta sum_u A_tu sin(theta_u - theta_t)
 
 a head a block of coordinates c. As matrix products: ``features`` (queries, keys and values from angles, and the
-derivatives of that), softmax attention (`_cores`), ``update`` (the step along the torus, with coupling over harmonics and
-a delay, and the derivatives of that). ``phases`` has the maps that go around it in a network.
+derivatives of that), softmax attention (`_cores`), ``update`` (the step along the torus, with coupling over harmonics
+and a delay, and the derivatives of that). ``phases`` has the maps that go around it in a network.
 """
 
 from collections.abc import Callable

@@ -76,7 +76,7 @@ def forward(call: Call, *, causal, strict, mask, window) -> Result:
     successors, share = room(v.size, v), room(main.lse.size, v)
     if v.size:
         SUCCESSOR(call.keys.rows, tuple(call.keys.sizes), v, successors)
-    x = x._replace(v=_inputs._read_only(successors), **_successors_too(mask, call))
+    x = x._replace(v=_inputs._read_only(successors), **successors_too(mask, call, call.keys.sizes.tokens))
     g = g._replace(after=-1)
     before = Pass(x, g, *run.forward(x, g, checked.heads))
     if share.size:
@@ -84,7 +84,7 @@ def forward(call: Call, *, causal, strict, mask, window) -> Result:
     return Result(updated(call, out, phasors, before.moments, share, 1), phasors, main, before, share)
 
 
-def _successors_too(mask, call: Call) -> dict[str, Any]:
+def successors_too(mask, call: Call, keys: int) -> dict[str, Any]:
     """The mask of the delayed pass: a key's successor must be allowed as well as the key."""
     if mask is None:
         return {}
@@ -93,7 +93,7 @@ def _successors_too(mask, call: Call) -> dict[str, Any]:
         host = host & np.concatenate([host[..., 1:], host[..., -1:]], axis=-1)
     z, like = call.queries.sizes, call.queries.theta
     placed = _inputs._placed(np.ascontiguousarray(host), like)
-    flat, at, *_ = _inputs.check_mask(placed, (*call.lead, z.heads), z.tokens, call.keys.sizes.tokens, like)
+    flat, at, *_ = _inputs.check_mask(placed, (*call.lead, z.heads), z.tokens, keys, like)
     return {"mask": _inputs._read_only(flat), "mask_at": _inputs._read_only(at)}
 
 
