@@ -7,7 +7,7 @@ DataArrays keep their labels.
 from collections.abc import Callable
 from typing import Any
 
-from . import _dot_product, _eigen, _elliptical, _expressive, _kuramoto, _resonant, _squared, _uniform
+from . import _dot_product, _eigen, _elliptical, _expressive, _kuramoto, _linear, _resonant, _squared, _uniform
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
 from ._eigen import (
@@ -31,6 +31,7 @@ from ._kuramoto import (
     rotary_drift,
     von_mises_readout,
 )
+from ._linear import LinearState, linear, linear_step
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
@@ -46,6 +47,7 @@ MECHANISMS: dict[str, Mechanism] = {
         _elliptical.MECHANISM,
         _expressive.MECHANISM,
         _kuramoto.MECHANISM,
+        _linear.MECHANISM,
         _resonant.MECHANISM,
         _squared.MECHANISM,
         _uniform.MECHANISM,
@@ -62,6 +64,7 @@ __all__ = [
     "EigenErrorBound",
     "Fails",
     "Holds",
+    "LinearState",
     "Mechanism",
     "Property",
     "ResonantState",
@@ -84,6 +87,8 @@ __all__ = [
     "kuramoto_step",
     "layer_relevance",
     "layer_relevance_vjp",
+    "linear",
+    "linear_step",
     "phase_feed_forward",
     "phase_gate",
     "random_relevance",
