@@ -139,7 +139,7 @@ def _vjp(
         upstream = check_upstream(dout, result, x.q)
         dquery, dkey, dv, _ = run.backward(x, g, out, lse, upstream, False)
         dq, dk, dm = pull(ready.q, ready.k, ready.metric, dquery, dkey)
-        grads = {"q": dq, "k": dk.reshape(tuple(ready.k.shape)), "v": dv.reshape(call.shapes["v"]), "relevance": dm}
+        grads = {"q": dq, "k": dk, "v": dv.reshape(call.shapes["v"]), "relevance": dm}
         if rope is not None:
             grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         return wrap.gradients(grads)

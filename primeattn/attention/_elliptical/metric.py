@@ -11,6 +11,7 @@ The last term is the same for all keys of a query: softmax removes it. The one b
 so that dL/dm_c = s sum_i (dZ k)_ic q_ic, and what the columns add: - (s/2) sum_ij dZ_ij k_jc^2.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,15 +110,14 @@ def metric_key_cpu(start, stop, k, m, at, tokens, width, form, wide, out):
 
 @scalar
 def metric_query_back_row(row, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
-    """From the gradient of the changed query to dq and to what this row adds to dm."""
+    """From the gradient of the changed query to dq and, with one m a query (dm is not empty), to its dm."""
     metric = at[row // tokens] + row % tokens * step
     for c in range(width):
         d = dout[row * wide + c]
-        dm[row * width + c] = times(d, q[row * width + c])
         dq[row * width + c] = d * m[metric + c]
-    if form == 2:
-        for c in range(width):
-            dm[row * width + c] += dout[row * wide + width + c]
+        if dm.size:
+            more = dout[row * wide + width + c] if form == 2 else d - d
+            dm[row * width + c] = times(d, q[row * width + c]) + more
 
 
 @kernel
@@ -125,38 +125,33 @@ def metric_query_back_cpu(start, stop, q, m, at, step, tokens, width, form, wide
     for row in range(start, stop):
         metric = at[row // tokens] + row % tokens * step
         for c in range(width):
+            dq[nonnegative(row * width + c)] = dout[nonnegative(row * wide + c)] * m[nonnegative(metric + c)]
+        for c in range(width if dm.size else 0):
             d = dout[nonnegative(row * wide + c)]
             dm[nonnegative(row * width + c)] = times(d, q[nonnegative(row * width + c)])
-            dq[nonnegative(row * width + c)] = d * m[nonnegative(metric + c)]
-        if form == 2:
-            for c in range(width):
-                dm[nonnegative(row * width + c)] += dout[nonnegative(row * wide + width + c)]
+        for c in range(width if dm.size and form == 2 else 0):
+            dm[nonnegative(row * width + c)] += dout[nonnegative(row * wide + width + c)]
 
 
 @scalar
-def metric_key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk, dm):
-    """From the gradient of the changed key to dk and, in form COLUMN, to what this row adds to dm."""
+def metric_key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk):
+    """From the gradient of the changed key to dk."""
     metric = at[row // tokens]
     for c in range(width):
         x = k[row * width + c]
         d = dout[row * wide + width + (c if form == 2 else 0)]
-        factor = x if form == 2 else times(m[metric + c], x)
-        dk[row * width + c] = dout[row * wide + c] - times(d, factor)
-        if form == 1:
-            dm[row * width + c] = times(d, x * x / type(x)(-2))
+        dk[row * width + c] = dout[row * wide + c] - times(d, x if form == 2 else times(m[metric + c], x))
 
 
 @kernel
-def metric_key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, dk, dm):
+def metric_key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, dk):
     for row in range(start, stop):
         first, to, metric = row * width, row * wide, at[row // tokens]
         if form == 1:
             d = dout[to + width]
             for c in range(width):
-                x = k[nonnegative(first + c)]
-                factor = times(m[nonnegative(metric + c)], x)
-                dk[nonnegative(first + c)] = dout[nonnegative(to + c)] - times(d, factor)
-                dm[nonnegative(first + c)] = times(d, x * x / type(x)(-2))
+                x = times(m[nonnegative(metric + c)], k[nonnegative(first + c)])
+                dk[nonnegative(first + c)] = dout[nonnegative(to + c)] - times(d, x)
         else:
             for c in range(width):
                 d = dout[nonnegative(to + width + c)]
@@ -164,34 +159,46 @@ def metric_key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, 
 
 
 @scalar
-def token_sum_row(index, x, tokens, width, add, out):
-    """The sum over the tokens of a head; ``index`` is head * width + c. ``add``: on top of what out holds."""
-    first = index // width * tokens * width + index % width
-    total = out[index] if add else type(out[0])(0)
-    for t in range(tokens):
-        total += x[first + t * width]
-    out[index] = total
+def metric_gradient_row(index, q, k, queries, keys, width, form, wide, dquery, dkey, dm):
+    """dm of a head that has one m; ``index`` is head * width + c."""
+    head, c = index // width, index % width
+    total = type(dm[0])(0)
+    for i in range(head * queries, (head + 1) * queries):
+        total += times(dquery[i * wide + c], q[i * width + c])
+        if form == 2:
+            total += dquery[i * wide + width + c]
+    for j in range(head * keys, (head + 1) * keys if form == 1 else 0):
+        x = k[j * width + c]
+        total += times(dkey[j * wide + width], x * x / type(x)(-2))
+    dm[index] = total
 
 
 @kernel
-def token_sum_cpu(start, stop, x, tokens, width, add, out):
+def metric_gradient_cpu(start, stop, q, k, queries, keys, width, form, wide, dquery, dkey, dm):
     index = start
     while index < stop:
         head, c, n = index // width, index % width, min(stop, (index // width + 1) * width) - index
-        for i in range(0 if add else n):
-            out[index + i] = type(out[0])(0)
-        for t in range(tokens):
-            at = (head * tokens + t) * width + c
-            for i in range(n):
-                out[nonnegative(index + i)] += x[nonnegative(at + i)]
+        for a in range(n):
+            dm[index + a] = type(dm[0])(0)
+        for i in range(head * queries, (head + 1) * queries):
+            first, to = i * width + c, i * wide + c
+            for a in range(n):
+                dm[nonnegative(index + a)] += times(dquery[nonnegative(to + a)], q[nonnegative(first + a)])
+            for a in range(n if form == 2 else 0):
+                dm[nonnegative(index + a)] += dquery[nonnegative(to + width + a)]
+        for j in range(head * keys, (head + 1) * keys if form == 1 else 0):
+            first, d = j * width + c, dkey[j * wide + width]
+            for a in range(n):
+                x = k[nonnegative(first + a)]
+                dm[nonnegative(index + a)] += times(d, x * x / type(x)(-2))
         index += n
 
 
 QUERY = Owner(metric_query_row, metric_query_cpu, "F1 F1 I1 i i i i i F1", grain=1024)
 KEY = Owner(metric_key_row, metric_key_cpu, "F1 F1 I1 i i i i F1", grain=1024)
 QUERY_BACK = Owner(metric_query_back_row, metric_query_back_cpu, "F1 F1 I1 i i i i i F1 F1 F1", grain=1024)
-KEY_BACK = Owner(metric_key_back_row, metric_key_back_cpu, "F1 F1 I1 i i i i F1 F1 F1", grain=1024)
-TOKEN_SUM = Owner(token_sum_row, token_sum_cpu, "F1 i i i F1", grain=64)
+KEY_BACK = Owner(metric_key_back_row, metric_key_back_cpu, "F1 F1 I1 i i i i F1 F1", grain=1024)
+GRADIENT = Owner(metric_gradient_row, metric_gradient_cpu, "F1 F1 i i i i i F1 F1 F1", grain=64)
 
 
 def changed_query(q, metric: Metric):
@@ -220,25 +227,26 @@ def changed_key(k, metric: Metric):
 def pull(q, k, metric: Metric, dquery, dkey):
     """dq, dk and dm from the flat gradients of the changed queries and keys."""
     width, form, wide = metric.width, metric.form, metric.wide
-    dq, rows = (devices.empty(q.shape, q.dtype, like=q) for _ in range(2))
     queries, keys = tuple(q.shape)[-2], tuple(k.shape)[-2]
+
+    def empty(n):
+        return devices.empty(n, q.dtype, like=q)
+
+    dq, dk, rows = empty(q.size), dkey, empty(q.size if metric.step else 0)
     QUERY_BACK(
-        q.size // width, _flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery,
-        dq.reshape(dq.size), rows.reshape(rows.size),
+        q.size // width, _flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery, dq, rows
     )  # fmt: skip
-    dk, more = dkey, None
     if form != DOT:
-        dk, more = devices.empty(k.size, k.dtype, like=k), devices.empty(k.size, k.dtype, like=k)
-        KEY_BACK(k.size // width, _flat(k), metric.m, metric.at, keys, width, form, wide, dkey, dk, more)
+        dk = empty(k.size)
+        KEY_BACK(k.size // width, _flat(k), metric.m, metric.at, keys, width, form, wide, dkey, dk)
     if metric.step:
-        return dq, dk, sum_to(rows, metric.shape)
-    dm = devices.empty((*metric.lead, width), q.dtype, like=q)
-    total = dm.reshape(dm.size)
-    TOKEN_SUM(dm.size, rows.reshape(rows.size), queries, width, 0, total)
-    if form == COLUMN:
-        TOKEN_SUM(dm.size, more, keys, width, 1, total)
-    shape = metric.shape if len(metric.shape) <= len(metric.lead) + 1 else (*metric.shape[:-2], width)
-    return dq, dk, sum_to(dm, shape).reshape(metric.shape)
+        dm = sum_to(rows.reshape(q.shape), metric.shape)
+    else:
+        one = empty(math.prod(metric.lead) * width)
+        GRADIENT(one.size, _flat(q), _flat(k), queries, keys, width, form, wide, dquery, dkey, one)
+        own = metric.shape[:-2] if len(metric.shape) == len(metric.lead) + 2 else metric.shape[:-1]
+        dm = sum_to(one.reshape((*metric.lead, width)), (*own, width)).reshape(metric.shape)
+    return dq.reshape(q.shape), dk.reshape(k.shape), dm
 
 
 def check_relevance(m, q, group: int, metric: str) -> Metric:
