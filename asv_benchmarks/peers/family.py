@@ -31,6 +31,14 @@ TORCH_TEXTS = {
 z = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~allowed, -torch.inf)
 out = torch.softmax(z, -1) @ v
 """,
+    "eigen": """
+z = ((q @ basis_key) @ (k @ basis_key).mT * q.shape[-1] ** -0.5).masked_fill(~allowed, -torch.inf)
+out = torch.softmax(z, -1) @ (v @ basis_value) @ basis_value.mT
+""",
+    "elliptical": """
+z = ((q * relevance[:, None]) @ k.mT * q.shape[-1] ** -0.5).masked_fill(~allowed, -torch.inf)
+out = torch.softmax(z, -1) @ v
+""",
     "expressive": """
 z = q @ k.mT * q.shape[-1] ** -0.5
 w = torch.where(allowed, z * z / (1 + z * z), 0)
