@@ -29,7 +29,7 @@ def frame(r, j, z, u, m):
 @scalar
 def increment(form, p, q):
     if form == 2:
-        return el.atan2(q, p)
+        return el.atan2(q, p) if p != 0 or q != 0 else p - p
     size = math.sqrt(p * p + q * q)
     return q if size == 0 else q / size
 
