@@ -44,6 +44,19 @@ z = q @ k.mT * q.shape[-1] ** -0.5
 w = torch.where(allowed, z * z / (1 + z * z), 0)
 out = w / (w.sum(-1, keepdim=True) + 1e-6) @ v
 """,
+    "kuramoto": """
+batch, tokens, d = theta.shape
+w = d // heads
+split = lambda x: x.view(batch, tokens, heads, w).transpose(1, 2)
+alpha = theta + torch.arange(tokens)[:, None] * drift.repeat(d // drift.numel())
+rotor = torch.cat([split(alpha.cos()), split(alpha.sin())], -1)
+a, b = (torch.cat([g.view(heads, 1, w)] * 2, -1) for g in (gate_query, gate_key))
+c, s = split(theta.cos()), split(theta.sin())
+attend = torch.nn.functional.scaled_dot_product_attention
+m = attend(beta[:, None, None] * a * rotor, b * rotor, torch.cat([c, s], -1), is_causal=True, scale=1.0)
+turn = c * m[..., w:] - s * m[..., :w]
+out = theta + step * turn.transpose(1, 2).reshape(batch, tokens, d)
+""",
     "uniform": """
 a = allowed.to(v.dtype)
 out = a / a.sum(-1, keepdim=True) @ v

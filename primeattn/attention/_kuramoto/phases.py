@@ -168,9 +168,10 @@ def _checked(shapes: dict[str, tuple[str, ...]], theta, **arrays):
     plain = theta.values if _labelled.is_labelled(theta) else theta
     given = {"theta": plain, **{name: x for name, x in arrays.items() if x is not None}}
     given = dict(zip(given, common_floating({}, **given), strict=True))
-    if not given["theta"].shape or not given["theta"].shape[-1]:
-        raise ValueError(f"theta has shape {tuple(given['theta'].shape)}: (..., d) angles are wanted")
-    lengths = {"d": given["theta"].shape[-1], "2d": 2 * given["theta"].shape[-1]}
+    shape = tuple(given["theta"].shape)
+    if not shape or not shape[-1]:
+        raise ValueError(f"theta has shape {shape}: (..., d) angles are wanted")
+    lengths = {"d": shape[-1], "2d": 2 * shape[-1]}
     for name, letters in shapes.items():
         if name not in given:
             continue
