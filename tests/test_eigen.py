@@ -63,6 +63,18 @@ def test_square_orthogonal_bases_change_nothing(rng):
         np.testing.assert_allclose(attention.eigen(q, k, v, **full, **options), expected, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("rope", [None, 30.0])
+def test_the_last_token_has_no_influence_on_the_bits_before_it(rope, rng):
+    q, k, v = draw(rng, 70, 70)
+    basis = bases(rng)
+    before = attention.eigen(q, k, v, **basis, causal=True, rope=rope)
+    for x in (q, k, v):
+        x[:, :, 69] *= -3
+    after = attention.eigen(q, k, v, **basis, causal=True, rope=rope)
+    np.testing.assert_array_equal(before[:, :, :69], after[:, :, :69])
+    assert abs(before - after)[:, :, 69].min() > 0
+
+
 def test_the_gradient_of_a_basis_splits_into_turns_and_the_rest(rng):
     q, k, v = draw(rng)
     basis = {"basis_key": orthonormal(rng, 2, 4, 2), "basis_value": orthonormal(rng, 2, 6, 3)}

@@ -104,6 +104,37 @@ def test_an_offset_costs_the_digits_that_are_documented(shape, rng):
         assert 1e-3 * lost < abs(moved - exact).max() < 2 * lost * abs(v).max()
 
 
+def test_what_each_metric_notices(rng):
+    q, k, v = draw(rng)
+    m, shift = positive(rng, 4), np.array([1.0, -1.0, 2.0, 0.5])
+
+    def change(metric, by_query, by_key):
+        before = attention.elliptical(q, k, v, relevance=m, metric=metric)
+        return abs(attention.elliptical(q + by_query, k + by_key, v, relevance=m, metric=metric) - before).max()
+
+    assert change("dot", 0, shift) < 1e-13 < 1e-2 < change("distance", 0, shift)
+    assert change("distance", shift, shift) < 1e-13 < 1e-2 < change("dot", shift, shift)
+    mechanism, by_query = attention.MECHANISMS["elliptical"], positive(rng, 2, 2, 5, 4)
+    for relevance, symmetric in ((m, True), (by_query, False)):
+        sample = attention.Sample((q, k, v), {"relevance": relevance})
+        found = attention.violation(attention.Property.SYMMETRIC, mechanism, sample)
+        assert found < 1e-13 if symmetric else found > 1e-3
+
+
+@pytest.mark.parametrize("metric", ["dot", "distance"])
+@pytest.mark.parametrize("by_query", [False, True])
+def test_the_last_token_has_no_influence_on_the_bits_before_it(metric, by_query, rng):
+    q, k, v = draw(rng, 70, 70)
+    m = positive(rng, *((2, 2, 70, 4) if by_query else (2, 4)))
+    options = {"metric": metric, "causal": True}
+    before = attention.elliptical(q, k, v, relevance=m, **options)
+    for x in (q, k, v, *((m,) if by_query else ())):
+        x[:, :, 69] *= -3
+    after = attention.elliptical(q, k, v, relevance=m, **options)
+    np.testing.assert_array_equal(before[:, :, :69], after[:, :, :69])
+    assert abs(before - after)[:, :, 69].min() > 0
+
+
 @pytest.mark.parametrize("normalize", ["max", "mean", None])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
