@@ -7,7 +7,18 @@ DataArrays keep their labels.
 from collections.abc import Callable
 from typing import Any
 
-from . import _dot_product, _eigen, _elliptical, _expressive, _kuramoto, _linear, _resonant, _squared, _uniform
+from . import (
+    _dot_product,
+    _eigen,
+    _elliptical,
+    _expressive,
+    _kuramoto,
+    _linear,
+    _position_only,
+    _resonant,
+    _squared,
+    _uniform,
+)
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
 from ._eigen import (
@@ -33,6 +44,7 @@ from ._kuramoto import (
 )
 from ._linear import LinearState, linear, linear_step
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from ._position_only import Symmetry, position_only, square_patches
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
 from ._rope import alibi_slopes, rope
@@ -48,6 +60,7 @@ MECHANISMS: dict[str, Mechanism] = {
         _expressive.MECHANISM,
         _kuramoto.MECHANISM,
         _linear.MECHANISM,
+        _position_only.MECHANISM,
         _resonant.MECHANISM,
         _squared.MECHANISM,
         _uniform.MECHANISM,
@@ -70,6 +83,7 @@ __all__ = [
     "ResonantState",
     "Sample",
     "SquaredState",
+    "Symmetry",
     "alibi_slopes",
     "collective_modes",
     "dot_product",
@@ -91,11 +105,13 @@ __all__ = [
     "linear_step",
     "phase_feed_forward",
     "phase_gate",
+    "position_only",
     "random_relevance",
     "resonant",
     "resonant_step",
     "rope",
     "rotary_drift",
+    "square_patches",
     "squared",
     "squared_step",
     "uniform",
