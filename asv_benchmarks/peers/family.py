@@ -57,6 +57,19 @@ m = attend(beta[:, None, None] * a * rotor, b * rotor, torch.cat([c, s], -1), is
 turn = c * m[..., w:] - s * m[..., :w]
 out = theta + step * turn.transpose(1, 2).reshape(batch, tokens, d)
 """,
+    "linear": """
+a, b = (torch.nn.functional.elu(x) + 1 for x in (q, k))
+w = torch.where(allowed, a @ b.mT, 0)
+out = w / w.sum(-1, keepdim=True) @ v
+""",
+    "position_only": """
+out = torch.where(allowed, alpha, 0) @ v
+""",
+    "squared": """
+w = torch.where(allowed, (q @ k.mT) ** 2, 0)
+norms = (q * q).sum(-1, keepdim=True) * (k * k).sum(-1, keepdim=True).cumsum(-2)
+out = w / (w.sum(-1, keepdim=True) + 1e-6 * norms) @ v
+""",
     "uniform": """
 a = allowed.to(v.dtype)
 out = a / a.sum(-1, keepdim=True) @ v
