@@ -76,7 +76,7 @@ def check_call(
 
     def tokens(x, n, at):
         turn = _turn(given["drift"], at if first is None else first, n, width, d, x)
-        still = _turn(None, 0, 1, width, d, x)
+        still = _turn(None, 0, 0, width, d, x)
         sizes = Sizes(n, heads, width, kappa.shape[1], 2 * width * kappa.shape[1] + delayed)
         return Tokens(_read_only(x.reshape(x.size)), sizes, *((turn, still) if drift_values else (still, turn)))
 
@@ -137,7 +137,7 @@ def check_coupling(coupling, step, d: int) -> tuple[np.ndarray, dict[str, Any]]:
     if step.dtype.kind not in "iuf" or step.shape not in ((), (1,), (d,)):
         raise ValueError(f"step has shape {step.shape}: a real number, or ({d},), one for each angle, is wanted")
     if coupling is None:
-        return np.broadcast_to(step, (1, 1, d)), {"step": step, "coupling": None}
+        return np.full((1, 1, d), step, np.float64), {"step": step, "coupling": None}
     kernel = devices.to_host(coupling)
     shape = (1,) * (3 - kernel.ndim) + kernel.shape
     if kernel.dtype.kind not in "iufc" or len(shape) > 3 or shape[-1] not in (1, d):
@@ -154,7 +154,7 @@ def check_beta(beta, heads: int, like):
     beta = devices.to_host(beta)
     if beta.dtype.kind not in "iuf" or beta.shape not in ((), (1,), (heads,)):
         raise ValueError(f"beta has shape {beta.shape}: a real number, or ({heads},), one for each head, is wanted")
-    return _flat(np.broadcast_to(beta, heads), like)
+    return _flat(np.full(heads, beta, np.float64), like)
 
 
 def rotary_drift(width: int, base: float = 10000.0) -> np.ndarray:

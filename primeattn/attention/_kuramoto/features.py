@@ -23,6 +23,9 @@ from ..._runtime.jit import nonnegative
 from ..._runtime.owners import Owner
 from .._cores.tiles import kernel, scalar
 
+#: Angles in a loop of known length: LLVM's vectors are wider than short heads, and would leave those to scalars.
+STRIP = 16
+
 
 class Sizes(NamedTuple):
     """``tokens`` of a sequence, ``heads`` of ``width`` angles, ``harmonics``; a row of values has ``depth`` numbers:
@@ -143,6 +146,26 @@ def pull_harmonic(n, order, value, dvalue, angles, v, dv, dtheta):
 
 
 @scalar
+def pull_angles(
+    n, wide, at, value, spun, angles, spin, query_gate, gate_q, query_factor, key_gate, gate_k, key_factor,
+    v, dq, dk, dv, dtheta, dalpha, dgate_q, dgate_k,
+):  # fmt: skip
+    """n angles of a row of ``wide``: all but the harmonics beyond the first."""
+    for j in range(n):
+        c, s = v[nonnegative(value + j)], v[nonnegative(value + wide + j)]
+        phi = dv[nonnegative(value + wide + j)] * c - dv[nonnegative(value + j)] * s
+        c, s = turned(c, s, spin.cosine[nonnegative(spun + j)], spin.sine[nonnegative(spun + j)])
+        along, across = dq[nonnegative(at + j)], dq[nonnegative(at + wide + j)]
+        dgate_q[nonnegative(angles + j)] = along * c + across * s
+        alpha = query_factor * query_gate[nonnegative(gate_q + j)] * (across * c - along * s)
+        along, across = dk[nonnegative(at + j)], dk[nonnegative(at + wide + j)]
+        dgate_k[nonnegative(angles + j)] = along * c + across * s
+        alpha += key_factor * key_gate[nonnegative(gate_k + j)] * (across * c - along * s)
+        dalpha[nonnegative(angles + j)] = alpha
+        dtheta[nonnegative(angles + j)] += alpha + phi
+
+
+@scalar
 def pull_row(r, sizes, spins, queries, keys, v, dq, dk, dv, dv_next, dtheta, dalpha, dgate_q, dgate_k):
     """Adds dalpha and dphi to dtheta. The gradients of gates are without the factor of the head.
 
@@ -152,27 +175,24 @@ def pull_row(r, sizes, spins, queries, keys, v, dq, dk, dv, dv_next, dtheta, dal
     t, head, angles = place(r, z)
     at, value, spun, n = r * (z.width + z.width), r * z.depth, turn_of(spin, t, head), z.width
     gate_q, gate_k = gates_of(query, angles, head * n), gates_of(key, angles, head * n)
-    query_factor, key_factor = query.factor[head], key.factor[head]
-    for j in range(n):
-        c, s = v[nonnegative(value + j)], v[nonnegative(value + n + j)]
-        phi = dv[nonnegative(value + n + j)] * c - dv[nonnegative(value + j)] * s
-        c, s = turned(c, s, spin.cosine[nonnegative(spun + j)], spin.sine[nonnegative(spun + j)])
-        along, across = dq[nonnegative(at + j)], dq[nonnegative(at + n + j)]
-        dgate_q[nonnegative(angles + j)] = along * c + across * s
-        alpha = query_factor * query.gate[nonnegative(gate_q + j)] * (across * c - along * s)
-        along, across = dk[nonnegative(at + j)], dk[nonnegative(at + n + j)]
-        dgate_k[nonnegative(angles + j)] = along * c + across * s
-        alpha += key_factor * key.gate[nonnegative(gate_k + j)] * (across * c - along * s)
-        dalpha[nonnegative(angles + j)] = alpha
-        dtheta[nonnegative(angles + j)] += alpha + phi
+    query_factor, key_factor, strips = query.factor[head], key.factor[head], n // STRIP * STRIP
+    for j in range(0, strips, STRIP):
+        pull_angles(
+            STRIP, n, at + j, value + j, spun + j, angles + j, spin, query.gate, gate_q + j, query_factor, key.gate,
+            gate_k + j, key_factor, v, dq, dk, dv, dtheta, dalpha, dgate_q, dgate_k,
+        )  # fmt: skip
+    j = strips
+    pull_angles(
+        n - j, n, at + j, value + j, spun + j, angles + j, spin, query.gate, gate_q + j, query_factor, key.gate,
+        gate_k + j, key_factor, v, dq, dk, dv, dtheta, dalpha, dgate_q, dgate_k,
+    )  # fmt: skip
     both = n + n
     for k in range(1, z.harmonics):
         pull_harmonic(n, type(v[0])(k + 1), value + k * both, value + k * both, angles, v, dv, dtheta)
     if dv_next.size and t > 0:
         for k in range(z.harmonics):
-            pull_harmonic(
-                n, type(v[0])(k + 1), value + k * both, value - z.depth + k * both, angles, v, dv_next, dtheta
-            )
+            at = value + k * both
+            pull_harmonic(n, type(v[0])(k + 1), at, at - z.depth, angles, v, dv_next, dtheta)
 
 
 @kernel

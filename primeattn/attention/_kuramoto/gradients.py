@@ -38,7 +38,7 @@ def _pull_updated(call: Call, before, upstream, phasors, moments, share, delay: 
     theta, z = call.queries.theta, tuple(call.queries.sizes)
     n = theta.size * call.queries.sizes.harmonics
     dm, dtheta, dreal = room(moments.size, theta), room(theta.size, theta), room(n, theta)
-    dimag = room(n * np.iscomplexobj(call.given["coupling"]), theta)
+    dimag = room(n * (call.given["coupling"] is not None and np.iscomplexobj(call.given["coupling"])), theta)
     if theta.size and call.form:
         PULL_ABLATED(call.queries.rows, z, call.form, upstream, phasors, moments, call.real, dm, dtheta, dreal)
     elif theta.size:
@@ -147,6 +147,9 @@ def _kernel_gradients(call: Call, terms) -> dict[str, Any]:
     """Of step and coupling, whose product is kappa; ``terms``: real and imaginary shares of every delay."""
     d, step, coupling = call.width, call.given["step"], call.given["coupling"]
     harmonics, like = call.queries.sizes.harmonics, terms[0][0]
+    if coupling is None:
+        dstep = devices.to_host(column_sums(like, d))
+        return {"step": _small(dstep if step.size > 1 else dstep.sum(), call.shapes["step"], like)}
 
     def summed(part):
         sums = [devices.to_host(column_sums(shares[part], harmonics * d)).reshape(harmonics, d) for shares in terms]
@@ -155,11 +158,10 @@ def _kernel_gradients(call: Call, terms) -> dict[str, Any]:
     dkappa: Any = summed(0)
     if np.iscomplexobj(coupling):
         dkappa = dkappa + 1j * summed(1)
-    dstep = dkappa[0, 0] if coupling is None else (dkappa * coupling.conj()).real.sum(axis=(0, 1))
+    dstep = (dkappa * coupling.conj()).real.sum(axis=(0, 1))
     grads = {"step": _small(dstep if step.size > 1 else dstep.sum(), call.shapes["step"], like)}
-    if coupling is not None:
-        dcoupling = dkappa * step
-        dcoupling = dcoupling if coupling.shape[-1] == d else dcoupling.sum(axis=-1)
-        dtype = np.result_type(like.dtype, np.complex64) if np.iscomplexobj(coupling) else like.dtype
-        grads["coupling"] = _inputs._placed(dcoupling.astype(dtype).reshape(call.shapes["coupling"]), like)
+    dcoupling = dkappa * step
+    dcoupling = dcoupling if coupling.shape[-1] == d else dcoupling.sum(axis=-1)
+    dtype = np.result_type(like.dtype, np.complex64) if np.iscomplexobj(coupling) else like.dtype
+    grads["coupling"] = _inputs._placed(dcoupling.astype(dtype).reshape(call.shapes["coupling"]), like)
     return grads

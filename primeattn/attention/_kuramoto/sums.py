@@ -9,7 +9,7 @@ from .._inputs import _read_only
 from .call import ones
 from .features import SIZES, Sizes, place
 
-CHUNK = 64  # tokens added one after the other: a tree of such sums loses less than one long sum
+CHUNK = 256  # tokens added one after the other: a tree of such sums loses less than one long sum
 
 
 @scalar

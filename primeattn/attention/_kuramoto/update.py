@@ -27,7 +27,7 @@ from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import nonnegative
 from ..._runtime.owners import Owner
 from .._cores.tiles import kernel, scalar
-from .features import SIZES, Sizes, place
+from .features import SIZES, STRIP, Sizes, place
 
 
 @scalar
@@ -56,26 +56,38 @@ def update_cpu(start, stop, sizes, before, u, m, share, step, real, imag, out):
 
 
 @scalar
+def pull_increments(n, at, wide, kappa, angles, term, rho, order, g, u, m, real, imag, dm, dtheta, dreal):
+    for j in range(n):
+        c, s = u[nonnegative(at + j)], u[nonnegative(at + wide + j)]
+        x, y, upstream = m[nonnegative(at + j)], m[nonnegative(at + wide + j)], rho * g[nonnegative(angles + j)]
+        p, q = c * x + s * y, c * y - s * x
+        dp, dq = upstream * imag[nonnegative(kappa + j)], upstream * real[nonnegative(kappa + j)]
+        dm[nonnegative(at + j)] = dp * c - dq * s
+        dm[nonnegative(at + wide + j)] = dp * s + dq * c
+        dtheta[nonnegative(angles + j)] += order * (dp * q - dq * p)
+        dreal[nonnegative(term + j)] = upstream * q
+
+
+@scalar
 def pull_update_row(r, sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag):
     """dM; dtheta = before + dphi; this token's shares of the gradients of kappa (dimag unless it is empty)."""
     z = Sizes(*sizes)
     _, head, angles = place(r, z)
     rho, n, across = share[r * step], z.width, z.heads * z.width
-    token = angles // across
+    token, strips = angles // across, n // STRIP * STRIP
     for j in range(n):
         dtheta[nonnegative(angles + j)] = before[nonnegative(angles + j)]
     for k in range(z.harmonics):
         at, kappa = r * z.depth + 2 * k * n, (k * z.heads + head) * n
         order, term = type(rho)(k + 1), (token * z.harmonics + k) * across + head * n
-        for j in range(n):
-            c, s = u[nonnegative(at + j)], u[nonnegative(at + n + j)]
-            x, y, upstream = m[nonnegative(at + j)], m[nonnegative(at + n + j)], rho * g[nonnegative(angles + j)]
-            p, q = c * x + s * y, c * y - s * x
-            dp, dq = upstream * imag[nonnegative(kappa + j)], upstream * real[nonnegative(kappa + j)]
-            dm[nonnegative(at + j)] = dp * c - dq * s
-            dm[nonnegative(at + n + j)] = dp * s + dq * c
-            dtheta[nonnegative(angles + j)] += order * (dp * q - dq * p)
-            dreal[nonnegative(term + j)] = upstream * q
+        for j in range(0, strips, STRIP):
+            pull_increments(
+                STRIP, at + j, n, kappa + j, angles + j, term + j, rho, order, g, u, m, real, imag, dm, dtheta, dreal
+            )
+        j = strips
+        pull_increments(
+            n - j, at + j, n, kappa + j, angles + j, term + j, rho, order, g, u, m, real, imag, dm, dtheta, dreal
+        )
         if dimag.size:
             for j in range(n):
                 c, s = u[nonnegative(at + j)], u[nonnegative(at + n + j)]
