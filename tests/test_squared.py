@@ -284,16 +284,16 @@ def test_a_refused_step_leaves_the_state_as_it_was(rng):
 
 def test_auto_takes_sums_for_long_sequences_only(rng, monkeypatch):
     taken = []
-    monkeypatch.setattr(attention._squared.forms, "Sums", lambda *a: taken.append("sums") or real(*a))
-    real = attention._squared.forms.Pairs
+    sums = attention._squared.forms.Sums
+    monkeypatch.setattr(attention._squared.forms, "Sums", lambda *a: taken.append("sums") or sums(*a))
     for tokens, causal, options in (
-        (100, True, {}), (200, False, {}), (390, True, {}), (390, True, {"window": 5}),
-        (390, False, {"mask": np.ones((390, 1), bool)}), (390, True, {"mask": np.ones((1, 390), bool)}),
+        (500, True, {}), (600, True, {}), (250, False, {}), (300, False, {}), (600, True, {"window": 5}),
+        (600, False, {"mask": np.ones((600, 1), bool)}), (600, True, {"mask": np.ones((1, 600), bool)}),
     ):  # fmt: skip
         taken.append(tokens)
         x = rng.standard_normal((tokens, 16)).astype(np.float32)
         attention.squared(x, x, x, causal=causal, **options)
-    assert taken == [100, 200, "sums", 390, "sums", 390, 390, 390, "sums"]
+    assert taken == [500, 600, "sums", 250, 300, "sums", 600, 600, 600, "sums"]
 
 
 def test_memory_of_the_linear_form_is_that_of_its_results(rng):
