@@ -26,8 +26,10 @@ def backward(call: Call, result: Result, upstream) -> dict[str, Any]:
         terms.append(dkappa)
         if dn.size:
             SHARE_PULL(result.share.size, tuple(call.queries.sizes), before.moments, dm, dn)
+    dm = _inputs._read_only(dm)
     dq, dk, dv, _ = run.backward(main.problem, main.layout, main.moments, main.lse, dm, False)
     if before:
+        dn = _inputs._read_only(dn)
         again = run.backward(before.problem, before.layout, before.moments, before.lse, dn, False)
         dq, dk, dnext = _sum(dq, again[0]), _sum(dk, again[1]), again[2]
     return _pull(call, result, dtheta, (dq, dk, dv, dnext), upstream) | _kernel_gradients(call, terms)
@@ -63,10 +65,10 @@ def _pull(call: Call, result: Result, dtheta, flowing, upstream) -> dict[str, An
     def pull(side: Tokens, values, dq, dk, dv, dnext, dtheta):
         made = [room(side.theta.size, dtheta) for _ in range(3)]
         if side.rows:
-            query, key = gates(call, side)
+            of_queries, of_keys = (tuple(x) for x in gates(call, side))
             PULL(
-                side.rows, tuple(side.sizes), tuple(side.spins), tuple(query), tuple(key), values, dq, dk, dv, dnext,
-                dtheta, *made,
+                side.rows, tuple(side.sizes), tuple(side.spins), of_queries, of_keys, _inputs._read_only(values),
+                dq, dk, dv, dnext, dtheta, *made,
             )  # fmt: skip
         return made
 
