@@ -166,7 +166,7 @@ def _bytes_of(name, limit: int) -> bytes:
     try:
         with Path(name).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            data = b"" if size > limit else file.read(limit + 1)
+            data = b"" if size > limit else _read_at_most(file, limit + 1)
     except FileNotFoundError:
         raise MissingFile(f"{name}: there is no such file") from None
     except IsADirectoryError:
@@ -177,6 +177,15 @@ def _bytes_of(name, limit: int) -> bytes:
         found = f"{max(size, len(data)) / 1e6:,.1f} MB" if size > limit else f"over {limit / 1e6:,.1f} MB"
         raise HugeFile(f"{name}: {found}, the limit is {limit / 1e6:,.1f} MB; cut it, or raise the limit (limit=bytes)")
     return data
+
+
+def _read_at_most(file, most: int) -> bytes:
+    """In pieces, because Python takes memory for all that it is asked to read, whatever there is."""
+    pieces: list[bytes] = []
+    while most > 0 and (piece := file.read(min(most, 1 << 20))):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
 
 
 def passages(text: str, *, source: str = "", minimum: int = 200, maximum: int = 1200) -> list[Passage]:

@@ -87,3 +87,13 @@ def test_public_functions_have_numpydoc_docstrings():
             if "Parameters\n" not in doc or "Examples\n" not in doc:
                 missing.append(f"{room}.{name}")
     assert not missing
+
+
+def test_a_loop_is_named_for_its_row():
+    from primeattn._runtime.owners import OWNERS
+
+    for name in MODULES:
+        importlib.import_module(name)
+    for owner in OWNERS:
+        if owner.row.__module__.split(".")[1] not in ("attention", "resonance"):  # not renamed yet
+            assert owner.cpu.__name__ == owner.row.__name__.removesuffix("_row") + "_cpu", owner.row.__module__

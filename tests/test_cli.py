@@ -12,7 +12,7 @@ import pytest
 
 import primeattn
 from primeattn import cli
-from primeattn.cli import compare, exits
+from primeattn.cli import compare, exits, options
 
 ROOT = Path(primeattn.__file__).parent.parent
 TEXT = "\n\n".join(
@@ -123,6 +123,8 @@ def test_without_a_command_the_overview_goes_to_standard_error(capsys):
         (["compare", "--wrong"], "--wrong"),
         (["compare", "--kind", "nonsense"], "choose one of kernel, sqrt, amplitude, original, tfidf"),
         (["compare", "--kind", ""], "choose one of kernel, sqrt, amplitude, original, tfidf"),
+        (["compare", "--mechanisms", "nonsense,none"], "there is no mechanism 'nonsense': choose some of "),
+        (["compare", "--mechanisms", ""], "names between commas, or none"),
         (["compare", "--passages", "9" * 5000], "'9999999999999999999999999999999999999...': a number from 2 to 2000"),
         (["compare", "--seed", "9" * 5000], "at most 80 digits"),
         (["compare", "--max-bytes", "9" * 400], "write 5000000, 5MB or 5MiB, up to 4GiB"),
@@ -144,7 +146,7 @@ def test_usage(arguments, message, capsys):
 
 
 def test_sizes():
-    assert [compare._nbytes(x) for x in ("5", "5k", "1.5MB", "1MiB", "2 g")] == [5, 5000, 1500000, 1 << 20, 2 * 10**9]
+    assert [options.nbytes(x) for x in ("5", "5k", "1.5MB", "1MiB", "2 g")] == [5, 5000, 1500000, 1 << 20, 2 * 10**9]
 
 
 # --- input ---------------------------------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ def test_a_run_prints_the_map_first_and_can_be_repeated(story, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "mine.txt").write_text("stays")
-    done = run("compare", str(story), str(story), "--output", str(folder), "--seed", "3")
+    done = run("compare", str(story), str(story), "--output", str(folder), "--seed", "3", "--mechanisms", "none")
     assert (done.returncode, done.stderr) == (0, "")
     printed = done.stdout.splitlines()
     assert printed[0] == str(folder / "map.png")
@@ -286,12 +288,18 @@ def test_standard_streams_that_are_closed_full_or_broken(story, tmp_path):
     full = "primeattn: standard output: cannot be written (No space left on device)\n"
     assert shell("$primeattn doctor | true; exit ${PIPESTATUS[0]}") == (0, "", "")
     assert shell("$primeattn --help | true; exit ${PIPESTATUS[0]}") == (0, "", "")
-    for command in ("doctor", "doctor --json", "--help", "compare --help", f"compare {story} -o {tmp_path / 'out'}"):
+    for command in (
+        "doctor",
+        "doctor --json",
+        "--help",
+        "compare --help",
+        f"compare {story} -o {tmp_path / 'out'} --mechanisms none",
+    ):
         assert shell(f"$primeattn {command} >/dev/full") == (exits.OUTPUT, "", full)
     folder = tmp_path / "closed"
-    status, out, _ = shell(f"$primeattn compare {story} -o {folder} 2>&- <&-")
+    status, out, _ = shell(f"$primeattn compare {story} -o {folder} --mechanisms none 2>&- <&-")
     assert (status, out.splitlines()[-1]) == (0, str(folder / "index.html"))
-    assert shell(f"$primeattn compare {story} -o {folder} >&-") == (0, "", "")
+    assert shell(f"$primeattn compare {story} -o {folder} --mechanisms none >&-") == (0, "", "")
     assert shell("$primeattn nonsense 2>&-")[:2] == (exits.USAGE, "")
     assert shell("$primeattn nonsense 2>/dev/full")[:2] == (exits.USAGE, "")
 
@@ -304,7 +312,7 @@ def test_names_in_no_encoding(environment, tmp_path):
     text, folder = place + b"/a $x_{ b$ \xff \xc3\xb6.txt", place + b"/o\xff\xc3\xb6"
     Path(os.fsdecode(text)).write_text(TEXT)
     environment = {"PYTHONCOERCECLOCALE": "0"} | environment
-    done = run("compare", os.fsdecode(text), "-o", os.fsdecode(folder), **environment)
+    done = run("compare", os.fsdecode(text), "-o", os.fsdecode(folder), "--mechanisms", "none", **environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\udcff" in done.stdout
     names = set(os.listdir(os.fsdecode(folder)))
@@ -335,7 +343,12 @@ def test_a_folder_in_the_place_of_a_file_is_named(story, tmp_path, capsys):
 
 
 def test_quiet_prints_nothing(story, tmp_path, capsys):
-    assert cli.main(["compare", str(story), "-q", "-o", str(tmp_path / "out"), "--kind", "original"]) == 0
+    assert (
+        cli.main(
+            ["compare", str(story), "-q", "-o", str(tmp_path / "out"), "--kind", "original", "--mechanisms", "none"]
+        )
+        == 0
+    )
     assert capsys.readouterr() == ("", "")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
     assert summary["lead"] == "resonance:original"

@@ -73,6 +73,13 @@ def test_paths_that_are_no_files_are_refused(tmp_path):
         corpus.read(tmp_path / "fine", encoding="klingon")
 
 
+@pytest.mark.parametrize("limit", [2**40, 2**80])
+def test_a_limit_costs_no_memory(tmp_path, limit):
+    text = "0123456789abcde\n" * (3 << 16)  # 3 MiB: several pieces
+    (tmp_path / "fine").write_text(text)
+    assert corpus.read(tmp_path / "fine", limit=limit) == text
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
 def test_pipes_are_read_up_to_the_limit(tmp_path):
     import threading

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import primeattn as pa
+from primeattn._runtime.strips import ROWS
+from primeattn.attention import _cache
 from primeattn.attention._cores import run
+from primeattn.attention._cores.packing import START
 from tests.naive.dot_product import reference, turned
 
 attention = pa.attention
@@ -42,8 +45,8 @@ def assert_close(got, expected, dtype=float):
         np.testing.assert_allclose(got[name], x, rtol=0, atol=2e3 * np.finfo(dtype).eps, err_msg=name)
 
 
-@pytest.mark.parametrize("tile", [(1, 1), (3, 4), (64, 33), None])
-@pytest.mark.parametrize("sizes", [(1, 1), (5, 5), (33, 70), (70, 33), (65, 65)])
+@pytest.mark.parametrize("tile", [(ROWS, START), (3 * ROWS, 2 * START), None])
+@pytest.mark.parametrize("sizes", [(1, 1), (5, 5), (33, 170), (70, 33), (65, 65)])
 @pytest.mark.parametrize(
     "options",
     [
@@ -69,7 +72,7 @@ def test_tiles_equal_rows(tile, sizes, options, rng, by_rows, monkeypatch):
     if "mask" in options:
         options = {**options, "mask": masks[options["mask"]]}
     if tile:
-        monkeypatch.setattr(run, "tile_sizes", lambda g: tile)
+        monkeypatch.setattr(run, "strip_sizes", lambda g: tile)
     assert_close(everything(q, k, v, **options), by_rows(q, k, v, **options))
 
 
@@ -106,13 +109,6 @@ def test_threads_do_not_change_a_bit(key_heads, dtype, rng, monkeypatch):
             np.testing.assert_array_equal(x, other[name], err_msg=name)
 
 
-def test_plain_loops_in_place_of_blas(rng, monkeypatch):
-    arrays = draw(rng, 70, 70, 8, 8)
-    expected = everything(*arrays, causal=True)
-    monkeypatch.setenv("PRIMEATTN_BLAS", "0")
-    assert_close(everything(*arrays, causal=True), expected)
-
-
 def test_memory_is_that_of_results_and_a_few_tiles(rng):
     tokens, width = 4096, 16
     x = rng.standard_normal((tokens, width)).astype(np.float32)
@@ -125,8 +121,9 @@ def test_memory_is_that_of_results_and_a_few_tiles(rng):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     results = out.nbytes + sum(g.nbytes for g in grads.values()) + 3 * 4 * tokens  # lse, its sums, delta
-    # two threads, each with two key tiles of 8,192 numbers and two tiles of 64 x 256; a table would be 64 MB
-    assert peak < results + 2 * 4 * (2 * 8192 + 2 * 64 * 256) + 100_000
+    # two threads, each with a tile of 384 keys packed six times, 32 wide, and two tiles of 96 x 416 numbers; a table
+    # would be 64 MB
+    assert peak < results + 2 * 4 * (6 * 390 * 32 + 2 * 96 * 416) + 100_000
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
@@ -363,5 +360,30 @@ def test_cuda_twins_with_groups_slopes_and_rope(rng):
     np.testing.assert_allclose(pa.to_host(weights), expected_weights, rtol=0, atol=1e-13)
     with pytest.raises(TypeError, match="to_device"):
         attention.dot_product(pa.to_device(q), k, v)
-    with pytest.raises(TypeError, match="host memory"):
-        attention.dot_product_step(*map(pa.to_device, (q, k, v)), attention.Cache())
+
+
+@pytest.mark.cudasim
+def test_a_cache_on_cuda_streams(rng):
+    q, k, v = draw(rng, 19, 19, 4, 2, heads=2, key_heads=1)
+    options = {"alibi": [0.2, 0.4], "rope": 10.0}
+    expected = reference(q, k, v, causal=True, window=5, **options)
+    cache = attention.Cache(window=5)
+    for start, stop in ((0, 2), (2, 3), (3, 17), (17, 18), (18, 19)):  # buffers of 16 move, and their start
+        part = (pa.to_device(x[:, :, start:stop]) for x in (q, k, v))
+        out = pa.to_host(attention.dot_product_step(*part, cache, **options))
+        np.testing.assert_allclose(out, expected[:, :, start:stop], rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(pa.to_host(cache.values), v[:, :, 14:])
+    with pytest.raises(TypeError, match="start another Cache"):
+        attention.dot_product_step(q[:, :, :1], k[:, :, :1], v[:, :, :1], cache)
+    host = attention.Cache()
+    attention.dot_product_step(q[:, :, :1], k[:, :, :1], v[:, :, :1], host)
+    with pytest.raises(TypeError, match="start another Cache"):
+        attention.dot_product_step(*(pa.to_device(x[:, :, :1]) for x in (q, k, v)), host)
+
+
+def test_rows_are_placed_alike_by_the_loop_and_by_slices(rng):
+    x, out = rng.standard_normal((3, 5, 2)), np.zeros((3, 7, 2))
+    _cache.PLACE(9, x.reshape(-1), 3, 5, 1, out.reshape(-1), 7, 4, 2)
+    expected = np.zeros_like(out)
+    expected[:, 4:7] = x[:, 1:4]
+    np.testing.assert_array_equal(out, expected)

@@ -151,6 +151,30 @@ def test_bits_belong_to_the_row(name, dtype, rng):
         np.testing.assert_array_equal(function(inputs[0][0], *inputs[1:]), function(same, *inputs[1:]))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_eight_rotations_at_once_equal_one(dtype, rng):
+    """Where some need scaling, near the bounds of those that do not, and beside what is no rotation."""
+    limits = np.finfo(dtype)
+    size = dtype(2.0) ** rng.integers(limits.minexp - limits.nmant, limits.maxexp - 2, (500, 1)).astype(dtype)
+    small, large = (-480, 510) if dtype == np.float64 else (-50, 60)
+    for k, exponent in enumerate((small, small + 1, small + 2, small + 3, large - 1, large)):
+        size[20 * k : 20 * k + 20] = dtype(2.0) ** dtype(exponent)  # blocks of their own and mixed ones
+    a, v = (size * rng.standard_normal((500, 4))).astype(dtype), rng.standard_normal((500, 3)).astype(dtype)
+    a[200:240:3], a[240:280:5], a[280:300:7] = 0, np.nan, np.inf
+    v[300:320:3], v[320:340:3], v[340:360:3], v[360:380:3] = np.nan, np.inf, limits.max, limits.smallest_subnormal
+    want = np.array([q.rotate(x, y) for x, y in zip(a, v, strict=True)])
+    assert np.isfinite(want).all(axis=1).sum() > 400
+    np.testing.assert_array_equal(q.rotate(a, v), want)
+    np.testing.assert_array_equal(np.signbit(q.rotate(a, v)) & (want == 0), np.signbit(want) & (want == 0))
+    again = v.copy()
+    assert q.rotate(a, again, out=again) is again
+    np.testing.assert_array_equal(again, want)
+    fine = slice(0, 120)
+    unit = a[fine] / np.linalg.norm(a[fine].astype(np.longdouble), axis=1, keepdims=True)
+    oracle = naive.rows(naive.rotate, (1, 1), unit.astype(np.float64), v[fine].astype(np.float64))
+    np.testing.assert_allclose(want[fine], oracle, rtol=0, atol=TOLERANCE[dtype] * np.abs(oracle).max())
+
+
 def test_layouts(rng):
     a, b = rng.standard_normal((2, 6, 4))
     want = q.multiply(a, b)

@@ -79,6 +79,14 @@ def test_gradients(name, rng):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-7 * max(1, np.abs(want).max()))
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_mean_of_all_but_equal_rotations_stays_in_range():
+    """Matrices whose entries off the diagonal are as good as zero."""
+    for tiny in (1e-150, 1e-170, 1e-300):
+        a = np.array([[1, tiny, -3 * tiny, 0], [1, tiny, tiny, 2 * tiny]])
+        np.testing.assert_array_equal(pa.to_host(q.mean(pa.to_device(a)))[0], 1)
+
+
 def test_euler_mean_and_scan(rng):
     angles = rng.uniform(-1, 1, (3, 3))
     for sequence in ("zyx", "XYX"):

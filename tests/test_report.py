@@ -302,7 +302,8 @@ def test_one_path_is_a_list_of_one(tmp_path):
 
 def test_what_utf8_cannot_hold_is_escaped_in_names_and_replaced_in_texts(tmp_path):
     found = [corpus.Passage(f"{text} \ud800 {name}", "bad\udcff", 0) for text, name in TEXTS]
-    material = report.prepare(found, title="\udcff", about={"command": "primeattn compare bad\udcff"})
+    about = {"command": "primeattn compare bad\udcff"}
+    material = report.prepare(found, title="\udcff", about=about, mechanisms={})
     assert material.documents == ["bad\\udcff"] * 3
     assert material.about["command"] == "primeattn compare bad\\udcff"
     assert all("\ufffd" in passage.text for passage in material.passages)
@@ -388,7 +389,7 @@ def mine() -> View:
 
 def test_a_new_view_is_one_entry(tmp_path):
     """It leads the report, has no components and no explanation, and every section still holds."""
-    material = report.prepare(found_passages(2), views=VIEWS | {"mine": mine()}, lead="mine")
+    material = report.prepare(found_passages(2), views=VIEWS | {"mine": mine()}, lead="mine", mechanisms={})
     report.write(material, tmp_path)
     html = (tmp_path / "index.html").read_text("utf-8")
     assert html.count("Constant kernel") >= 5
@@ -492,7 +493,7 @@ def test_text_from_outside_cannot_become_code(tmp_path):
     assert "<i>0" not in html
     assert "{{ 7 * 7 }}" in html
     tags = [tag for tag, _ in Reader(html).tags]
-    assert tags.count("script") == 2  # data and the page's own
+    assert tags.count("script") == 4  # data and code, of the pairs and of the mechanisms
     data = re.search(r'id="explorer-data">(.*?)</script>', html, re.S).group(1)
     assert json.loads(data)["texts"][0].startswith("<script>alert(1)</script>")
 
@@ -574,48 +575,6 @@ def test_an_interruption_leaves_a_page_with_what_is_finished(material, tmp_path)
     assert "not finished yet" in html
     assert 'id="differing"' in html
     assert 'id="positivity"' not in html
-    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
-
-
-def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
-    from primeattn.report import export
-
-    target = tmp_path / "x"
-    export.write_whole(target, "old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="No space"):
-        export.write_whole(target, "new")
-    assert target.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-
-
-def test_a_file_keeps_its_link_and_its_mode(tmp_path):
-    from primeattn.report import export
-
-    target, link = tmp_path / "target", tmp_path / "link"
-    target.write_text("old")
-    target.chmod(0o600)
-    link.symlink_to(target)
-    export.write_whole(link, "new")
-    assert link.is_symlink()
-    assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o600)
-    fresh, plain = tmp_path / "fresh", tmp_path / "plain"
-    export.write_whole(fresh, "x")
-    plain.write_text("x")
-    assert fresh.stat().st_mode == plain.stat().st_mode  # as the umask says
-    taken = tmp_path / "taken"
-    taken.mkdir()
-    with pytest.raises(IsADirectoryError) as caught:
-        export.write_whole(taken, "x")
-    assert caught.value.filename == str(taken)
-    with pytest.raises(OSError, match=r"two lines: '.*fresh'") as caught, export.whole(fresh):
-        raise OSError("two\nlines")
-    assert caught.value.filename == str(fresh)
-    assert fresh.read_text() == "x"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 

@@ -258,6 +258,9 @@ def test_other_refusals(rng, monkeypatch):
         pa.resonance.score(s, s, amplitude=1)
     with pytest.raises(ValueError, match=r"a has 3 states and b has 2.*resonance\.matrix"):
         pa.resonance.score(s, s[:2])
+    for wrong, kind in (([1], "list"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"states is a {kind}: prime states are wanted"):
+            pa.resonance.StateArrays.of(wrong)
     with pytest.raises(TypeError, match=r"b is a ndarray: prime states are wanted"):
         pa.resonance.matrix(s, np.eye(3))
     with pytest.raises(IndexError, match="i is 3 but there are 3 states"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import primeattn as pa
-from primeattn._runtime import checks, devices
+from primeattn._runtime import checks, devices, files
 from primeattn._runtime.jit import kernel, scalar
 from primeattn._runtime.owners import OWNERS, Owner, share
 
@@ -189,3 +189,45 @@ def test_without_a_place_for_the_cache_kernels_compile_in_each_process(tmp_path)
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.startswith("[0.0, 0.0, 0.0, 1.0] off: no folder to write to")
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / "x"
+    files.write_whole(target, "old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_whole(target, "new")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_file_keeps_its_link_and_its_mode(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    files.write_whole(link, "new")
+    assert link.is_symlink()
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o600)
+    fresh, plain = tmp_path / "fresh", tmp_path / "plain"
+    files.write_whole(fresh, "x")
+    plain.write_text("x")
+    assert fresh.stat().st_mode == plain.stat().st_mode  # as the umask says
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        files.write_whole(taken, "x")
+    assert caught.value.filename == str(taken)
+    with pytest.raises(OSError, match=r"two lines: '.*fresh'") as caught, files.whole(fresh):
+        raise OSError("two\nlines")
+    assert caught.value.filename == str(fresh)
+    assert fresh.read_text() == "x"
+    with files.whole(target) as beside:
+        assert beside.stat().st_mode & 0o777 == 0o600  # as private as what it will replace
+        beside.write_text("newer")
+    assert target.read_text() == "newer"
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -7,11 +7,14 @@ environment unless its interpreter is named.
     python asv_benchmarks/peers/resonance_attention.py [--threads 2] [--rounds 5] [--largest 65536]
         [--torch-python PYTHON] [--json FILE]
 
-Prints a Markdown table (milliseconds, medians of rounds; the softmax form beside it up to 16,384) and one line of JSON.
+k = 16 of 4,096 primes. Prints a Markdown table (milliseconds, medians of rounds; the softmax form beside it up to
+16,384, and the linear form with k = ceil(log2 n)) and one line of JSON, with the slopes of log time against log n from
+4,096 on, and the share of the rate of a float32 product of two 2,048 x 2,048 matrices at the largest n.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -24,6 +27,9 @@ ROOT = Path(__file__).parents[2]
 TORCH = "torch==2.13.0"
 SIZES = [2**e for e in range(9, 21)]
 SOFTMAX_UP_TO, TORCH_UP_TO = 16_384, 65_536
+ASYMPTOTIC = 4_096  # tokens from which the slope is taken
+K, D, PRIMES, PRODUCT = 16, 64, 4096, 2048
+FLOPS = 48 * K * (D + 1)  # a token of the linear form, as in benchmarks/resonance_attention.py
 
 
 def make(name: str, n: int, threads: int):
@@ -41,10 +47,14 @@ def make(name: str, n: int, threads: int):
 
     import primeattn as pa
 
+    if name == "product":
+        x = np.random.default_rng(0).standard_normal((n, n)).astype(np.float32)
+        return lambda: x @ x
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    states = pa.PrimeStates.random(n, 16, n_primes=4096, rng=0, dtype="float32")
-    value = np.random.default_rng(0).standard_normal((n, 64)).astype(np.float32)
-    return lambda: pa.resonance.attention(states, states, value, form=name, causal=True)
+    form, k = ("linear", math.ceil(math.log2(n))) if name == "logarithmic" else (name, K)
+    states = pa.PrimeStates.random(n, k, n_primes=PRIMES, rng=0, dtype="float32")
+    value = np.random.default_rng(0).standard_normal((n, D)).astype(np.float32)
+    return lambda: pa.resonance.attention(states, states, value, form=form, causal=True)
 
 
 def worker() -> None:
@@ -91,6 +101,28 @@ def torch_python(folder: str) -> str:
     return python
 
 
+def slope(rows: list[dict], name: str) -> float | None:
+    """Of log milliseconds against log n, by least squares, from ``ASYMPTOTIC`` tokens on."""
+    points = [(math.log(r["n"]), math.log(r[name])) for r in rows if r["n"] >= ASYMPTOTIC]
+    return statistics.linear_regression(*zip(*points, strict=True)).slope if len(points) > 1 else None
+
+
+def measure(peers: dict[str, Peer], sizes: list[int], rounds: int) -> list[dict]:
+    """One dictionary for each n; prints its row of the table."""
+    limits = {"softmax": SOFTMAX_UP_TO, "torch": TORCH_UP_TO}
+    columns, rows = ("linear", "softmax", "torch", "logarithmic"), []
+    print("| n | linear | softmax | PyTorch | linear, k = ceil(log2 n) | PyTorch / linear |\n|---|---|---|---|---|---|")
+    for n in sizes:
+        names = [name for name in columns if n <= limits.get(name, n)]
+        found = [{name: peers[name].milliseconds(n) for name in names} for _ in range(rounds)]
+        row = {name: statistics.median(r[name] for r in found) for name in names}
+        ratio = statistics.median(r["torch"] / r["linear"] for r in found) if "torch" in row else None
+        cells = [f"{row[name]:.2f}" if name in row else "-" for name in columns]
+        print(f"| {n:,} | {' | '.join(cells)} | {'-' if ratio is None else f'{ratio:.1f}'} |", flush=True)
+        rows.append({"n": n, **row, "ratio": ratio})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
@@ -105,27 +137,24 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         theirs = options.torch_python or torch_python(folder)
-        pythons = {"linear": sys.executable, "softmax": sys.executable, "torch": theirs}
-        peers = {name: Peer(name, python, options.threads) for name, python in pythons.items()}
-        limits = {"linear": SIZES[-1], "softmax": SOFTMAX_UP_TO, "torch": TORCH_UP_TO}
-        rows = []
-        print(
-            f"{options.threads} threads\n\n| n | linear | softmax | PyTorch | PyTorch / linear |\n|---|---|---|---|---|"
-        )
-        for n in (n for n in SIZES if n <= options.largest):
-            names = [name for name in peers if n <= limits[name]]
-            rounds = [{name: peers[name].milliseconds(n) for name in names} for _ in range(options.rounds)]
-            row = {name: statistics.median(r[name] for r in rounds) for name in names}
-            ratio = statistics.median(r["torch"] / r["linear"] for r in rounds) if "torch" in row else None
-            cells = [f"{row[name]:.2f}" if name in row else "-" for name in ("linear", "softmax", "torch")]
-            print(f"| {n:,} | {' | '.join(cells)} | {'-' if ratio is None else f'{ratio:.1f}'} |", flush=True)
-            rows.append({"n": n, **row, "ratio": ratio})
+        names = ("linear", "softmax", "logarithmic", "product", "torch")
+        peers = {n: Peer(n, theirs if n == "torch" else sys.executable, options.threads) for n in names}
+        print(f"{options.threads} threads\n")
+        rows = measure(peers, [n for n in SIZES if n <= options.largest], options.rounds)
+        product = statistics.median(peers["product"].milliseconds(PRODUCT) for _ in range(options.rounds))
         for peer in peers.values():
             peer.process.communicate()
-    result = json.dumps({"threads": options.threads, "rows": rows})
-    print(f"\n{result}")
+    last = rows[-1]
+    result = {
+        "threads": options.threads,
+        "rows": rows,
+        "slope": slope(rows, "linear"),
+        "slope_logarithmic": slope(rows, "logarithmic"),
+        "share_of_product_rate": FLOPS * last["n"] / last["linear"] / (2 * PRODUCT**3 / product),
+    }
+    print(f"\n{json.dumps(result)}")
     if options.json:
-        options.json.write_text(result)
+        options.json.write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,12 @@
-"""How much memory this machine has, for refusals that come before the work."""
+"""How much memory this machine has, for refusals that come before the work; and room for the work itself."""
 
 import os
+import threading
+from typing import ClassVar
+
+import numpy as np
+
+LINE = 128  # bytes: a cache line, and the one beside it that is fetched along
 
 
 def physical_memory() -> int:
@@ -9,3 +15,50 @@ def physical_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return 8 << 30
+
+
+def on_lines(size: int, dtype) -> np.ndarray:
+    """``size`` zeros from the start of a cache line on.
+
+    NumPy's arrays start at a multiple of 16 bytes: every vector of 64 would lie across two lines.
+    """
+    dtype = np.dtype(dtype)
+    return _aligned(np.zeros(size * dtype.itemsize + LINE, np.uint8), size, dtype)
+
+
+def _aligned(room: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
+    start = -room.ctypes.data % LINE
+    return room[start : start + size * dtype.itemsize].view(dtype)
+
+
+class Scratch:
+    """Room for one call, kept for the next one: ``with Scratch() as take: x = take(size, dtype)``.
+
+    What is taken starts on a cache line and holds anything. Fresh memory comes page by page from the system, which at
+    a thousand tokens takes as long as the attention; so up to ``MOST`` bytes stay with the process.
+    """
+
+    MOST = 16 << 20
+    _kept: ClassVar[list[np.ndarray]] = []
+    _lock = threading.Lock()
+
+    def __enter__(self):
+        self._taken: list[np.ndarray] = []
+        return self._take
+
+    def _take(self, size: int, dtype) -> np.ndarray:
+        dtype = np.dtype(dtype)
+        wanted = size * dtype.itemsize + LINE
+        with self._lock:
+            fitting = [i for i, x in enumerate(self._kept) if wanted <= x.size <= 4 * wanted]
+            room = self._kept.pop(min(fitting, key=lambda i: self._kept[i].size)) if fitting else None
+        if room is None:
+            room = np.empty(wanted, np.uint8)
+        self._taken.append(room)
+        return _aligned(room, size, dtype)
+
+    def __exit__(self, *error) -> None:
+        with self._lock:
+            self._kept.extend(self._taken)  # the newest are kept
+            while sum(x.size for x in self._kept) > self.MOST:
+                self._kept.pop(0)

@@ -5,16 +5,20 @@ A kernel loads a vector from a flat contiguous array, computes, and stores it::
     s = fma(broadcast(w), load(value, i), load(out, i))      # s = w value[i:i + LANES] + out[i:i + LANES]
     store(out, i, s)
 
+``+ - * /`` work lane by lane, so that a scalar function may be called with vectors: many rows, one formula.
+
 The same IR serves every CPU: LLVM splits a vector where the registers are shorter. CPU only; with the JIT off the
 same names work on NumPy slices.
 """
+
+import operator
 
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 
 def _lanes() -> int:
@@ -29,28 +33,69 @@ LANES = _lanes()
 
 
 class Vector(types.Type):
-    """``LANES`` numbers of one floating type."""
+    """``lanes`` numbers of one floating type."""
 
-    def __init__(self, dtype):
-        self.dtype = dtype
-        super().__init__(name=f"Vector({dtype}, {LANES})")
+    def __init__(self, dtype, lanes=LANES):
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(name=f"Vector({dtype}, {lanes})")
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, fe_type):
-        super().__init__(manager, fe_type, ir.VectorType(manager.lookup(fe_type.dtype).get_value_type(), LANES))
+        super().__init__(manager, fe_type, ir.VectorType(manager.lookup(fe_type.dtype).get_value_type(), fe_type.lanes))
 
 
-def _address(context, builder, array_type, array, index):
-    """Pointer to ``LANES`` numbers from ``array[index]`` on."""
+def _arithmetic(function, instruction: str) -> None:
+    """``contract``, as everywhere here: a product is fused with a sum in vectors where it is in single numbers."""
+
+    @type_callable(function)
+    def typer(context):
+        return lambda x, y: x if isinstance(x, Vector) and x == y else None
+
+    @lower_builtin(function, Vector, Vector)
+    def build(context, builder, signature, arguments):
+        return getattr(builder, instruction)(*arguments, flags=("contract",))
+
+
+_arithmetic(operator.add, "fadd")
+_arithmetic(operator.sub, "fsub")
+_arithmetic(operator.mul, "fmul")
+_arithmetic(operator.truediv, "fdiv")
+
+
+def address(context, builder, array_type, array, index, lanes=LANES):
+    """Pointer to ``lanes`` numbers from ``array[index]`` on."""
     data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
-    vector = ir.VectorType(context.get_value_type(array_type.dtype), LANES)
+    vector = ir.VectorType(context.get_value_type(array_type.dtype), lanes)
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
 
-def _size(array_type) -> int:
+def size(array_type) -> int:
+    """Bytes of a number, and the alignment of its vectors: no more is known."""
     return array_type.dtype.bitwidth // 8
+
+
+def copies(builder, x, kind):
+    """The vector of type ``kind`` whose lanes are all ``x``."""
+    nothing = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(nothing, x, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, nothing, lanes_of([0] * kind.count))
+
+
+def lanes_of(numbers):
+    """The constant that tells ``shuffle_vector`` which lanes to take."""
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
+
+
+def touch(builder, pointer) -> None:
+    """Ask for the cache line at ``pointer``."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
+    )
+    where = builder.bitcast(pointer, byte)
+    builder.call(function, [where, number(0), number(3), number(1)])  # to read, into all levels, data
 
 
 @intrinsic
@@ -58,8 +103,8 @@ def load(typing, array, index):
     """``array[index:index + LANES]``."""
 
     def build(context, builder, signature, arguments):
-        vector = builder.load(_address(context, builder, signature.args[0], *arguments))
-        vector.align = _size(signature.args[0])
+        vector = builder.load(address(context, builder, signature.args[0], *arguments))
+        vector.align = size(signature.args[0])
         return vector
 
     return Vector(array.dtype)(array, types.intp), build
@@ -70,8 +115,8 @@ def store(typing, array, index, vector):
     """``array[index:index + LANES] = vector``."""
 
     def build(context, builder, signature, arguments):
-        where = _address(context, builder, signature.args[0], *arguments[:2])
-        builder.store(arguments[2], where).align = _size(signature.args[0])
+        where = address(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], where).align = size(signature.args[0])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), build
@@ -82,12 +127,7 @@ def prefetch(typing, array, index):
     """Ask for the cache line of ``array[index]``, soon to be used; never faults, changes nothing."""
 
     def build(context, builder, signature, arguments):
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        where = builder.bitcast(_address(context, builder, signature.args[0], *arguments), byte)
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
-        )
-        builder.call(function, [where, number(0), number(3), number(1)])  # to read, into all levels, data
+        touch(builder, address(context, builder, signature.args[0], *arguments))
         return context.get_dummy_value()
 
     return types.void(array, types.intp), build
@@ -98,10 +138,7 @@ def broadcast(typing, x):
     """``LANES`` copies of a number."""
 
     def build(context, builder, signature, arguments):
-        kind = context.get_value_type(signature.return_type)
-        first = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), lanes)
+        return copies(builder, arguments[0], context.get_value_type(signature.return_type))
 
     return Vector(x)(x), build
 
@@ -128,9 +165,7 @@ def total(typing, x):
         vector, width = arguments[0], LANES
         while width > 1:
             width //= 2
-            kind = ir.VectorType(ir.IntType(32), width)
-            low = ir.Constant(kind, list(range(width)))
-            high = ir.Constant(kind, list(range(width, 2 * width)))
+            low, high = lanes_of(range(width)), lanes_of(range(width, 2 * width))
             nothing = ir.Constant(vector.type, ir.Undefined)
             vector = builder.fadd(
                 builder.shuffle_vector(vector, nothing, low), builder.shuffle_vector(vector, nothing, high)

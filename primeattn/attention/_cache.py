@@ -1,18 +1,49 @@
 """Streaming decode: keys and values of the past, and attention of new tokens to them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .._runtime import devices
+from .._runtime.jit import kernel, scalar
+from .._runtime.owners import Owner
 from ._cores import run
 from ._inputs import Call, check_arrays, check_call
 from ._rope import rope as rotate
 
 
+@scalar
+def place_row(i, x, rows, room, start, out, out_room, first, width):
+    """Row i of ``rows`` rows a head, from row ``start`` of x on to row ``first`` of out on; a head has so much room."""
+    head, row = i // rows, i % rows
+    source, target = (head * room + start + row) * width, (head * out_room + first + row) * width
+    for c in range(width):
+        out[target + c] = x[source + c]
+
+
+@kernel
+def place_cpu(start_row, stop, x, rows, room, start, out, out_room, first, width):
+    for i in range(start_row, stop):
+        place_row(i, x, rows, room, start, out, out_room, first, width)
+
+
+PLACE = Owner(place_row, place_cpu, "F1 i i i F1 i i i")
+
+
+def _place(x, start, rows, out, first) -> None:
+    """``out[..., first : first + rows, :] = x[..., start : start + rows, :]``."""
+    if not devices.is_device_array(x):
+        out[..., first : first + rows, :] = x[..., start : start + rows, :]
+    elif rows:
+        (*lead, room, width), out_room = tuple(x.shape), tuple(out.shape)[-2]
+        flat, target = x.reshape(math.prod(lead) * room * width), out.reshape(math.prod(lead) * out_room * width)
+        PLACE(math.prod(lead) * rows, flat, rows, room, start, target, out_room, first, width)
+
+
 class Cache:
-    """Keys and values of the tokens so far, in buffers that double when full.
+    """Keys and values of the tokens so far, in buffers that double when full, where the first of them were.
 
     Parameters
     ----------
@@ -24,7 +55,7 @@ class Cache:
     position : int
         Tokens seen in all; the position of the next one.
     keys, values : ndarray of float, shape (..., kept, D) and (..., kept, Dv)
-        Views of what is kept, None before the first step. Keys carry their rotary positions, if any.
+        Views of what is kept, None before the first step; on CUDA copies. Keys carry their rotary positions, if any.
     nbytes : int
         Size of the buffers.
 
@@ -66,33 +97,46 @@ class Cache:
         return self._kept_of(self._buffers[1]) if self._buffers else None
 
     def _kept_of(self, buffer):
+        if devices.is_device_array(buffer):
+            return self._moved(buffer, self._kept)
         return buffer[..., self._start : self._start + self._kept, :]
 
-    def append(self, k: np.ndarray, v: np.ndarray) -> None:
+    def append(self, k: Any, v: Any) -> None:
         """Add the keys and values of the next tokens, as they are."""
         if not self._buffers:
-            self._buffers = tuple(np.empty((*x.shape[:-2], 16, x.shape[-1]), x.dtype) for x in (k, v))
+            self._buffers = tuple(self._empty(x, 16) for x in (k, v))
+        if devices.is_device_array(k) != devices.is_device_array(self._buffers[0]):
+            here, there = ("CUDA", "host") if devices.is_device_array(k) else ("host", "CUDA")
+            raise TypeError(f"k and v are {here} arrays but the cache is in {there} memory: start another Cache")
         for name, x, buffer in zip("kv", (k, v), self._buffers, strict=True):
-            if (x.shape[:-2], x.shape[-1]) != (buffer.shape[:-2], buffer.shape[-1]) or x.dtype != buffer.dtype:
+            given, held = tuple(x.shape), tuple(buffer.shape)
+            if (given[:-2], given[-1], x.dtype) != (held[:-2], held[-1], buffer.dtype):
                 raise ValueError(
-                    f"{name} is {x.dtype} {x.shape} but the cache holds {buffer.dtype} "
-                    f"{(*buffer.shape[:-2], self._kept, buffer.shape[-1])}: only the number of tokens may change"
+                    f"{name} is {x.dtype} {given} but the cache holds {buffer.dtype} "
+                    f"{(*held[:-2], self._kept, held[-1])}: only the number of tokens may change"
                 )
-        wanted = self._kept + k.shape[-2]
-        if self._start + wanted > self._buffers[0].shape[-2]:
-            self._buffers = tuple(self._moved(b, wanted) for b in self._buffers)
+        new = tuple(k.shape)[-2]
+        wanted = self._kept + new
+        if self._start + wanted > tuple(self._buffers[0].shape)[-2]:
+            self._buffers = tuple(self._moved(b, 2 * wanted) for b in self._buffers)  # so that moving stays rare
             self._start = 0
         first = self._start + self._kept
         for x, buffer in zip((k, v), self._buffers, strict=True):
-            buffer[..., first : first + k.shape[-2], :] = x
+            _place(x, 0, new, buffer, first)
         self._kept = wanted
-        self.position += k.shape[-2]
+        self.position += new
 
-    def _moved(self, buffer, wanted):
-        """What is kept, at the front of a buffer with room to grow; half empty, so that moving stays rare."""
-        new = np.empty((*buffer.shape[:-2], 2 * wanted, buffer.shape[-1]), buffer.dtype)
-        new[..., : self._kept, :] = self._kept_of(buffer)
+    def _moved(self, buffer, room):
+        """What is kept, at the front of a new buffer."""
+        new = self._empty(buffer, room)
+        _place(buffer, self._start, self._kept, new, 0)
         return new
+
+    @staticmethod
+    def _empty(like, room):
+        """A buffer for ``room`` tokens."""
+        *lead, _, width = tuple(like.shape)
+        return devices.empty((*lead, room, width), like.dtype, like=like)
 
     def trim(self) -> None:
         """Forget what the window no longer sees."""
@@ -137,7 +181,7 @@ def dot_product_step(
     ValueError
         As `dot_product`, or if the arrays do not continue the cache. The cache is then as it was.
     TypeError
-        For CUDA arrays: the cache is in host memory.
+        If the arrays are not where the cache is, on CUDA or on the host.
 
     Examples
     --------
@@ -177,13 +221,12 @@ def step(
 
     The call is causal, on the keys and values of the cache. If it is refused, the cache is as it was.
     """
-    if devices.on_cuda(q=q, k=k, v=v):
-        raise TypeError("q, k, v are CUDA arrays but the cache is in host memory: pass pa.to_host of them")
     q, k, v, _ = check_arrays(q, k, v)
-    if q.shape[-2] != k.shape[-2]:
-        raise ValueError(f"q has {q.shape[-2]} tokens but k has {k.shape[-2]}: a step brings a query for every key")
+    queries, new = tuple(q.shape)[-2], tuple(k.shape)[-2]
+    if queries != new:
+        raise ValueError(f"q has {queries} tokens but k has {new}: a step brings a query for every key")
     if rope is not None:
-        positions = np.arange(cache.position, cache.position + k.shape[-2])
+        positions = np.arange(cache.position, cache.position + new)
         q, k = rotate(q, positions, rope), rotate(k, positions, rope)
     kept, position = cache._kept, cache.position
     cache.append(k, v)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import codecs
 import json
 import os
 import re
@@ -13,6 +12,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from . import options
 from .exits import EXTRA, INPUT, INTERRUPTED, OUTPUT, USAGE, Failure
 from .progress import Progress
 
@@ -20,33 +20,18 @@ _EPILOG = """examples:
   primeattn compare
   primeattn compare alice.txt carroll/*.txt --output alice --passages 200
   primeattn compare old.txt --encoding latin-1 --kind original
+  primeattn compare --mechanisms dot_product,resonant
 
 Writes DIR/map.png first (its path is printed), then index.html, more figures, report.nc and summary.json; a file is
 written whole or not at all. Paths go to standard output, progress to standard error if that is a terminal."""
 _NEEDED = ("matplotlib", "rich", "jinja2", "h5netcdf", "h5py")
 _MOST_PASSAGES = 2000
-_MOST_BYTES = 4 << 30
 _SEED_DIGITS = 80  # those of NumPy's own seeds, 128 bits, and more
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-
-
-def _nbytes(text: str) -> int:
-    """A size such as 5000000, 5MB or 5MiB."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmg]i?|)b?", text.strip().lower(), re.ASCII)
-    value = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if not 1 <= value <= _MOST_BYTES:
-        raise argparse.ArgumentTypeError(f"{_short(text)} is no size: write 5000000, 5MB or 5MiB, up to 4GiB")
-    return value
-
-
-def _short(text: str) -> str:
-    """What came, for a message."""
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def _passages(text: str) -> int:
     if not text.isdecimal() or len(text) > 4 or not 2 <= int(text) <= _MOST_PASSAGES:
-        raise argparse.ArgumentTypeError(f"{_short(text)}: a number from 2 to {_MOST_PASSAGES} is wanted")
+        raise argparse.ArgumentTypeError(f"{options.short(text)}: a number from 2 to {_MOST_PASSAGES} is wanted")
     return int(text)
 
 
@@ -54,7 +39,7 @@ def _characters(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,6})-(\d{1,6})", text, re.ASCII)
     least, most = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= least <= most:
-        raise argparse.ArgumentTypeError(f"{_short(text)}: two lengths such as 60-300 are wanted, the smaller first")
+        raise argparse.ArgumentTypeError(f"{options.short(text)}: two lengths such as 60-300 are wanted, smaller first")
     return least, most
 
 
@@ -64,35 +49,30 @@ def _temperature(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 1e-3 <= value <= 1e3:
-        raise argparse.ArgumentTypeError(f"{_short(text)}: a number from 0.001 to 1000 is wanted")
+        raise argparse.ArgumentTypeError(f"{options.short(text)}: a number from 0.001 to 1000 is wanted")
     return value
 
 
 def _seed(text: str) -> int:
     if not text.isdecimal() or len(text) > _SEED_DIGITS:
         raise argparse.ArgumentTypeError(
-            f"{_short(text)}: a whole number from 0 on, of at most {_SEED_DIGITS} digits, is wanted"
+            f"{options.short(text)}: a whole number from 0 on, of at most {_SEED_DIGITS} digits, is wanted"
         )
     return int(text)
-
-
-def _encoding(text: str) -> str:
-    try:
-        found = codecs.lookup(text)
-        if not getattr(found, "_is_text_encoding", True):  # "hex" turns bytes into bytes
-            raise LookupError
-        found.decode(b"")  # "undefined" refuses even that
-    except (LookupError, ValueError):
-        raise argparse.ArgumentTypeError(
-            f"Python knows no encoding of text {_short(text)}; utf-8 and latin-1 are common"
-        ) from None
-    return found.name
 
 
 def _name(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("'' is no name")
     return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names between commas, each once; "none" is none of them."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{options.short(text)}: names between commas, or none, are wanted")
+    return () if names == ("none",) else names
 
 
 def _folder(text: str) -> Path:
@@ -103,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options; imports nothing of the library."""
     parser.description = (
         "Turn the passages of a text into prime states and into TF-IDF vectors, and write a report: which passages "
-        "resonate with which, and why; maps, spectra, sparsity, cost."
+        "resonate with which, and why; maps, spectra, sparsity, cost; and every attention mechanism on the same words."
     )
     parser.epilog = _EPILOG
     add = parser.add_argument
@@ -122,12 +102,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--characters", type=_characters, metavar="MIN-MAX", help=lengths)
     kind = "the view the report is about: kernel, sqrt, amplitude, original, tfidf (default: kernel)"
     add("--kind", default="kernel", metavar="NAME", help=kind)
+    which = "attention mechanisms to compare on the words of a passage, or none (default: all; each compiles once)"
+    add("--mechanisms", type=_names, metavar="NAME,...", help=which)
     add("--temperature", type=_temperature, default=0.1, metavar="T", help="of the attention maps (default: 0.1)")
     add("--seed", type=_seed, default=0, metavar="N", help="says where the runs of passages lie (default: 0)")
     encoding = "of the files (default: UTF-8, or as the byte-order mark says)"
-    add("--encoding", type=_encoding, metavar="NAME", help=encoding)
+    add("--encoding", type=options.encoding, metavar="NAME", help=encoding)
     largest = "largest file that is read (default: 64MiB)"
-    add("--max-bytes", type=_nbytes, default=64 << 20, metavar="SIZE", help=largest)
+    add("--max-bytes", type=options.nbytes, default=64 << 20, metavar="SIZE", help=largest)
     add("--open", action="store_true", help="show the report in a browser at the end")
     add("-q", "--quiet", action="store_true", help="print nothing but errors")
 
@@ -158,7 +140,18 @@ def _view(name: str, views) -> str:
         if name in (full, full.rpartition(":")[2]):
             return full
     choice = ", ".join(full.rpartition(":")[2] for full in views)
-    raise Failure(USAGE, f"there is no view {_short(name)}: choose one of {choice}")
+    raise Failure(USAGE, f"there is no view {options.short(name)}: choose one of {choice}")
+
+
+def _mechanisms(names: tuple[str, ...] | None) -> dict:
+    """Entries of the table, in its order; all if nothing was asked."""
+    from ..attention import MECHANISMS
+
+    for name in names or ():
+        if name not in MECHANISMS:
+            known = ", ".join(MECHANISMS)
+            raise Failure(USAGE, f"there is no mechanism {options.short(name)}: choose some of {known}, or none")
+    return {name: mechanism for name, mechanism in MECHANISMS.items() if names is None or name in names}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -172,6 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
         from ..corpus import HugeFile
 
         lead = _view(arguments.kind, report.VIEWS)
+        mechanisms = _mechanisms(arguments.mechanisms)
         try:
             found, title = report.read(
                 arguments.files,
@@ -193,6 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             title=title,
             lead=lead,
+            mechanisms=mechanisms,
             temperature=arguments.temperature,
             about={
                 "command": shlex.join(arguments.command_line),

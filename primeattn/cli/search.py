@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from .compare import _encoding, _nbytes
+from . import options
 from .exits import INPUT, OUTPUT, USAGE, Failure
 from .progress import Progress
 
@@ -67,9 +67,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--weights", type=_weights, metavar="A,B,C", help="of overlap, alignment and coherence (default: equal)")
     add("--as-is", action="store_true", help="use the index without a look at its files")
     encoding = "of the files (default: UTF-8, or as the byte-order mark says)"
-    add("--encoding", type=_encoding, metavar="NAME", help=encoding)
+    add("--encoding", type=options.encoding, metavar="NAME", help=encoding)
     largest = "largest file that is read (default: 64MiB)"
-    add("--max-bytes", type=_nbytes, default=64 << 20, metavar="SIZE", help=largest)
+    add("--max-bytes", type=options.nbytes, default=64 << 20, metavar="SIZE", help=largest)
     add("--json", action="store_true", help="hits, reasons and versions as one JSON document")
     add("-q", "--quiet", action="store_true", help="no progress and no remarks")
 
@@ -115,8 +115,8 @@ def _score(arguments: argparse.Namespace) -> dict | None:
     """Options of the score that the user asked for; None leaves the choice to the index."""
     if arguments.kind is None and arguments.weights is None:
         return None
-    options = dict(KINDS[arguments.kind or "amplitude"])
-    return options if arguments.weights is None else options | {"weights": arguments.weights}
+    score = dict(KINDS[arguments.kind or "amplitude"])
+    return score if arguments.weights is None else score | {"weights": arguments.weights}
 
 
 def _index(arguments: argparse.Namespace, progress: Progress):

@@ -55,7 +55,7 @@ def absorb(h, byte):
 
 
 @kernel
-def _hash(start, stop, text, offsets, indptr, shortest, longest, out):
+def hash_cpu(start, stop, text, offsets, indptr, shortest, longest, out):
     """Feature hashes of the words ``start`` to ``stop``: first the word, then its n-grams by their start."""
     for w in range(start, stop):
         first, last = offsets[w], offsets[w + 1]
@@ -91,7 +91,7 @@ def feature_hashes(words: list[str], ngrams: tuple[int, int]) -> tuple[np.ndarra
 
     def work(start, stop):
         with np.errstate(over="ignore"):  # without Numba's compiler NumPy's uint64 multiply, and warn
-            _hash(start, stop, text, offsets, indptr, *ngrams, out)
+            hash_cpu(start, stop, text, offsets, indptr, *ngrams, out)
 
     share(work, len(words), 1024, 4)
     return indptr, mix(out)

@@ -20,7 +20,7 @@ from .arrays import StateArrays, polar, precision
 
 
 @kernel
-def _hash(start, stop, units, indptr, out):
+def hash_cpu(start, stop, units, indptr, out):
     for i in range(start, stop):
         h = 0
         for u in range(indptr[i], indptr[i + 1]):
@@ -35,7 +35,7 @@ def hashes(strings: list[str]) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded)) // 2
     indptr = np.concatenate(([0], np.cumsum(lengths)))
     out = np.empty(len(strings), np.int64)
-    share(lambda start, stop: _hash(start, stop, units, indptr, out), len(strings), 1024)
+    share(lambda start, stop: hash_cpu(start, stop, units, indptr, out), len(strings), 1024)
     sums = np.concatenate(([0], np.cumsum(units)))
     return out, sums[indptr[1:]] - sums[indptr[:-1]]
 

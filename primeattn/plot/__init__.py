@@ -7,12 +7,14 @@ everything else is drawn in ink, with one accent for what the figure is about.
 Matplotlib is imported when a figure is drawn: ``pip install "primeattn[report]"``.
 """
 
+from .attention import attention_maps
 from .charts import agreement, components, lines, spectrum
 from .maps import mirror_map, off_diagonal_limits, score_map, score_maps
 from .of_states import counts, phases, rank_frequency, sparsity
 
 __all__ = [
     "agreement",
+    "attention_maps",
     "components",
     "counts",
     "lines",

@@ -119,6 +119,21 @@ def pixels(matrix: np.ndarray, limits: tuple[float, float], *, largest: int = 40
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
+def tiles(matrix: np.ndarray, limits: tuple[float, float], dotted: np.ndarray) -> str:
+    """A small matrix as a data URI: nine by nine pixels a cell, with a white dot in the cells that are ``dotted``."""
+    from matplotlib import colormaps, image
+
+    low, high = limits
+    colors = colormaps[style.SCORES](np.clip((matrix - low) / (high - low), 0, 1), bytes=True)
+    colors = colors.repeat(9, axis=0).repeat(9, axis=1)
+    row, column = np.nonzero(dotted)
+    for step in np.ndindex(3, 3):
+        colors[9 * row + 3 + step[0], 9 * column + 3 + step[1]] = 255
+    stream = io.BytesIO()
+    image.imsave(stream, colors, format="png")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
 def gradient() -> str:
     """The score colours as CSS stops."""
     from matplotlib import colormaps

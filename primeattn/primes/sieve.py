@@ -42,7 +42,7 @@ class Table(NamedTuple):
 
 
 @kernel
-def _cross_out(start, stop, primes, bitmap):
+def cross_out_cpu(start, stop, primes, bitmap):
     for s in range(start, stop):
         low = s * SEGMENT
         high = min(low + SEGMENT, bitmap.shape[0])
@@ -63,7 +63,7 @@ def _cross_out(start, stop, primes, bitmap):
 
 
 @kernel
-def _list(start, stop, bitmap, offsets, out):
+def list_cpu(start, stop, bitmap, offsets, out):
     for s in range(start, stop):
         i = offsets[s]
         for b in range(s * SEGMENT, min((s + 1) * SEGMENT, bitmap.shape[0])):
@@ -86,7 +86,7 @@ def bitmap_to(limit: int) -> np.ndarray:
     """The bitmap of all numbers below ``30 * (limit // 30 + 1)``, ``limit`` included: ``limit / 30`` bytes."""
     bitmap = np.empty(limit // 30 + 1, np.uint8)
     primes = _primes_of_the_wheel(isqrt(30 * bitmap.size) + 1)
-    share(lambda start, stop: _cross_out(start, stop, primes, bitmap), -(-bitmap.size // SEGMENT), 1, 4)
+    share(lambda start, stop: cross_out_cpu(start, stop, primes, bitmap), -(-bitmap.size // SEGMENT), 1, 4)
     return bitmap
 
 
@@ -97,7 +97,7 @@ def primes_of(bitmap: np.ndarray) -> np.ndarray:
     offsets = 3 + np.concatenate(([0], np.cumsum(counts)))
     out = np.empty(offsets[-1], np.int64)
     out[:3] = 2, 3, 5
-    share(lambda start, stop: _list(start, stop, bitmap, offsets, out), segments, 1, 4)
+    share(lambda start, stop: list_cpu(start, stop, bitmap, offsets, out), segments, 1, 4)
     return out
 
 

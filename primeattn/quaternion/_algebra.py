@@ -1,10 +1,11 @@
 """Products, conjugates, lengths."""
 
+from .._runtime import packed
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
 from . import scalars
 from ._elementwise import Array, Function, elementwise
-from ._memory import load4, store1, store4
+from ._memory import load4, pack4, store1, store4
 
 
 @scalar
@@ -14,12 +15,14 @@ def multiply_row(i, a, sa, b, sb, out):
 
 @kernel
 def multiply_cpu(start, stop, a, sa, b, sb, out):
-    if sa == 1 and sb == 1:  # constant steps: LLVM loads packed vectors instead of gathering
-        for i in range(start, stop):
-            multiply_row(i, a, 1, b, 1, out)
-    else:
-        for i in range(start, stop):
-            multiply_row(i, a, sa, b, sb, out)
+    packed_stop = stop - (stop - start) % packed.ROWS
+    for i in range(start, packed_stop, packed.ROWS):
+        packed.prefetch4(a, i * sa)
+        packed.prefetch4(b, i * sb)
+        packed.prefetch4(out, i)
+        packed.store4(out, i, scalars.multiply(pack4(a, i, sa), pack4(b, i, sb)))
+    for i in range(packed_stop, stop):
+        multiply_row(i, a, sa, b, sb, out)
 
 
 @scalar

@@ -195,8 +195,9 @@ def _target(result, flat, steps):
     if not (result.flags.c_contiguous and result.flags.aligned):
         return np.empty(result.shape, result.dtype)
     for x, step in zip(flat, steps, strict=True):
-        # a row is loaded before it is stored: the very same array is safe, as long as the widths agree
-        same = step == 1 and x.ctypes.data == result.ctypes.data and x.size == result.size
-        if not same and np.may_share_memory(x, result):
-            return np.empty(result.shape, result.dtype)
+        if np.may_share_memory(x, result):
+            # a row is loaded before it is stored: the very same array is safe, as long as the widths agree
+            same = step == 1 and x.size == result.size and x.ctypes.data == result.ctypes.data
+            if not same:
+                return np.empty(result.shape, result.dtype)
     return result

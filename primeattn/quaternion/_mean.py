@@ -22,10 +22,13 @@ def jacobi(app, aqq, apq, arp, arq, asp, asq, vp, vq):
     ``r`` and ``s`` are the other two indices, ``vp`` and ``vq`` the columns of eigenvectors so far.
     """
     one, zero, two = type(app)(1), type(app)(0), type(app)(2)
-    # t = tan of the smaller root of t^2 + 2 h t - 1 = 0, h = (a_qq - a_pp) / (2 a_pq)
-    h = (aqq - app) / (two * apq if apq != zero else one)
-    t = one / (abs(h) + math.sqrt(h * h + one))
-    t = zero if apq == zero else (-t if h < zero else t)
+    # tan of the smaller angle, t^2 + t (a_qq - a_pp) / a_pq - 1 = 0: neither quotient nor squares leave the range
+    d, e = aqq - app, two * apq
+    m = max(abs(d), abs(e))
+    m = m if m != zero else one
+    d, e = d / m, e / m
+    t = e / (abs(d) + math.sqrt(d * d + e * e)) if e != zero else zero
+    t = -t if d < zero else t
     c = one / math.sqrt(t * t + one)
     s = t * c
     return (

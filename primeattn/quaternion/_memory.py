@@ -6,6 +6,7 @@ vectorising a loop over ``range(start, stop)``.
 
 import numpy as np
 
+from .._runtime import packed
 from .._runtime.jit import scalar
 
 _1, _2, _3, _4, _5, _6, _7, _8, _9 = (np.uint64(k) for k in range(1, 10))
@@ -32,6 +33,24 @@ def load4(a, i):
 def load9(a, i):
     j = _9 * np.uint64(i)
     return a[j], a[j + _1], a[j + _2], a[j + _3], a[j + _4], a[j + _5], a[j + _6], a[j + _7], a[j + _8]
+
+
+@scalar
+def pack3(a, i, step):
+    """Three columns of the rows ``i`` to ``i + 7``, or with step 0 of the one row there is, eight times."""
+    if step == 1:
+        return packed.load3(a, i)
+    x, y, z = load3(a, 0)
+    return packed.repeat(x), packed.repeat(y), packed.repeat(z)
+
+
+@scalar
+def pack4(a, i, step):
+    """Four columns of the rows ``i`` to ``i + 7``, or with step 0 of the one row there is, eight times."""
+    if step == 1:
+        return packed.load4(a, i)
+    w, x, y, z = load4(a, 0)
+    return packed.repeat(w), packed.repeat(x), packed.repeat(y), packed.repeat(z)
 
 
 @scalar

@@ -1,10 +1,12 @@
 """Rotations, and their other parametrisations."""
 
+from .._runtime import packed
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
 from . import scalars
 from ._elementwise import Array, Function, elementwise
-from ._memory import load1, load3, load4, load9, store1, store3, store4, store9
+from ._memory import load1, load3, load4, load9, pack3, pack4, store1, store3, store4, store9
+from ._scaling import packed_scaling, safe_squares
 
 
 @scalar
@@ -14,12 +16,21 @@ def rotate_row(i, a, sa, v, sv, out):
 
 @kernel
 def rotate_cpu(start, stop, a, sa, v, sv, out):
-    if sa == 1 and sv == 1:  # constant steps: LLVM loads packed vectors instead of gathering
-        for i in range(start, stop):
-            rotate_row(i, a, 1, v, 1, out)
-    else:
-        for i in range(start, stop):
-            rotate_row(i, a, sa, v, sv, out)
+    one, two = type(a[0])(1), type(a[0])(2)
+    low, high = safe_squares(one)
+    packed_stop = stop - (stop - start) % packed.ROWS
+    for i in range(start, packed_stop, packed.ROWS):
+        packed.prefetch4(a, i * sa)
+        packed.prefetch3(v, i * sv)
+        packed.prefetch3(out, i)
+        q = pack4(a, i, sa)
+        square = scalars.dot(q, q)
+        if not packed.all_between(low, square, high):  # seldom; scaled by 1, a row keeps its bits
+            q = scalars.scale(packed_scaling(q, one), q)
+            square = scalars.dot(q, q)
+        packed.store3(out, i, scalars.turn(q, packed.repeat(two) / square, pack3(v, i, sv)))
+    for i in range(packed_stop, stop):
+        rotate_row(i, a, sa, v, sv, out)
 
 
 @scalar

@@ -4,6 +4,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from .._runtime import packed
 from .._runtime.jit import scalar
 
 # (small, large, factor, 1 / factor, log factor): between small and large, squares neither overflow nor lose digits;
@@ -34,6 +35,21 @@ def scaling(m):
     r = inverse if m < small else one
     r = factor if m > large else r
     return s, r
+
+
+@scalar
+def packed_scaling(columns, one):
+    """The first of `scaling` for the largest number of each of eight rows."""
+    small, large, factor, inverse, _ = limits(one)
+    return packed.by_size(packed.largest(columns), small, large, factor, one, inverse)
+
+
+@scalar
+def safe_squares(x):
+    """``(low, high)``: where the squares of up to four numbers sum to between them, `scaling` would give 1."""
+    small, large, _, _, _ = limits(x)
+    low = type(x)(4) * small
+    return low * low, large * large
 
 
 @scalar

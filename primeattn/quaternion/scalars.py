@@ -289,12 +289,18 @@ def along_arc(u, e, s, t, sine, cosine):
 
 @scalar
 def rotate(a, v):
-    """Vector part of ``a v a^-1``, by ``u = (2 / |a|^2) x cross v``, ``v + w u + x cross u``."""
+    """Vector part of ``a v a^-1``."""
     w, x, y, z = a
     m = max(max(abs(w), abs(x)), max(abs(y), abs(z)))
     up, _ = scaling(m)
-    w, x, y, z = up * w, up * x, up * y, up * z
-    k = type(w)(2) / (w * w + x * x + y * y + z * z)
+    a = scale(up, a)
+    return turn(a, type(w)(2) / dot(a, a), v)
+
+
+@scalar
+def turn(a, k, v):
+    """The same from ``k = 2 / |a|^2``, by ``u = k x cross v``, ``v + w u + x cross u``, ``a = (w, x)``."""
+    w, x, y, z = a
     ux, uy, uz = cross((x, y, z), v)
     ux, uy, uz = k * ux, k * uy, k * uz
     cx, cy, cz = cross((x, y, z), (ux, uy, uz))

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import math
 import os
 import platform
-import secrets
-import stat
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._runtime.files import whole
 from .finding import Finding
 from .material import Material
 
 SCHEMA = "primeattn.compare/1"
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path beside the target, renamed to it at the end: a reader or an interruption never meets half a file.
-
-    A link stays a link and a mode stays a mode.
-
-    Raises
-    ------
-    OSError
-        With the target as its ``filename``, whatever was being written.
-    """
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        yield beside
-        with contextlib.suppress(FileNotFoundError):
-            beside.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(beside, target)
-    except OSError as error:
-        reason = " ".join((error.strerror or str(error)).split())  # HDF5's own may be lines long, without a number
-        raise OSError(error.errno or errno.EIO, reason, os.fspath(path)) from error
-    finally:
-        with contextlib.suppress(OSError):  # as that of a folder that cannot be written: the first error says more
-            beside.unlink()
-
-
-def write_whole(path: Path, content: bytes | str) -> Path:
-    """Write a file, whole or not at all."""
-    with whole(path) as beside:
-        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    return path
 
 
 def plain(value: Any) -> Any:

@@ -65,6 +65,12 @@ def label_of(surface: str, word: str) -> str:
     return ("" if surface[0] == " " else "…") + surface.strip() + ("" if surface[-1] == " " else "…")
 
 
+def _all_mechanisms() -> dict[str, Any]:
+    from ..attention import MECHANISMS
+
+    return dict(MECHANISMS)
+
+
 @dataclass(eq=False)
 class Material:
     """Passages and their two representations.
@@ -80,6 +86,8 @@ class Material:
         Prime -> its occurrences in the passage, each with ``surface``, ``word`` and ``start``; see
         ``primeattn.encode.features_of``.
     views : dict of str to View
+    mechanisms : dict of str to primeattn.attention.Mechanism
+        Those that attend the words of a passage; all by default.
     lead, baseline : str
         The view that the report is about, and the familiar one that it is held against.
     temperature : float
@@ -94,6 +102,7 @@ class Material:
     terms: Sequence[str]
     features: Sequence[Mapping[int, Sequence[Any]]]
     views: dict[str, View] = field(default_factory=lambda: dict(VIEWS))
+    mechanisms: Mapping[str, Any] = field(default_factory=_all_mechanisms)
     lead: str = "resonance:kernel"
     baseline: str = "tfidf"
     temperature: float = 0.1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..plot import files as figures
-from .export import versions
+from .export import plain, versions
 from .finding import Finding
 from .material import Material
 from .ranking import ordinal, pair_values, place_ticks
@@ -28,6 +28,7 @@ _SHORT = {
     "positivity": "Spectra",
     "sparsity": "Sparsity",
     "cost": "Cost",
+    "mechanisms": "Mechanisms",
 }
 
 
@@ -78,6 +79,7 @@ FILTERS = {
 def _environment():
     try:
         import jinja2
+        from markupsafe import Markup
     except ImportError:
         raise ImportError('the report needs Jinja2: pip install "primeattn[report]"') from None
     folder = resources.files(__package__)
@@ -85,8 +87,9 @@ def _environment():
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS, script_data=lambda content: Markup(script_data(content)))
     environment.globals.update(
+        asset=lambda name: Markup(folder.joinpath(name).read_text("utf-8")),
         witness_rows=lambda w: sorted(zip(w.members, w.coefficients, strict=True), key=lambda row: -abs(row[1]))[:8],
     )
     return environment
@@ -99,8 +102,14 @@ def _packed(values: np.ndarray) -> dict:
     return {"top": top, "values": base64.b64encode(steps.astype("<u2").tobytes()).decode()}
 
 
+def script_data(content) -> str:
+    """JSON that is safe inside a script element."""
+    text = json.dumps(plain(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", " ")
+
+
 def explorer(material: Material) -> str:
-    """What the script needs to explain any pair, as JSON that is safe inside a script element."""
+    """What the script needs to explain any pair, as JSON."""
     lead = material.lead_view
     parts = lead.components(material) if lead.components else {}
     # one row a passage: prime, number of places, start, stop, start, stop, ...
@@ -129,7 +138,7 @@ def explorer(material: Material) -> str:
         "parts": [{"name": name, "scores": _packed(pair_values(matrix))} for name, matrix in parts.items()],
         "marks": marks,
     }
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", " ")
+    return script_data(content)
 
 
 def _labels(documents: Sequence[str]) -> list[tuple[int, int, str]]:
@@ -144,6 +153,13 @@ def _images(name: str, finding: Finding) -> dict[str, Any]:
     if name == "opening":
         both = np.tril(finding.shown["below"], -1) + np.triu(finding.shown["above"], 1)
         return {"mirror": figures.pixels(both, (0.0, 1.0))}
+    if "levels" in finding.shown:
+        shown = finding.shown
+        limits = -shown["reach"], shown["reach"]
+        return {
+            mechanism: figures.tiles(level, limits, shown["negative"][mechanism])
+            for mechanism, level in shown["levels"].items()
+        }
     return {
         reading["name"]: {view: figures.pixels(matrix, reading["limits"]) for view, matrix in reading["maps"].items()}
         for reading in finding.shown.get("readings", ())
@@ -192,7 +208,7 @@ class Page:
             material=material,
             views=material.views,
             rendered=self.rendered,
-            pending=[section.title for section in SECTIONS if section.name not in done],
+            pending=[s.title for s in SECTIONS if s.wanted(material) and s.name not in done],
             short_titles=_SHORT,
             css=Markup(folder.joinpath("page.css").read_text("utf-8")),
             js=Markup(folder.joinpath("page.js").read_text("utf-8")),

@@ -190,7 +190,7 @@ def linear_plainly(call: Call, a: Profile, b: Profile) -> Result:
     mass = read_plainly(found, one, only, 1)
     out = devices.empty(sums.size, dtype, like=sums)
     width = call.value.shape[1] // heads
-    DIVIDE(a.n, heads, width, width, dtype.type(FLOOR * np.finfo(dtype).eps), totals, mass, sums, out)
+    DIVIDE(a.n, heads, width, dtype.type(FLOOR * np.finfo(dtype).eps), totals, mass, sums, out)
     return Result(out.reshape((a.n, heads * width)), totals, found)
 
 

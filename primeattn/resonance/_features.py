@@ -24,12 +24,12 @@ def feature_row(s, x, weights, out):
 
 
 @kernel
-def feature_rows(start, stop, x, weights, out):
+def feature_cpu(start, stop, x, weights, out):
     for s in range(start, stop):
         feature_row(s, x, weights, out)
 
 
-FEATURE = Owner(feature_row, feature_rows, "F1 F1 F1", grain=4096)
+FEATURE = Owner(feature_row, feature_cpu, "F1 F1 F1", grain=4096)
 
 
 def features(a, *, weights=None, n_primes=None, amplitude=False) -> Any:

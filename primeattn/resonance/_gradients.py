@@ -69,13 +69,13 @@ def gradient_row(i, paired, step, step_b, a, b, choice, weights, dscore, dx, dwe
 
 
 @kernel
-def gradient_rows(start, stop, paired, step, step_b, a, b, choice, weights, dscore, dx, dweights):
+def gradient_cpu(start, stop, paired, step, step_b, a, b, choice, weights, dscore, dx, dweights):
     for i in range(start, stop):
         gradient_row(i, paired, step, step_b, a, b, choice, weights, dscore, dx, dweights)
 
 
 GRADIENT = Owner(
-    gradient_row, gradient_rows, "i i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1 F1 F1 F1", grain=64, chunks_per_thread=8
+    gradient_row, gradient_cpu, "i i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1 F1 F1 F1", grain=64, chunks_per_thread=8
 )
 
 

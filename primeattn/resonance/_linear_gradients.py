@@ -17,10 +17,11 @@ A state is stored here with the features side by side, S[p][column][feature], so
 import numpy as np
 
 from .._runtime.jit import kernel, scalar
+from .._runtime.memory import Scratch
 from .._runtime.owners import share
 from .._runtime.vectors import LANES, broadcast, fma, load, store
 from ._inverted import CHUNKS
-from ._linear import Walk, batches, pad, read_all
+from ._linear import Walk, batches, read_all
 from ._march import GROUP, alternate, rows_at
 from ._rotation import STRIDE, pull_base_row, pull_coefficients
 from ._softmax import DELTA
@@ -40,7 +41,7 @@ def pull_four(s, t, h, f, first, last, v, o, base, base_b, value, other, c, stat
     """Adder, reader, adder, reader ... for the columns [first, last) of a head, and one vector of features."""
     b0, b1 = load(base_b, STRIDE * t + f), load(base_b, STRIDE * (t + 1) + f)
     b2, b3 = load(base_b, STRIDE * (t + 2) + f), load(base_b, STRIDE * (t + 3) + f)
-    a0 = a1 = a2 = a3 = broadcast(value[0] - value[0])
+    a0 = a1 = a2 = a3 = broadcast(type(value[0])(0))
     for x in range(first, last):
         w = z + STRIDE * x
         s_x = fma(broadcast(value[v[0] + x]), b0, load(state, w))
@@ -76,7 +77,7 @@ def pull_block(
     offset, place, entry, base = readers
     offset_b, place_b, _, base_b = adders
     width = columns // heads
-    nothing = broadcast(value[0] - value[0])
+    nothing = broadcast(type(value[0])(0))
     for p in range(start, stop):
         s, s_stop, t, t_stop = offset[p], offset[p + 1], offset_b[p], offset_b[p + 1]
         z = p * columns * STRIDE if keep else start * columns * STRIDE
@@ -120,21 +121,22 @@ def pull_all(walk: Walk, value: np.ndarray, other: np.ndarray, c: np.ndarray, he
     dtype, columns = value.dtype, value.shape[1]
     dx = np.zeros(walk.readers.profile.entries.size, dtype)
     keep = len(walk.blocks()) > 1
-    state = np.zeros(walk.primes * columns * STRIDE, dtype)
-    dc = np.zeros(walk.primes * heads * STRIDE, dtype)
     last, last_b, x = walk.readers.last, walk.adders.last, walk.readers.profile.entries
-    for batch in batches(walk):
-        room = np.empty(max(readers.base.size for readers, _ in batch), dtype)
-        for readers, adders in batch:
+    with Scratch() as take:
+        state, dc = take(walk.primes * columns * STRIDE, dtype), take(walk.primes * heads * STRIDE, dtype)
+        state[:], dc[:] = 0, 0
+        room = take(STRIDE * walk.most_entries(), dtype)
+        for batch in batches(walk, take):
+            for _, readers, adders in batch:
 
-            def pull(start, stop, readers=readers, adders=adders, room=room):
-                pull_block(
-                    start, stop, heads, columns, keep, readers, adders, last, last_b, walk.limit, c,
-                    value.reshape(-1), other.reshape(-1), state, room, dc, x, dx,
-                )  # fmt: skip
+                def pull(start, stop, readers=readers, adders=adders):
+                    pull_block(
+                        start, stop, heads, columns, keep, readers, adders, last, last_b, walk.limit, c,
+                        value.reshape(-1), other.reshape(-1), state, room, dc, x, dx,
+                    )  # fmt: skip
 
-            share(pull, walk.primes, 16, CHUNKS)
-    return dx, dc.reshape(-1, heads, STRIDE).sum(axis=0, dtype=np.float64)
+                share(pull, walk.primes, 16, CHUNKS)
+        return dx, dc.reshape(-1, heads, STRIDE).sum(axis=0, dtype=np.float64)
 
 
 def with_last_column(x: np.ndarray, heads: int, column) -> np.ndarray:
@@ -159,6 +161,5 @@ def pull_by_walking(walk: Walk, c: np.ndarray, value, inverse, out, dout):
     back = walk.reversed()
     dx, dc = pull_all(walk, y, x, flat, heads)
     dy, _ = pull_all(back, x, y, flat, heads)
-    padded = read_all(back, pad(dsums, heads), flat, heads, False)[0]
-    dvalue = padded.reshape(value.shape[0], heads, padded.shape[1] // heads)[:, :, :width].reshape(value.shape)
+    dvalue = read_all(back, dsums, flat, heads, False)[0]
     return dvalue, dx, dy, pull_coefficients(dc)

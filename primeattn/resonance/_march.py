@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._runtime.jit import kernel, scalar
-from .._runtime.vectors import LANES, broadcast, fma, load, prefetch, store
+from .._runtime.vectors import LANES, broadcast, fma, load, store
 from ._rotation import BASE, STRIDE, base_row
 from ._walk import row_at
 
@@ -74,11 +74,18 @@ def sort_block(start, stop, last, indptr, column, x, offset, place, entry, base)
 @scalar
 def weigh(s, base, h, c, coefficient):
     """coefficient[STRIDE g:] = c_h base of reader s + g, for the four of a group."""
-    nothing = broadcast(c[0] - c[0])
+    nothing = broadcast(type(c[0])(0))
     for f in range(0, STRIDE, LANES):
         w = load(c, STRIDE * h + f)
         for g in range(GROUP):
             store(coefficient, STRIDE * g + f, fma(w, load(base, STRIDE * (s + g) + f), nothing))
+
+
+@scalar
+def weigh_one(s, base, h, c, coefficient):
+    """coefficient = c_h base of reader s."""
+    for f in range(0, STRIDE, LANES):
+        store(coefficient, f, fma(load(c, STRIDE * h + f), load(base, STRIDE * s + f), broadcast(type(c[0])(0))))
 
 
 @scalar
@@ -127,25 +134,71 @@ def read_four(o, coefficient, state, z, out):
 
 
 @scalar
-def add_and_read_four(v, b, base_b, value, o, coefficient, state, z, out):
+def meet(b, v, q, s, a):
+    """One adder, then one reader: S += b v, and a += q S."""
+    s = fma(b, v, s)
+    return s, fma(q, s, a)
+
+
+@scalar
+def meet_one(v, b, base_b, near, o, coefficient, state, z, sums):
+    """One adder, one reader."""
+    x, a = load(near, v), load(sums, o)
+    for f in range(BASE):
+        s, a = meet(broadcast(base_b[b + f]), x, broadcast(coefficient[f]), load(state, z + f * LANES), a)
+        store(state, z + f * LANES, s)
+    store(sums, o, a)
+
+
+@scalar
+def meet_four(v, b, base_b, near, o, coefficient, state, z, sums):
     """Adder, reader, adder, reader ...: S is loaded and stored once for all eight."""
-    v0, v1, v2, v3 = load(value, v[0]), load(value, v[1]), load(value, v[2]), load(value, v[3])
-    a0, a1, a2, a3 = load(out, o[0]), load(out, o[1]), load(out, o[2]), load(out, o[3])
+    v0, v1, v2, v3 = load(near, v[0]), load(near, v[1]), load(near, v[2]), load(near, v[3])
+    a0, a1, a2, a3 = load(sums, o[0]), load(sums, o[1]), load(sums, o[2]), load(sums, o[3])
     for f in range(BASE):
         s = load(state, z + f * LANES)
-        s = fma(broadcast(base_b[b + f]), v0, s)
-        a0 = fma(broadcast(coefficient[f]), s, a0)
-        s = fma(broadcast(base_b[b + STRIDE + f]), v1, s)
-        a1 = fma(broadcast(coefficient[STRIDE + f]), s, a1)
-        s = fma(broadcast(base_b[b + 2 * STRIDE + f]), v2, s)
-        a2 = fma(broadcast(coefficient[2 * STRIDE + f]), s, a2)
-        s = fma(broadcast(base_b[b + 3 * STRIDE + f]), v3, s)
-        a3 = fma(broadcast(coefficient[3 * STRIDE + f]), s, a3)
+        s, a0 = meet(broadcast(base_b[b + f]), v0, broadcast(coefficient[f]), s, a0)
+        s, a1 = meet(broadcast(base_b[b + STRIDE + f]), v1, broadcast(coefficient[STRIDE + f]), s, a1)
+        s, a2 = meet(broadcast(base_b[b + 2 * STRIDE + f]), v2, broadcast(coefficient[2 * STRIDE + f]), s, a2)
+        s, a3 = meet(broadcast(base_b[b + 3 * STRIDE + f]), v3, broadcast(coefficient[3 * STRIDE + f]), s, a3)
         store(state, z + f * LANES, s)
-    store(out, o[0], a0)
-    store(out, o[1], a1)
-    store(out, o[2], a2)
-    store(out, o[3], a3)
+    store(sums, o[0], a0)
+    store(sums, o[1], a1)
+    store(sums, o[2], a2)
+    store(sums, o[3], a3)
+
+
+@scalar
+def meet_four_twice(v, w, b, base_b, near, o, u, coefficient, state, z, y, sums):
+    """``meet_four`` for two vectors of columns at once, so that a number of a base is fetched once for both."""
+    v0, v1, v2, v3 = load(near, v[0]), load(near, v[1]), load(near, v[2]), load(near, v[3])
+    w0, w1, w2, w3 = load(near, w[0]), load(near, w[1]), load(near, w[2]), load(near, w[3])
+    a0, a1, a2, a3 = load(sums, o[0]), load(sums, o[1]), load(sums, o[2]), load(sums, o[3])
+    e0, e1, e2, e3 = load(sums, u[0]), load(sums, u[1]), load(sums, u[2]), load(sums, u[3])
+    for f in range(BASE):
+        s, r = load(state, z + f * LANES), load(state, y + f * LANES)
+        b0, q0 = broadcast(base_b[b + f]), broadcast(coefficient[f])
+        b1, q1 = broadcast(base_b[b + STRIDE + f]), broadcast(coefficient[STRIDE + f])
+        b2, q2 = broadcast(base_b[b + 2 * STRIDE + f]), broadcast(coefficient[2 * STRIDE + f])
+        b3, q3 = broadcast(base_b[b + 3 * STRIDE + f]), broadcast(coefficient[3 * STRIDE + f])
+        s, a0 = meet(b0, v0, q0, s, a0)
+        r, e0 = meet(b0, w0, q0, r, e0)
+        s, a1 = meet(b1, v1, q1, s, a1)
+        r, e1 = meet(b1, w1, q1, r, e1)
+        s, a2 = meet(b2, v2, q2, s, a2)
+        r, e2 = meet(b2, w2, q2, r, e2)
+        s, a3 = meet(b3, v3, q3, s, a3)
+        r, e3 = meet(b3, w3, q3, r, e3)
+        store(state, z + f * LANES, s)
+        store(state, y + f * LANES, r)
+    store(sums, o[0], a0)
+    store(sums, o[1], a1)
+    store(sums, o[2], a2)
+    store(sums, o[3], a3)
+    store(sums, u[0], e0)
+    store(sums, u[1], e1)
+    store(sums, u[2], e2)
+    store(sums, u[3], e3)
 
 
 @scalar
@@ -172,82 +225,166 @@ def rows_at(s, place, last, stride):
 
 
 @scalar
-def shifted(rows, column):
-    """The same rows, ``column`` further right."""
-    return rows[0] + column, rows[1] + column, rows[2] + column, rows[3] + column
+def vectors_at(s, place, origin):
+    """Where one vector of columns of four entries lies, in rows that stand in the order of the walk."""
+    return (
+        origin + place[s] * LANES,
+        origin + place[s + 1] * LANES,
+        origin + place[s + 2] * LANES,
+        origin + place[s + 3] * LANES,
+    )
+
+
+class Grid(NamedTuple):
+    """How columns make vectors: ``width`` columns of a head fill ``per_head`` vectors, zeros at the end."""
+
+    heads: int
+    width: int
+    per_head: int
+
+    @classmethod
+    def of(cls, columns: int, heads: int) -> "Grid":
+        """``columns`` shared by ``heads``."""
+        return cls(heads, columns // heads, -(-columns // (heads * LANES)))
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of all heads."""
+        return self.heads * self.per_head
 
 
 @scalar
-def fetch_rows(s, place, last, stride, start, stop, x):
-    """Prefetch the vectors [start, stop) of the rows of four entries."""
-    for g in range(GROUP):
-        row = row_at(place[s + g], last) * stride
-        for w in range(start, stop):
-            prefetch(x, row + w * LANES)
+def span(w, grid):
+    """First column of vector w, and how many columns it holds."""
+    first = w % grid.per_head * LANES
+    return w // grid.per_head * grid.width + first, min(LANES, grid.width - first)
 
 
-@kernel
-def read_block(start, stop, vectors, per_head, keep, readers, adders, last, last_adder, limit, c, value, state, out):
-    """One block for the vectors of columns [start, stop) out of ``vectors``; ``per_head`` of them make a head.
+@scalar
+def bring_rows(w, start, stop, last, grid, value, near, origin):
+    """Vector w of the values at places [start, stop), one after another from ``near[origin]`` on."""
+    first, columns = span(w, grid)
+    for place in range(start, stop):
+        row, to = row_at(place, last) * grid.heads * grid.width + first, origin + (place - start) * LANES
+        if columns == LANES:
+            store(near, to, load(value, row))
+        else:
+            store(near, to, broadcast(type(near[0])(0)))
+            for x in range(columns):
+                near[to + x] = value[row + x]
 
-    ``keep``: states live on in later blocks, state[((p vectors + vector) BASE + f) LANES + lane]; else there is one
-    block only, and one state serves all primes.
-    """
+
+@scalar
+def return_rows(w, start, stop, last, grid, sums, origin, out):
+    """The way back: the sums of places [start, stop) into their rows."""
+    first, columns = span(w, grid)
+    for place in range(start, stop):
+        row, at = row_at(place, last) * grid.heads * grid.width + first, origin + (place - start) * LANES
+        if columns == LANES:
+            store(out, row, load(sums, at))
+        else:
+            for x in range(columns):
+                out[row + x] = sums[at + x]
+
+
+@scalar
+def read_vector(z, near_at, sums_at, step, keep, readers, adders, limit, h, c, near, state, sums, coefficient):
+    """One block for one vector of columns, whoever meets whom; the state of prime p starts at ``z + p step``."""
     offset, place, _, base = readers
     offset_b, place_b, _, base_b = adders
-    stride = vectors * LANES
-    size = BASE * LANES
-    coefficient = np.empty(GROUP * STRIDE, value.dtype)
-    nothing = broadcast(value[0] - value[0])
-    filled, filled_b = offset[offset.size - 1], offset_b[offset_b.size - 1]
+    nothing = broadcast(type(near[0])(0))
     for p in range(offset.size - 2):
         s, s_stop, t, t_stop = offset[p], offset[p + 1], offset_b[p], offset_b[p + 1]
-        origin = p * vectors * size if keep else 0
-        if not keep:
-            if s == s_stop:
-                continue
-            for z in range(origin + start * size, origin + stop * size, LANES):
-                store(state, z, nothing)
+        if not keep and s < s_stop:
+            for x in range(z, z + BASE * LANES, LANES):
+                store(state, x, nothing)
         while s < s_stop or (keep and t < t_stop):
             reach = limit[place[s]] if s < s_stop else place_b[t_stop - 1] + 1
             if alternate(s, s_stop, t, t_stop, place, place_b, limit):
-                v, o = rows_at(t, place_b, last_adder, stride), rows_at(s, place, last, stride)
-                if s + 2 * GROUP <= filled and t + 2 * GROUP <= filled_b:  # rows lie far apart: 1.5 times as fast
-                    fetch_rows(t + GROUP, place_b, last_adder, stride, start, stop, value)
-                    fetch_rows(s + GROUP, place, last, stride, start, stop, out)
-                for w in range(start, stop):
-                    if w == start or w % per_head == 0:
-                        weigh(s, base, w // per_head, c, coefficient)
-                    x = w * LANES
-                    add_and_read_four(
-                        shifted(v, x), STRIDE * t, base_b, value, shifted(o, x), coefficient, state,
-                        origin + w * size, out,
-                    )  # fmt: skip
+                weigh(s, base, h, c, coefficient)
+                v, o = vectors_at(t, place_b, near_at), vectors_at(s, place, sums_at)
+                meet_four(v, STRIDE * t, base_b, near, o, coefficient, state, z, sums)
                 s += GROUP
                 t += GROUP
             elif t < t_stop and place_b[t] < reach:
                 if t + GROUP <= t_stop and place_b[t + 3] < reach:
-                    v = rows_at(t, place_b, last_adder, stride)
-                    for w in range(start, stop):
-                        add_four(shifted(v, w * LANES), STRIDE * t, base_b, value, state, origin + w * size)
+                    add_four(vectors_at(t, place_b, near_at), STRIDE * t, base_b, near, state, z)
                     t += GROUP
                 else:
-                    one = row_at(place_b[t], last_adder) * stride
-                    for w in range(start, stop):
-                        add_one(one + w * LANES, STRIDE * t, base_b, value, state, origin + w * size)
+                    add_one(near_at + place_b[t] * LANES, STRIDE * t, base_b, near, state, z)
                     t += 1
             elif s + GROUP <= s_stop and (t == t_stop or place_b[t] >= limit[place[s + 3]]):
-                o = rows_at(s, place, last, stride)
-                for w in range(start, stop):
-                    if w == start or w % per_head == 0:
-                        weigh(s, base, w // per_head, c, coefficient)
-                    read_four(shifted(o, w * LANES), coefficient, state, origin + w * size, out)
+                weigh(s, base, h, c, coefficient)
+                read_four(vectors_at(s, place, sums_at), coefficient, state, z, sums)
                 s += GROUP
             else:
-                one = row_at(place[s], last) * stride
-                for w in range(start, stop):
-                    if w == start or w % per_head == 0:
-                        for f in range(BASE):
-                            coefficient[f] = c[STRIDE * (w // per_head) + f] * base[STRIDE * s + f]
-                    read_one(one + w * LANES, 0, coefficient, state, origin + w * size, out)
+                weigh_one(s, base, h, c, coefficient)
+                read_one(sums_at + place[s] * LANES, 0, coefficient, state, z, sums)
                 s += 1
+        z += step
+
+
+@scalar
+def read_itself(z, y, near_at, sums_at, next_at, step, keep, side, h, c, near, state, sums, coefficient):
+    """One block where each reader meets all adders up to itself: vectors of columns at ``z`` and, unless < 0, ``y``."""
+    offset, place, _, base = side
+    nothing = broadcast(type(near[0])(0))
+    for p in range(offset.size - 2):
+        s, s_stop = offset[p], offset[p + 1]
+        if not keep and s < s_stop:
+            for x in range(0, BASE * LANES, LANES):
+                store(state, z + x, nothing)
+                store(state, max(y, z) + x, nothing)
+        while s + GROUP <= s_stop:
+            weigh(s, base, h, c, coefficient)
+            v, o = vectors_at(s, place, near_at), vectors_at(s, place, sums_at)
+            if y < 0:
+                meet_four(v, STRIDE * s, base, near, o, coefficient, state, z, sums)
+            else:
+                v_next, o_next = vectors_at(s, place, near_at + next_at), vectors_at(s, place, sums_at + next_at)
+                meet_four_twice(v, v_next, STRIDE * s, base, near, o, o_next, coefficient, state, z, y, sums)
+            s += GROUP
+        while s < s_stop:
+            weigh_one(s, base, h, c, coefficient)
+            at = place[s] * LANES
+            meet_one(near_at + at, STRIDE * s, base, near, sums_at + at, coefficient, state, z, sums)
+            if y >= 0:
+                at += next_at
+                meet_one(near_at + at, STRIDE * s, base, near, sums_at + at, coefficient, state, y, sums)
+            s += 1
+        z += step
+        y += step
+
+
+@kernel
+def read_block(
+    start, stop, grid, block, keep, itself, readers, adders, last, last_b, limit, c, value, near, sums, coefficient,
+    state, out,
+):  # fmt: skip
+    """One block for the vectors of columns [start, stop): what its readers read, into their rows of ``out``.
+
+    ``keep``: states live on in later blocks, state[((vector P + p) BASE + f) LANES + lane]; else there is one block
+    only, and one state serves all primes. ``itself``: readers and adders are the same entries, and each reader meets
+    all adders up to itself. ``near``, ``sums`` and ``coefficient`` are room for each vector.
+    """
+    first, until, first_b, until_b = block
+    size, vectors = BASE * LANES, grid.heads * grid.per_head
+    step, room = size if keep else 0, near.size // vectors
+    nothing = broadcast(type(near[0])(0))
+    for w in range(start, stop):
+        bring_rows(w, first_b, until_b, last_b, grid, value, near, w * room)
+        for z in range(w * room, w * room + (until - first) * LANES, LANES):
+            store(sums, z, nothing)
+    w, apart = start, ((readers[0].size - 2) if keep else 1) * size
+    while w < stop:
+        h, two = w // grid.per_head, itself and w + 1 < stop and (w + 1) % grid.per_head != 0
+        near_at, sums_at, own = w * room - first_b * LANES, w * room - first * LANES, coefficient[w * GROUP * STRIDE :]
+        z = w * apart
+        if itself:
+            y = z + apart if two else -1 - step * (readers[0].size - 2)
+            read_itself(z, y, near_at, sums_at, room, step, keep, readers, h, c, near, state, sums, own)
+        else:
+            read_vector(z, near_at, sums_at, step, keep, readers, adders, limit, h, c, near, state, sums, own)
+        w += 1 + two
+    for w in range(start, stop):
+        return_rows(w, first, until, last, grid, sums, w * room, out)

@@ -103,7 +103,7 @@ def mix_row(
 
 
 @kernel
-def mix_rows(
+def mix_cpu(
     start,
     stop,
     n,
@@ -141,7 +141,7 @@ def combine_row(r, heads, rows, original, tolerance, weight, head_amplitude, hea
 
 
 @kernel
-def combine_rows(
+def combine_cpu(
     start, stop, heads, rows, original, tolerance, weight, head_amplitude, head_orientation, amplitude, orientation
 ):
     for r in range(start, stop):
@@ -166,14 +166,14 @@ def scale_row(i, primes, amplitude):
 
 
 @kernel
-def scale_rows(start, stop, primes, amplitude):
+def scale_cpu(start, stop, primes, amplitude):
     for i in range(start, stop):
         scale_row(i, primes, amplitude)
 
 
-MIX = Owner(mix_row, mix_rows, "i i i i F I1 I1 F1 F1 U1 F1 F1 F1 I1", grain=64, chunks_per_thread=4)
-COMBINE = Owner(combine_row, combine_rows, "i i i F F F1 F1 F1 F1", grain=256)
-SCALE = Owner(scale_row, scale_rows, "i F1", grain=64)
+MIX = Owner(mix_row, mix_cpu, "i i i i F I1 I1 F1 F1 U1 F1 F1 F1 I1", grain=64, chunks_per_thread=4)
+COMBINE = Owner(combine_row, combine_cpu, "i i i F F F1 F1 F1 F1", grain=256)
+SCALE = Owner(scale_row, scale_cpu, "i F1", grain=64)
 
 
 def merge(n, m, heads, primes, original, group, state, a, q, allowed, weights):

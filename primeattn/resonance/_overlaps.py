@@ -102,7 +102,7 @@ def weigh(count, h, weights, found, tau, u):
 @scalar
 def add_rows(first, last, ids, u, shift, slices, slice_start, out, start):
     """out = sum_t u_t row ids[t] of one slice of the values."""
-    a0 = a1 = broadcast(slices[0] - slices[0])
+    a0 = a1 = broadcast(type(slices[0])(0))
     for t in range(first, last):
         v = slice_start + ids[t] * WIDE
         w = broadcast(u[shift + t])

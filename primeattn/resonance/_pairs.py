@@ -56,12 +56,12 @@ def score_row(r, width, step, step_b, a, b, choice, weights, out):
 
 
 @kernel
-def score_rows(start, stop, width, step, step_b, a, b, choice, weights, out):
+def score_cpu(start, stop, width, step, step_b, a, b, choice, weights, out):
     for r in range(start, stop):
         score_row(r, width, step, step_b, a, b, choice, weights, out)
 
 
-SCORE = Owner(score_row, score_rows, "i i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1 F1", grain=512)
+SCORE = Owner(score_row, score_cpu, "i i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1 F1", grain=512)
 
 
 @scalar
@@ -74,12 +74,12 @@ def components_row(r, step, step_b, a, b, choice, out):
 
 
 @kernel
-def components_rows(start, stop, step, step_b, a, b, choice, out):
+def components_cpu(start, stop, step, step_b, a, b, choice, out):
     for r in range(start, stop):
         components_row(r, step, step_b, a, b, choice, out)
 
 
-COMPONENTS = Owner(components_row, components_rows, "i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1", grain=512)
+COMPONENTS = Owner(components_row, components_cpu, "i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1", grain=512)
 
 
 @scalar
@@ -92,12 +92,12 @@ def shared_row(r, entry, entry_b, x, y, form, ruzicka, out):
 
 
 @kernel
-def shared_rows(start, stop, entry, entry_b, x, y, form, ruzicka, out):
+def shared_cpu(start, stop, entry, entry_b, x, y, form, ruzicka, out):
     for r in range(start, stop):
         shared_row(r, entry, entry_b, x, y, form, ruzicka, out)
 
 
-SHARED = Owner(shared_row, shared_rows, "I1 I1 F1 F1 i i F1")
+SHARED = Owner(shared_row, shared_cpu, "I1 I1 F1 F1 i i F1")
 
 
 def pairing(n: int, m: int) -> tuple[int, int, int]:

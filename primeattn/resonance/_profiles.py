@@ -51,7 +51,17 @@ class StateArrays(NamedTuple):
         """Flat read-only views of a ``PrimeStates``; no copy.
 
         Read-only whatever the input, because Numba compiles a kernel again for each mixture.
+
+        Raises
+        ------
+        TypeError
+            For anything but prime states.
         """
+        if not all(hasattr(states, field) for field in cls._fields):
+            raise TypeError(
+                f"states is a {type(states).__name__}: prime states are wanted; see PrimeStates.from_text, from_dicts, "
+                f"from_dense, from_integers, from_arrays"
+            )
         real = states.amplitude.real.dtype
         arrays = (
             states.indptr,
@@ -145,12 +155,12 @@ def profile_row(i, indptr, amplitude, orientation, mass, entries, totals):
 
 
 @kernel
-def profile_rows(start, stop, indptr, amplitude, orientation, mass, entries, totals):
+def profile_cpu(start, stop, indptr, amplitude, orientation, mass, entries, totals):
     for i in range(start, stop):
         profile_row(i, indptr, amplitude, orientation, mass, entries, totals)
 
 
-PROFILE = Owner(profile_row, profile_rows, "I1 F1 F1 i F1 F1", grain=1024)
+PROFILE = Owner(profile_row, profile_cpu, "I1 F1 F1 i F1 F1", grain=1024)
 
 
 @scalar
@@ -192,12 +202,12 @@ def pull_profile_row(i, indptr, entries, totals, dentries, mass, damplitude, dor
 
 
 @kernel
-def pull_profile_rows(start, stop, indptr, entries, totals, dentries, mass, damplitude, dorientation):
+def pull_profile_cpu(start, stop, indptr, entries, totals, dentries, mass, damplitude, dorientation):
     for i in range(start, stop):
         pull_profile_row(i, indptr, entries, totals, dentries, mass, damplitude, dorientation)
 
 
-PULL_PROFILE = Owner(pull_profile_row, pull_profile_rows, "I1 F1 F1 F1 i F1 F1", grain=1024)
+PULL_PROFILE = Owner(pull_profile_row, pull_profile_cpu, "I1 F1 F1 F1 i F1 F1", grain=1024)
 
 
 def profile(arrays: StateArrays, mass: int = UNIT_MASS) -> Profile:

@@ -64,12 +64,12 @@ def base_row(s, entry, x, base):
 
 
 @kernel
-def base_rows(start, stop, entry, x, base):
+def base_cpu(start, stop, entry, x, base):
     for s in range(start, stop):
         base_row(s, entry, x, base)
 
 
-BASES = Owner(base_row, base_rows, "I1 F1 F1", grain=4096)
+BASES = Owner(base_row, base_cpu, "I1 F1 F1", grain=4096)
 
 
 @scalar
@@ -97,12 +97,12 @@ def pull_base_row(s, entry, x, dbase, dx):
 
 
 @kernel
-def pull_base_rows(start, stop, entry, x, dbase, dx):
+def pull_base_cpu(start, stop, entry, x, dbase, dx):
     for s in range(start, stop):
         pull_base_row(s, entry, x, dbase, dx)
 
 
-PULL_BASES = Owner(pull_base_row, pull_base_rows, "I1 F1 F1 F1", grain=4096)
+PULL_BASES = Owner(pull_base_row, pull_base_cpu, "I1 F1 F1 F1", grain=4096)
 
 
 def coefficients(weights: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def turning_row(i, indptr, turned, dturned, torque):
 
 
 @kernel
-def turning_rows(start, stop, indptr, turned, dturned, torque):
+def turning_cpu(start, stop, indptr, turned, dturned, torque):
     for i in range(start, stop):
         turning_row(i, indptr, turned, dturned, torque)
 
@@ -47,7 +47,7 @@ def turn_back_row(i, indptr, rotor, dturned, dorientation):
 
 
 @kernel
-def turn_back_rows(start, stop, indptr, rotor, dturned, dorientation):
+def turn_back_cpu(start, stop, indptr, rotor, dturned, dorientation):
     for i in range(start, stop):
         turn_back_row(i, indptr, rotor, dturned, dorientation)
 
@@ -69,14 +69,14 @@ def factors_row(t, indptr, orientation, rotor, torque, dorientation):
 
 
 @kernel
-def factors_rows(start, stop, indptr, orientation, rotor, torque, dorientation):
+def factors_cpu(start, stop, indptr, orientation, rotor, torque, dorientation):
     for t in range(start, stop):
         factors_row(t, indptr, orientation, rotor, torque, dorientation)
 
 
-TURNING = Owner(turning_row, turning_rows, "I1 F1 F1 F1", grain=1024)
-TURN_BACK = Owner(turn_back_row, turn_back_rows, "I1 F1 F1 F1", grain=1024)
-FACTORS = Owner(factors_row, factors_rows, "I1 F1 F1 F1 F1", grain=1024)
+TURNING = Owner(turning_row, turning_cpu, "I1 F1 F1 F1", grain=1024)
+TURN_BACK = Owner(turn_back_row, turn_back_cpu, "I1 F1 F1 F1", grain=1024)
+FACTORS = Owner(factors_row, factors_cpu, "I1 F1 F1 F1 F1", grain=1024)
 
 
 def rotors(key: StateArrays):

@@ -64,14 +64,14 @@ def attend_row(r, heads, width, tau, limit, mask, step, step_b, a, b, choice, we
 
 
 @kernel
-def attend_rows(start, stop, heads, width, tau, limit, mask, step, step_b, a, b, choice, weights, value, out, stats):
+def attend_cpu(start, stop, heads, width, tau, limit, mask, step, step_b, a, b, choice, weights, value, out, stats):
     for r in range(start, stop):
         attend_row(r, heads, width, tau, limit, mask, step, step_b, a, b, choice, weights, value, out, stats)
 
 
 ATTEND = Owner(
     attend_row,
-    attend_rows,
+    attend_cpu,
     "i i F I1 U1 i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1 F1 F1 F1",
     grain=16,
     chunks_per_thread=8,
@@ -161,7 +161,7 @@ def pull_query_row(
 
 
 @kernel
-def pull_query_rows(
+def pull_query_cpu(
     start, stop, heads, width, tau, limit, mask, step, step_b, a, b, choice, weights, value, stats, delta, dout, dx,
     dweights, dtau,
 ):  # fmt: skip
@@ -174,7 +174,7 @@ def pull_query_rows(
 
 PULL_QUERY = Owner(
     pull_query_row,
-    pull_query_rows,
+    pull_query_cpu,
     "i i F I1 U1 i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1 F1 F1 F1 F1 F1 F1 F1",
     grain=16,
     chunks_per_thread=8,
@@ -221,7 +221,7 @@ def pull_key_row(
 
 
 @kernel
-def pull_key_rows(
+def pull_key_cpu(
     start, stop, heads, width, tau, limit, mask, step, step_b, a, b, choice, weights, value, stats, delta, dout, dvalue,
     dy, unused,
 ):  # fmt: skip
@@ -234,7 +234,7 @@ def pull_key_rows(
 
 PULL_KEY = Owner(
     pull_key_row,
-    pull_key_rows,
+    pull_key_cpu,
     "i i F I1 U1 i i (I1,I1,F1,F1) (I1,I1,F1,F1) (i,i) F1 F1 F1 F1 F1 F1 F1 F1",
     grain=16,
     chunks_per_thread=8,
@@ -248,12 +248,12 @@ def delta_row(r, width, dout, out, delta):
 
 
 @kernel
-def delta_rows(start, stop, width, dout, out, delta):
+def delta_cpu(start, stop, width, dout, out, delta):
     for r in range(start, stop):
         delta_row(r, width, dout, out, delta)
 
 
-DELTA = Owner(delta_row, delta_rows, "i F1 F1 F1", grain=1024)
+DELTA = Owner(delta_row, delta_cpu, "i F1 F1 F1", grain=1024)
 
 
 def pull(a: Profile, b: Profile, choice, weights, tau, limit, mask, steps, value, stats, out, dout):

@@ -8,16 +8,16 @@ import numpy as np
 from .. import quaternion as _quaternion
 from .._runtime import devices
 from .._runtime.jit import kernel
-from .._runtime.vectors import LANES, broadcast, fma, load, store, total
+from .._runtime.vectors import LANES, broadcast, fma, load, store
 from ..states import _files
 from . import _labels
-from ._linear import FLOOR, divide_rows, pad
-from ._march import add_one, read_one
+from ._linear import FLOOR, divide_cpu, pad, sum_up
+from ._march import add_one, read_one, weigh_one
 from ._options import state_arrays
 from ._prepare import as_precision
 from ._profiles import Profile, StateArrays, frozen, profile
 from ._request import check_attention_form, check_heads, check_value
-from ._rotation import BASE, STRIDE, base_rows, coefficients
+from ._rotation import BASE, STRIDE, base_cpu, coefficients
 from ._rotor import check_order, rotors, turn
 from ._scalars import ROOT_MASS
 
@@ -32,8 +32,8 @@ def step_rows(
     """Token after token: its key is added, then its query reads. Slot -1: a prime that no key had."""
     indptr_b, indptr = key[0], query[0]
     stride, size = vectors * LANES, BASE * LANES
-    coefficient = np.empty(STRIDE, value.dtype)
-    nothing, one = broadcast(c[0] - c[0]), broadcast(type(c[0])(1))
+    coefficient, products = np.empty(STRIDE, value.dtype), np.zeros(STRIDE, value.dtype)
+    one = broadcast(type(c[0])(1))
     for i in range(start, stop):
         for t in range(indptr_b[i], indptr_b[i + 1]):
             slot = key_slot[t]
@@ -46,16 +46,14 @@ def step_rows(
             slot = query_slot[s]
             if slot < 0:
                 continue
-            mass[i] += query_base[STRIDE * s] * sums[STRIDE * slot]
+            for f in range(0, STRIDE, LANES):
+                read = fma(load(query_base, STRIDE * s + f), load(sums, STRIDE * slot + f), load(products, f))
+                store(products, f, read)
             for h in range(heads):
-                read = nothing
-                for f in range(0, STRIDE, LANES):
-                    w = fma(load(c, STRIDE * h + f), load(query_base, STRIDE * s + f), nothing)
-                    store(coefficient, f, w)
-                    read = fma(w, load(sums, STRIDE * slot + f), read)
-                totals[i * heads + h] += total(read)
+                weigh_one(s, query_base, h, c, coefficient)
                 for w in range(h * vectors // heads, (h + 1) * vectors // heads):
                     read_one(i * stride + w * LANES, 0, coefficient, state, (slot * vectors + w) * size, out)
+        sum_up(i, heads, c, 0, products, totals, mass)
 
 
 class Stream:
@@ -182,12 +180,12 @@ class Stream:
             0, n, heads, self._vectors, b, slot_b, base_b, a, slot, base, self._c, value, self._state.reshape(-1),
             self._sums.reshape(-1), sums, totals, mass,
         )  # fmt: skip
-        out = np.empty((n, self.width), self.dtype)
+        out = np.ascontiguousarray(sums.reshape(n, heads, self._vectors * LANES // heads)[:, :, :width])
         floor = self.dtype.type(FLOOR * np.finfo(self.dtype).eps)
-        padded = self._vectors * LANES // heads
-        divide_rows(0, n, heads, width, padded, floor, totals, mass, sums, out.reshape(-1))
+        flat = out.reshape(-1)
+        divide_cpu(0, n, heads, width, floor, totals, mass, flat, flat)
         self._tokens += n
-        return out
+        return out.reshape(n, self.width)
 
     def _side(self, states: StateArrays, new: bool) -> tuple[Profile, np.ndarray, np.ndarray]:
         """Profile, slot of every entry (new primes get one, or -1), and bases."""
@@ -199,7 +197,7 @@ class Stream:
         else:
             numbers = [slots.get(p, -1) for p in states.primes.tolist()]
         base = np.empty(STRIDE * len(numbers), self.dtype)
-        base_rows(0, len(numbers), np.arange(len(numbers)), found.entries, base)
+        base_cpu(0, len(numbers), np.arange(len(numbers)), found.entries, base)
         return found, np.array(numbers, dtype=np.int64), base
 
     def _grow(self, primes: int) -> None:

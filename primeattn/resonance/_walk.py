@@ -63,12 +63,12 @@ def read_row(r, heads, width, readers, adders, last, last_adder, limit, c, value
 
 
 @kernel
-def read_rows(start, stop, heads, width, readers, adders, last, last_adder, limit, c, value, state, terms):
+def read_cpu(start, stop, heads, width, readers, adders, last, last_adder, limit, c, value, state, terms):
     for r in range(start, stop):
         read_row(r, heads, width, readers, adders, last, last_adder, limit, c, value, state, terms)
 
 
-READ = Owner(read_row, read_rows, "i i (I1,I1,I1,F1) (I1,I1,I1,F1) i i I1 F1 F1 F1 F1", grain=64, chunks_per_thread=8)
+READ = Owner(read_row, read_cpu, "i i (I1,I1,I1,F1) (I1,I1,I1,F1) i i I1 F1 F1 F1 F1", grain=64, chunks_per_thread=8)
 
 
 @scalar
@@ -81,12 +81,12 @@ def collect_row(r, columns, indptr, terms, out):
 
 
 @kernel
-def collect_rows(start, stop, columns, indptr, terms, out):
+def collect_cpu(start, stop, columns, indptr, terms, out):
     for r in range(start, stop):
         collect_row(r, columns, indptr, terms, out)
 
 
-COLLECT = Owner(collect_row, collect_rows, "i I1 F1 F1", grain=1024)
+COLLECT = Owner(collect_row, collect_cpu, "i I1 F1 F1", grain=1024)
 
 
 @scalar
@@ -124,14 +124,14 @@ def pull_row(r, heads, width, readers, adders, last, last_adder, limit, c, value
 
 
 @kernel
-def pull_rows(start, stop, heads, width, readers, adders, last, last_adder, limit, c, value, other, state, dbase, dc):
+def pull_cpu(start, stop, heads, width, readers, adders, last, last_adder, limit, c, value, other, state, dbase, dc):
     for r in range(start, stop):
         pull_row(r, heads, width, readers, adders, last, last_adder, limit, c, value, other, state, dbase, dc)
 
 
 PULL = Owner(
     pull_row,
-    pull_rows,
+    pull_cpu,
     "i i (I1,I1,I1,F1) (I1,I1,I1,F1) i i I1 F1 F1 F1 F1 F1 F1",
     grain=64,
     chunks_per_thread=8,

@@ -55,7 +55,7 @@ def count_row(i, a, b, counts):
 
 
 @kernel
-def count_kernel(start, stop, a, b, counts):
+def count_cpu(start, stop, a, b, counts):
     for i in range(start, stop):
         count_row(i, a, b, counts)
 
@@ -89,7 +89,7 @@ def compose_row(i, original, a, b, indptr, primes, amplitude, orientation):
 
 
 @kernel
-def compose_kernel(start, stop, original, a, b, indptr, primes, amplitude, orientation):
+def compose_cpu(start, stop, original, a, b, indptr, primes, amplitude, orientation):
     for i in range(start, stop):
         compose_row(i, original, a, b, indptr, primes, amplitude, orientation)
 
@@ -116,17 +116,17 @@ def noncommutativity_row(i, a, b, out):
 
 
 @kernel
-def noncommutativity_kernel(start, stop, a, b, out):
+def noncommutativity_cpu(start, stop, a, b, out):
     for i in range(start, stop):
         noncommutativity_row(i, a, b, out)
 
 
-COUNT = Owner(count_row, count_kernel, "(i,I1,I1) (i,I1,I1) I1", grain=1024, chunks_per_thread=4)
+COUNT = Owner(count_row, count_cpu, "(i,I1,I1) (i,I1,I1) I1", grain=1024, chunks_per_thread=4)
 COMPOSE = Owner(
-    compose_row, compose_kernel, "i (i,I1,I1,F1,F1) (i,I1,I1,F1,F1) I1 I1 F1 F1", grain=512, chunks_per_thread=4
+    compose_row, compose_cpu, "i (i,I1,I1,F1,F1) (i,I1,I1,F1,F1) I1 I1 F1 F1", grain=512, chunks_per_thread=4
 )
 NONCOMMUTATIVITY = Owner(
-    noncommutativity_row, noncommutativity_kernel, "(i,I1,I1,F1) (i,I1,I1,F1) F1", grain=1024, chunks_per_thread=4
+    noncommutativity_row, noncommutativity_cpu, "(i,I1,I1,F1) (i,I1,I1,F1) F1", grain=1024, chunks_per_thread=4
 )
 
 

@@ -61,7 +61,7 @@ def normalize_row(i, indptr, amplitude, out):
 
 
 @kernel
-def normalize_kernel(start, stop, indptr, amplitude, out):
+def normalize_cpu(start, stop, indptr, amplitude, out):
     for i in range(start, stop):
         normalize_row(i, indptr, amplitude, out)
 
@@ -83,13 +83,13 @@ def entropy_row(i, indptr, amplitude, out):
 
 
 @kernel
-def entropy_kernel(start, stop, indptr, amplitude, out):
+def entropy_cpu(start, stop, indptr, amplitude, out):
     for i in range(start, stop):
         entropy_row(i, indptr, amplitude, out)
 
 
-NORMALIZE = Owner(normalize_row, normalize_kernel, "I1 F1 F1", grain=1024, chunks_per_thread=4)
-ENTROPY = Owner(entropy_row, entropy_kernel, "I1 F1 F1", grain=512, chunks_per_thread=4)
+NORMALIZE = Owner(normalize_row, normalize_cpu, "I1 F1 F1", grain=1024, chunks_per_thread=4)
+ENTROPY = Owner(entropy_row, entropy_cpu, "I1 F1 F1", grain=512, chunks_per_thread=4)
 
 
 def flat(amplitude: np.ndarray) -> np.ndarray:

@@ -11,11 +11,8 @@ Reading checks the names, and each member's dtype, shape and length before memor
 finds changed bytes; then every invariant of `PrimeStates` is checked again.
 """
 
-import contextlib
 import errno
 import os
-import secrets
-import stat
 import struct
 import zipfile
 import zlib
@@ -23,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._runtime import files
 from ..encode.arrays import StateArrays
 from . import _validate
 from ._batch import checked_labels
@@ -73,31 +71,20 @@ def save(path, arrays: StateArrays, labels: np.ndarray | None) -> None:
 
 def write(path, members: dict[str, np.ndarray]) -> None:
     """Write beside ``path``, then rename: a reader sees the old file or the whole new one."""
-    path, mode = _target(path)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(
-            draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o666 if mode is None else 0o600)
-        ) as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                for name, x in members.items():
-                    # a fixed date: the same states give the same bytes
-                    entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-                    with archive.open(entry, "w", force_zip64=True) as member:
-                        x = x.astype(x.dtype.newbyteorder("<"), copy=False)
-                        np.lib.format.write_array(member, x, version=(1, 0), allow_pickle=False)
-            if mode is not None:
-                os.chmod(draft, mode)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
+    with (
+        files.whole(_target(path)) as draft,
+        zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
+        for name, x in members.items():
+            # a fixed date: the same states give the same bytes
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(entry, "w", force_zip64=True) as member:
+                x = x.astype(x.dtype.newbyteorder("<"), copy=False)
+                np.lib.format.write_array(member, x, version=(1, 0), allow_pickle=False)
 
 
-def _target(path) -> tuple[Path, int | None]:
-    """The file that ``path`` leads to, through symbolic links, and its permissions if it exists."""
+def _target(path) -> Path:
+    """The file that ``path`` leads to, through symbolic links."""
     target = Path(os.path.realpath(os.fsdecode(path))) if os.fspath(path) else Path()
     if not target.name:
         raise ValueError(f"path is {os.fspath(path)!r}: the name of a file is wanted, such as 'states.npz'")
@@ -107,7 +94,7 @@ def _target(path) -> tuple[Path, int | None]:
         raise OSError(errno.EINVAL, "a device or a pipe; the name of a file is wanted", str(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
-    return target, stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    return target
 
 
 def load(path) -> tuple[StateArrays, np.ndarray | None]:

@@ -54,7 +54,7 @@ def rotor_row(i, indptr, orientation, rotor):
 
 
 @kernel
-def rotor_kernel(start, stop, indptr, orientation, rotor):
+def rotor_cpu(start, stop, indptr, orientation, rotor):
     for i in range(start, stop):
         rotor_row(i, indptr, orientation, rotor)
 
@@ -68,7 +68,7 @@ def turn_row(i, indptr, rotor, orientation, out):
 
 
 @kernel
-def turn_kernel(start, stop, indptr, rotor, orientation, out):
+def turn_cpu(start, stop, indptr, rotor, orientation, out):
     for i in range(start, stop):
         turn_row(i, indptr, rotor, orientation, out)
 
@@ -108,16 +108,16 @@ def prime_row(g, group, entries, amplitude, orientation, products, mantissa, exp
 
 
 @kernel
-def prime_kernel(start, stop, group, entries, amplitude, orientation, products, mantissa, exponent, running):
+def prime_cpu(start, stop, group, entries, amplitude, orientation, products, mantissa, exponent, running):
     for g in range(start, stop):
         prime_row(g, group, entries, amplitude, orientation, products, mantissa, exponent, running)
 
 
 @kernel
-def stream_kernel(start, stop, lanes, columns, amplitude, orientation, products, mantissa, exponent, running):
+def stream_cpu(start, stop, lanes, columns, amplitude, orientation, products, mantissa, exponent, running):
     """The same by tokens, for the primes of lanes ``[start, stop)``: memory is read in order, products stay in cache.
 
-    Five times as fast on the CPU as `prime_kernel`, whose entries lie a cache line apart or more. ``lanes`` is a
+    Five times as fast on the CPU as `prime_cpu`, whose entries lie a cache line apart or more. ``lanes`` is a
     power of two: prime ``g`` belongs to lane ``g % lanes``, so that frequent and rare primes mix.
     """
     product, power, turn = products
@@ -144,7 +144,7 @@ def align_row(i, indptr, exponent, mantissa):
 
 
 @kernel
-def align_kernel(start, stop, indptr, exponent, mantissa):
+def align_cpu(start, stop, indptr, exponent, mantissa):
     for i in range(start, stop):
         align_row(i, indptr, exponent, mantissa)
 
@@ -173,16 +173,16 @@ def union_row(t, tokens, by_prime, own, indptr, primes, mantissa, exponent, orie
 
 
 @kernel
-def union_kernel(start, stop, tokens, by_prime, own, indptr, primes, mantissa, exponent, orientation):
+def union_cpu(start, stop, tokens, by_prime, own, indptr, primes, mantissa, exponent, orientation):
     for t in range(start, stop):
         union_row(t, tokens, by_prime, own, indptr, primes, mantissa, exponent, orientation)
 
 
-ROTOR = Owner(rotor_row, rotor_kernel, "I1 F1 F1", grain=1024)
-TURN = Owner(turn_row, turn_kernel, "I1 F1 F1 F1", grain=1024)
-PRIME = Owner(prime_row, prime_kernel, "I1 I1 F1 F1 (F1,I1,F1) F1 I1 F1", grain=64, chunks_per_thread=16)
-ALIGN = Owner(align_row, align_kernel, "I1 I1 F1", grain=1024)
-UNION = Owner(union_row, union_kernel, "I1 (I1,I1,I1) (F1,I1,F1) I1 I1 F1 I1 F1", grain=16, chunks_per_thread=4)
+ROTOR = Owner(rotor_row, rotor_cpu, "I1 F1 F1", grain=1024)
+TURN = Owner(turn_row, turn_cpu, "I1 F1 F1 F1", grain=1024)
+PRIME = Owner(prime_row, prime_cpu, "I1 I1 F1 F1 (F1,I1,F1) F1 I1 F1", grain=64, chunks_per_thread=16)
+ALIGN = Owner(align_row, align_cpu, "I1 I1 F1", grain=1024)
+UNION = Owner(union_row, union_cpu, "I1 (I1,I1,I1) (F1,I1,F1) I1 I1 F1 I1 F1", grain=16, chunks_per_thread=4)
 
 
 def rotor(states) -> tuple[np.ndarray, ...]:
@@ -227,7 +227,7 @@ def running_products(states, n_primes: int, columns) -> tuple[np.ndarray, ...]:
     arrays = (frozen(columns), flat(states.amplitude), states.orientation.reshape(-1), products)
     outputs = (flat(mantissa), exponent, running.reshape(-1))
     lanes = 1 << (get_num_threads().bit_length() - 1) if states.nnz >= 1 << 15 else 1
-    share(lambda start, stop: stream_kernel(start, stop, lanes, *arrays, *outputs), lanes, grain=1)
+    share(lambda start, stop: stream_cpu(start, stop, lanes, *arrays, *outputs), lanes, grain=1)
     return mantissa, exponent, running
 
 

@@ -59,3 +59,31 @@ def worst_triple(matrix):
 def shared_counts(sets):
     """Common elements of every pair of sets, row by row."""
     return [len(a & b) for a, b in itertools.combinations(sets, 2)]
+
+
+def effective(table):
+    """Exp of the entropy of each row's normalised absolute weights; nan for a row of zeros."""
+    found = []
+    for row in np.abs(table):
+        shares = [x / sum(row) for x in row if x > 0] if sum(row) > 0 else []
+        found.append(math.exp(-sum(x * math.log(x) for x in shares)) if shares else math.nan)
+    return found
+
+
+def latent(tfidf, width):
+    """Rows of U S^(1/2) of the centred (words, sentences) matrix."""
+    words = np.array(tfidf).T
+    u, s, _ = np.linalg.svd(words - words.mean(axis=0), full_matrices=False)
+    kept = [k for k in range(min(width, len(s))) if s[k] > 1e-9 * s[0]]
+    return u[:, kept] * np.sqrt(s[kept])
+
+
+def cosines(vectors):
+    """Of all pairs of rows; 0 for a row of zeros."""
+    n = len(vectors)
+    out = np.zeros((n, n))
+    for i, a in enumerate(vectors):
+        for j, b in enumerate(vectors):
+            if a @ a > 0 and b @ b > 0:
+                out[i, j] = a @ b / math.sqrt((a @ a) * (b @ b))
+    return out

@@ -19,6 +19,15 @@ from . import ratio, ratio_sums, ratio_tiles, run, softmax, tiles
 from .layout import Layout, Problem
 
 
+_PANEL = 8192  # numbers in a tile of keys: fits the first-level cache, and OpenBLAS multiplies without packing
+
+
+def tile_sizes(g: Layout) -> tuple[int, int]:
+    """Queries and keys in a tile. A causal tile wastes half its square, so short sequences get flat ones."""
+    columns = min(max(_PANEL // max(g.width, g.depth) // 32 * 32, 64), 256)
+    return (32 if g.queries <= 512 else 64), columns
+
+
 def _like(n: int, x):
     return devices.empty(n, x.dtype, like=x)
 
@@ -79,7 +88,8 @@ def forward(params, x: Problem, g: Layout, heads: int, eps):
 
 
 def _forward_tiles(params, x, g, heads, eps, out, total) -> bool:
-    rows, columns, parts, threads = run.forward_plan(g, heads)
+    rows, columns = tile_sizes(g)
+    parts, threads = run.forward_parts(g, heads // g.group, rows)
     clean, blas = np.empty(heads // g.group * parts, np.bool_), linalg.gemm_address(out.dtype)
 
     def work(start, stop):
@@ -121,7 +131,8 @@ def backward(params, x: Problem, g: Layout, out, total, dout):
 
 def _backward_tiles(params, x, g, saved, gradients) -> bool:
     key_heads = x.k.size // (g.room * g.width)
-    rows, columns, passes, threads = run.backward_plan(g, key_heads)
+    rows, columns = tile_sizes(g)
+    passes, threads = run.backward_passes(g, key_heads, rows, columns)
     blas, dtype, fine = linalg.gemm_address(x.q.dtype), x.q.dtype, True
     with linalg.single_threaded():
         for sides, parts in passes:

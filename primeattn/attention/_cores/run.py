@@ -3,39 +3,43 @@
 import numpy as np
 from numba import config, get_num_threads
 
-from ..._runtime import devices, linalg
+from ..._runtime import devices, strips
 from ..._runtime.owners import share
-from . import softmax, tiles
+from . import backward_tiles, forward_tiles, softmax, tiles
 from .layout import Layout, Problem
+from .packing import CHUNK, START, Plan
 
-_PANEL = 8192  # numbers in a tile of keys: fits the first-level cache, and OpenBLAS multiplies without packing
-
-
-def tile_sizes(g: Layout) -> tuple[int, int]:
-    """Queries and keys in a tile. A causal tile wastes half its square, so short sequences get flat ones."""
-    columns = min(max(_PANEL // max(g.width, g.depth) // 32 * 32, 64), 256)
-    return (32 if g.queries <= 512 else 64), columns
+_PACKED = 24576  # numbers in a packed tile of keys: with its like, and tiles of scores, it fits a second-level cache
 
 
-def forward_plan(g: Layout, heads: int) -> tuple[int, int, int, int]:
-    """Queries and keys in a tile, shares of a key head, threads."""
-    (rows, columns), threads = tile_sizes(g), get_num_threads()
-    parts = 1 if threads == 1 else min(-(-4 * threads // (heads // g.group)), -(-g.queries // rows))
-    return rows, columns, parts, threads
+def strip_sizes(g: Layout) -> tuple[int, int]:
+    """Queries and keys in a tile: multiples of `strips.ROWS` and `packing.START`."""
+    return 16 * strips.ROWS, max(_PACKED // max(g.width, g.depth, 64) // START * START, START)
 
 
-def backward_plan(g: Layout, key_heads: int) -> tuple[int, int, list[tuple[int, int]], int]:
-    """Queries and keys in a tile, passes as (sides, shares), threads.
+def _plan(g: Layout, dtype) -> Plan:
+    (rows, columns), grain = strip_sizes(g), strips.grain(dtype)
+    wide, deep = (-(-n // grain) * grain for n in (g.width, g.depth))
+    return Plan(rows, columns, grain, strips.panel(dtype), wide, deep, columns + CHUNK)
+
+
+def forward_parts(g: Layout, key_heads: int, rows: int) -> tuple[int, int]:
+    """Shares of a key head, threads."""
+    threads = get_num_threads()
+    return 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // rows)), threads
+
+
+def backward_passes(g: Layout, key_heads: int, rows: int, columns: int) -> tuple[list[tuple[int, int]], int]:
+    """Passes as (sides, shares), threads.
 
     One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits.
     """
-    (rows, columns), threads = tile_sizes(g), get_num_threads()
+    threads = get_num_threads()
     busy = key_heads / (-(-key_heads // threads) * threads)
-    passes = [(0, 1)]
-    if busy < 0.75 and g.queries > rows:
-        wanted = -(-4 * threads // key_heads)
-        passes = [(1, min(wanted, -(-g.queries // rows))), (2, min(wanted, -(-g.keys // columns)))]
-    return rows, columns, passes, threads
+    if busy >= 0.75 or g.queries <= rows:
+        return [(0, 1)], threads
+    wanted = -(-4 * threads // key_heads)
+    return [(1, min(wanted, -(-g.queries // rows))), (2, min(wanted, -(-g.keys // columns)))], threads
 
 
 def _by_rows(x: Problem) -> bool:
@@ -54,16 +58,16 @@ def forward(x: Problem, g: Layout, heads: int):
 
 
 def _forward_tiles(x, g, heads, out, lse) -> bool:
-    rows, columns, parts, threads = forward_plan(g, heads)
-    clean, total = np.empty(heads // g.group * parts, np.bool_), np.empty_like(lse)
-    blas = linalg.gemm_address(lse.dtype)
+    plan, key_heads = _plan(g, lse.dtype), heads // g.group
+    parts, threads = forward_parts(g, key_heads, plan.rows)
+    clean, total = np.empty(key_heads * parts, np.bool_), np.empty_like(lse)
+    room = plan.columns * (g.width + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
 
     def work(start, stop):
-        space = np.empty(columns * (g.width + rows), lse.dtype)
-        tiles.forward(start, stop, blas, tuple(x), tuple(g), rows, columns, parts, space, out, lse, total, clean)
+        space = strips.aligned(room, lse.dtype)
+        forward_tiles.forward(start, stop, tuple(x), tuple(g), tuple(plan), parts, space, out, lse, total, clean)
 
-    with linalg.single_threaded():
-        _shared(work, clean.size, threads)
+    _shared(work, clean.size, threads)
     return bool(clean.all())
 
 
@@ -100,19 +104,20 @@ def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool):
 
 
 def _backward_tiles(x, g, saved, gradients) -> bool:
-    key_heads = x.k.size // (g.room * g.width)
-    rows, columns, passes, threads = backward_plan(g, key_heads)
-    blas, dtype, fine = linalg.gemm_address(x.q.dtype), x.q.dtype, True
-    with linalg.single_threaded():
-        for sides, parts in passes:
-            clean = np.empty(key_heads * parts, np.bool_)
+    plan, key_heads = _plan(g, x.q.dtype), x.k.size // (g.room * g.width)
+    passes, threads = backward_passes(g, key_heads, plan.rows, plan.columns)
+    both, fine = plan.wide + plan.deep, True
+    room = plan.columns * (g.width + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
+    room += plan.rows * (both + 2 * plan.span) + strips.ROWS * plan.wide
+    for sides, parts in passes:
+        clean = np.empty(key_heads * parts, np.bool_)
 
-            def work(start, stop, sides=sides, parts=parts, clean=clean):
-                space = np.empty(columns * (g.width + g.depth + 2 * rows), dtype)
-                tiles.backward(
-                    start, stop, blas, tuple(x), tuple(g), rows, columns, parts, sides, space, saved, gradients, clean
-                )
+        def work(start, stop, sides=sides, parts=parts, clean=clean):
+            space = strips.aligned(room, x.q.dtype)
+            backward_tiles.backward(
+                start, stop, tuple(x), tuple(g), tuple(plan), parts, sides, space, saved, gradients, clean
+            )
 
-            _shared(work, clean.size, threads)
-            fine = fine and bool(clean.all())
+        _shared(work, clean.size, threads)
+        fine = fine and bool(clean.all())
     return fine

@@ -138,7 +138,7 @@ def forward_row(r, problem, sizes, floor, out, stats):
 
 
 @kernel
-def forward_rows(start, stop, problem, sizes, floor, out, stats):
+def forward_cpu(start, stop, problem, sizes, floor, out, stats):
     for r in range(start, stop):
         forward_row(r, problem, sizes, floor, out, stats)
 
@@ -157,7 +157,7 @@ def table_row(r, problem, sizes, stats, table):
 
 
 @kernel
-def table_rows(start, stop, problem, sizes, stats, table):
+def table_cpu(start, stop, problem, sizes, stats, table):
     for r in range(start, stop):
         table_row(r, problem, sizes, stats, table)
 
@@ -217,7 +217,7 @@ def pull_query_row(r, problem, sizes, stats, delta, dout, dx, dmix):
 
 
 @kernel
-def pull_query_rows(start, stop, problem, sizes, stats, delta, dout, dx, dmix):
+def pull_query_cpu(start, stop, problem, sizes, stats, delta, dout, dx, dmix):
     for r in range(start, stop):
         pull_query_row(r, problem, sizes, stats, delta, dout, dx, dmix)
 
@@ -246,13 +246,13 @@ def pull_key_row(c, problem, sizes, stats, delta, dout, dvalue, dy):
 
 
 @kernel
-def pull_key_rows(start, stop, problem, sizes, stats, delta, dout, dvalue, dy):
+def pull_key_cpu(start, stop, problem, sizes, stats, delta, dout, dvalue, dy):
     for c in range(start, stop):
         pull_key_row(c, problem, sizes, stats, delta, dout, dvalue, dy)
 
 
 _PROBLEM = "(I1,F1,I1,F1,F1,F1,F1,U1,I1) (i,i,i,i,i,i,i,i,i)"
-FORWARD = Owner(forward_row, forward_rows, f"{_PROBLEM} F F1 F1", grain=4, chunks_per_thread=8)
-TABLE = Owner(table_row, table_rows, f"{_PROBLEM} F1 F1", grain=4, chunks_per_thread=8)
-PULL_QUERY = Owner(pull_query_row, pull_query_rows, f"{_PROBLEM} F1 F1 F1 F1 F1", grain=4, chunks_per_thread=8)
-PULL_KEY = Owner(pull_key_row, pull_key_rows, f"{_PROBLEM} F1 F1 F1 F1 F1", grain=4, chunks_per_thread=8)
+FORWARD = Owner(forward_row, forward_cpu, f"{_PROBLEM} F F1 F1", grain=4, chunks_per_thread=8)
+TABLE = Owner(table_row, table_cpu, f"{_PROBLEM} F1 F1", grain=4, chunks_per_thread=8)
+PULL_QUERY = Owner(pull_query_row, pull_query_cpu, f"{_PROBLEM} F1 F1 F1 F1 F1", grain=4, chunks_per_thread=8)
+PULL_KEY = Owner(pull_key_row, pull_key_cpu, f"{_PROBLEM} F1 F1 F1 F1 F1", grain=4, chunks_per_thread=8)

@@ -39,7 +39,7 @@ def rotor_row(t, active, primes, prime, x, rotor):
 
 
 @kernel
-def rotor_rows(start, stop, active, primes, prime, x, rotor):
+def rotor_cpu(start, stop, active, primes, prime, x, rotor):
     for t in range(start, stop):
         rotor_row(t, active, primes, prime, x, rotor)
 
@@ -63,7 +63,7 @@ def turn_row(t, tokens, keys, active, rotor, x):
 
 
 @kernel
-def turn_rows(start, stop, tokens, keys, active, rotor, x):
+def turn_cpu(start, stop, tokens, keys, active, rotor, x):
     for t in range(start, stop):
         turn_row(t, tokens, keys, active, rotor, x)
 
@@ -90,7 +90,7 @@ def torque_row(t, queries, keys, active, primes, prime, x, dx, prime_b, y, dy, t
 
 
 @kernel
-def torque_rows(start, stop, queries, keys, active, primes, prime, x, dx, prime_b, y, dy, torque):
+def torque_cpu(start, stop, queries, keys, active, primes, prime, x, dx, prime_b, y, dy, torque):
     for t in range(start, stop):
         torque_row(t, queries, keys, active, primes, prime, x, dx, prime_b, y, dy, torque)
 
@@ -107,7 +107,7 @@ def suffix_row(r, keys, torque):
 
 
 @kernel
-def suffix_rows(start, stop, keys, torque):
+def suffix_cpu(start, stop, keys, torque):
     for r in range(start, stop):
         suffix_row(r, keys, torque)
 
@@ -122,7 +122,7 @@ def turn_back_row(t, tokens, keys, active, rotor, dx):
 
 
 @kernel
-def turn_back_rows(start, stop, tokens, keys, active, rotor, dx):
+def turn_back_cpu(start, stop, tokens, keys, active, rotor, dx):
     for t in range(start, stop):
         turn_back_row(t, tokens, keys, active, rotor, dx)
 
@@ -144,17 +144,17 @@ def factors_row(t, keys, active, primes, prime, y, rotor, torque, dy):
 
 
 @kernel
-def factors_rows(start, stop, keys, active, primes, prime, y, rotor, torque, dy):
+def factors_cpu(start, stop, keys, active, primes, prime, y, rotor, torque, dy):
     for t in range(start, stop):
         factors_row(t, keys, active, primes, prime, y, rotor, torque, dy)
 
 
-ROTOR = Owner(rotor_row, rotor_rows, "i i I1 F1 F1", grain=1024)
-TURN = Owner(turn_row, turn_rows, "i i i F1 F1", grain=1024)
-TORQUE = Owner(torque_row, torque_rows, "i i i i I1 F1 F1 I1 F1 F1 F1", grain=1024)
-SUFFIX = Owner(suffix_row, suffix_rows, "i F1", grain=16)
-TURN_BACK = Owner(turn_back_row, turn_back_rows, "i i i F1 F1", grain=1024)
-FACTORS = Owner(factors_row, factors_rows, "i i i I1 F1 F1 F1 F1", grain=1024)
+ROTOR = Owner(rotor_row, rotor_cpu, "i i I1 F1 F1", grain=1024)
+TURN = Owner(turn_row, turn_cpu, "i i i F1 F1", grain=1024)
+TORQUE = Owner(torque_row, torque_cpu, "i i i i I1 F1 F1 I1 F1 F1 F1", grain=1024)
+SUFFIX = Owner(suffix_row, suffix_cpu, "i F1", grain=16)
+TURN_BACK = Owner(turn_back_row, turn_back_cpu, "i i i F1 F1", grain=1024)
+FACTORS = Owner(factors_row, factors_cpu, "i i i I1 F1 F1 F1 F1", grain=1024)
 
 
 def prefix(heads: int, keys: int, active: int, primes: int, prime, y, before=None):

@@ -47,13 +47,13 @@ def step_row(h, problem, sizes, floor, base, base_b, c, table, sums, out):
 
 
 @kernel
-def step_rows(start, stop, problem, sizes, floor, base, base_b, c, table, sums, out):
+def step_cpu(start, stop, problem, sizes, floor, base, base_b, c, table, sums, out):
     for h in range(start, stop):
         step_row(h, problem, sizes, floor, base, base_b, c, table, sums, out)
 
 
 _PROBLEM = "(I1,F1,I1,F1,F1,F1,F1,U1,I1) (i,i,i,i,i,i,i,i,i)"
-STEP = Owner(step_row, step_rows, f"{_PROBLEM} F F1 F1 F1 F1 F1 F1", grain=1)
+STEP = Owner(step_row, step_cpu, f"{_PROBLEM} F F1 F1 F1 F1 F1 F1", grain=1)
 
 
 class ResonantState:

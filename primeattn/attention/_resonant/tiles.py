@@ -27,6 +27,7 @@ from .pairs import Problem, Sizes, allowed
 from .tokens import ENTRY
 
 ROWS = 32
+PARTS = 8
 
 
 def fits(call: Call, dout=None) -> bool:
@@ -160,9 +161,9 @@ def dscore_row(h, i, first, high, a, g, stats, delta, scores, weights, upstream)
 
 @kernel
 def backward_tiles(
-    start, stop, blas, problem, sizes, starts, starts_b, c, stats, delta, dout, dvalue, dx, dy, dc, dtau
+    start, stop, blas, problem, sizes, parts, starts, starts_b, c, stats, delta, dout, dvalue, dx, dy, dc, dtau
 ):
-    """Whole heads."""
+    """Every ``parts``-th tile of a head makes a part; ``dvalue``, ``dy``, ``dc`` and ``dtau`` have room for each."""
     a, g = Problem(*problem), Sizes(*sizes)
     n, m, dtype = ROWS * g.active, g.keys * g.active, a.x.dtype
     offset, place, entry = np.empty(g.primes + 2, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
@@ -174,7 +175,8 @@ def backward_tiles(
     readers, adders = (offset, place, entry, base), (offset_b, place_b, entry_b, base_b)
     one = type(a.tau[0])(1)
     zero = one - one
-    for h in range(start, stop):
+    for u in range(start, stop):
+        h = u // parts
         own, values = c[STRIDE * h : STRIDE * (h + 1)], h * g.keys * g.depth
         prime, x = a.prime[h * g.queries * g.active :], a.x[h * g.queries * g.active * ENTRY :]
         y, down = a.y[h * m * ENTRY : (h + 1) * m * ENTRY], dx[h * g.queries * g.active * ENTRY :]
@@ -183,7 +185,7 @@ def backward_tiles(
             reach[p] = offset_b[p]
         for z in range(dbase_b.size):
             dbase_b[z] = zero
-        for first in range(0, g.queries, ROWS):
+        for first in range(u % parts * ROWS, g.queries, parts * ROWS):
             last = min(first + ROWS, g.queries)
             high, rows, above = high_of(last - 1, g), last - first, (h * g.queries + first) * g.depth
             sort_block(first, last, -1, starts, prime, x, *readers)
@@ -191,9 +193,9 @@ def backward_tiles(
             gemm_nt(blas, rows, high, g.depth, one, dout, above, g.depth, a.value, values, g.depth, zero, upstream, 0,
                     high)  # fmt: skip
             for i in range(first, last):
-                dtau[h] -= dscore_row(h, i, first, high, a, g, stats, delta, scores, weights, upstream)
-            gemm_tn(blas, high, g.depth, rows, one, weights, 0, high, dout, above, g.depth, one, dvalue, values,
-                    g.depth)  # fmt: skip
+                dtau[u] -= dscore_row(h, i, first, high, a, g, stats, delta, scores, weights, upstream)
+            gemm_tn(blas, high, g.depth, rows, one, weights, 0, high, dout, above, g.depth, one, dvalue,
+                    u * g.keys * g.depth, g.depth)  # fmt: skip
             for p in range(g.primes):
                 s, count, t, met = offset[p], offset[p + 1] - offset[p], offset_b[p], reach[p] - offset_b[p]
                 for z in range(STRIDE * s, STRIDE * (s + count)):
@@ -210,11 +212,11 @@ def backward_tiles(
                         STRIDE * t, STRIDE)  # fmt: skip
             for s in range(offset[g.primes]):
                 for f in range(BASE):
-                    dc[STRIDE * h + f] += base[STRIDE * s + f] * dbase[STRIDE * s + f]
+                    dc[STRIDE * u + f] += base[STRIDE * s + f] * dbase[STRIDE * s + f]
                     dbase[STRIDE * s + f] *= own[f]
                 pull_base_row(s, entry, x, dbase, down)
         for t in range(offset_b[g.primes]):
-            pull_base_row(t, entry_b, y, dbase_b, dy[h * m * ENTRY : (h + 1) * m * ENTRY])
+            pull_base_row(t, entry_b, y, dbase_b, dy[u * m * ENTRY : (u + 1) * m * ENTRY])
 
 
 def _arguments(call: Call):
@@ -246,16 +248,24 @@ def backward(call: Call, stats, out, dout):
     problem, sizes, starts, starts_b, c = _arguments(call)
     delta = np.empty(call.heads * g.queries, dtype)
     softmax.DELTA(delta.size, out, dout, g.depth, delta)
-    dvalue, dx, dy = (np.zeros(x.size, dtype) for x in (a.value, a.x, a.y))
-    dc, dtau = np.zeros(call.heads * STRIDE), np.zeros(call.heads)
+    heads, parts = call.heads, _parts(call.heads, g.queries)
+    dvalue, dy = (np.zeros((heads, parts, x.size // heads), dtype) for x in (a.value, a.y))
+    dx, dc, dtau = np.zeros(a.x.size, dtype), np.zeros((heads, parts, STRIDE)), np.zeros((heads, parts))
     blas = linalg.gemm_address(dtype)
     with linalg.single_threaded():
         share(
             lambda start, stop: backward_tiles(
-                start, stop, blas, problem, sizes, starts, starts_b, c, stats, delta, dout, dvalue, dx, dy, dc, dtau
+                start, stop, blas, problem, sizes, parts, starts, starts_b, c, stats, delta, dout,
+                dvalue.reshape(-1), dx, dy.reshape(-1), dc.reshape(-1), dtau.reshape(-1),
             ),
-            call.heads, 1, 4,
+            heads * parts, 1, 4,
         )  # fmt: skip
+    dvalue, dy, dc, dtau = (x[:, 0] if parts == 1 else x.sum(axis=1) for x in (dvalue, dy, dc, dtau))
     tau = a.tau[:, None]
-    dweights = pull_coefficients(dc.reshape(-1, STRIDE) / tau)
-    return dvalue, dx, dy, np.concatenate([dweights, dtau[:, None] / tau], axis=1)
+    dweights = pull_coefficients(dc / tau)
+    return dvalue.reshape(-1), dx, dy.reshape(-1), np.concatenate([dweights, dtau[:, None] / tau], axis=1)
+
+
+def _parts(heads: int, queries: int) -> int:
+    """Parts of a head's gradients: few heads are shared between threads, whose number must not change a sum."""
+    return 1 if heads >= PARTS else max(1, min(PARTS // heads, -(-queries // ROWS)))

@@ -70,12 +70,12 @@ def select_row(t, active, primes, logits, present, prime):
 
 
 @kernel
-def select_rows(start, stop, active, primes, logits, present, prime):
+def select_cpu(start, stop, active, primes, logits, present, prime):
     for t in range(start, stop):
         select_row(t, active, primes, logits, present, prime)
 
 
-SELECT = Owner(select_row, select_rows, "i i F1 U1 I1", grain=256)
+SELECT = Owner(select_row, select_cpu, "i i F1 U1 I1", grain=256)
 
 
 @scalar
@@ -109,12 +109,12 @@ def entry_row(t, tokens, active, primes, logits, phase, orientation, prime, x):
 
 
 @kernel
-def entry_rows(start, stop, tokens, active, primes, logits, phase, orientation, prime, x):
+def entry_cpu(start, stop, tokens, active, primes, logits, phase, orientation, prime, x):
     for t in range(start, stop):
         entry_row(t, tokens, active, primes, logits, phase, orientation, prime, x)
 
 
-ENTRIES = Owner(entry_row, entry_rows, "i i i F1 (F1,I1,i,i) (F1,I1,i,i) I1 F1", grain=256)
+ENTRIES = Owner(entry_row, entry_cpu, "i i i F1 (F1,I1,i,i) (F1,I1,i,i) I1 F1", grain=256)
 
 
 @scalar
@@ -141,12 +141,12 @@ def pull_entry_row(t, tokens, active, primes, orientation, prime, x, dx, dlogit,
 
 
 @kernel
-def pull_entry_rows(start, stop, tokens, active, primes, orientation, prime, x, dx, dlogit, dphase, dorientation):
+def pull_entry_cpu(start, stop, tokens, active, primes, orientation, prime, x, dx, dlogit, dphase, dorientation):
     for t in range(start, stop):
         pull_entry_row(t, tokens, active, primes, orientation, prime, x, dx, dlogit, dphase, dorientation)
 
 
-PULL_ENTRIES = Owner(pull_entry_row, pull_entry_rows, "i i i (F1,I1,i,i) I1 F1 F1 F1 F1 F1", grain=256)
+PULL_ENTRIES = Owner(pull_entry_row, pull_entry_cpu, "i i i (F1,I1,i,i) I1 F1 F1 F1 F1 F1", grain=256)
 
 
 @scalar
@@ -169,9 +169,9 @@ def spread_row(r, rows, columns, parts, tokens, active, primes, prime, dslot, ta
 
 
 @kernel
-def spread_rows(start, stop, rows, columns, parts, tokens, active, primes, prime, dslot, table):
+def spread_cpu(start, stop, rows, columns, parts, tokens, active, primes, prime, dslot, table):
     for r in range(start, stop):
         spread_row(r, rows, columns, parts, tokens, active, primes, prime, dslot, table)
 
 
-SPREAD = Owner(spread_row, spread_rows, "i i i i i i I1 F1 F1", grain=16, chunks_per_thread=4)
+SPREAD = Owner(spread_row, spread_cpu, "i i i i i i I1 F1 F1", grain=16, chunks_per_thread=4)

@@ -11,9 +11,9 @@ from numba import config, get_num_threads
 from ..._runtime.jit import kernel
 from ..._runtime.owners import share
 from ..._runtime.vectors import LANES
-from ...resonance._linear import Rows, Walk, by_walking, divide_row, pad, total_block
+from ...resonance._linear import Rows, Walk, by_walking, divide_cpu, total_block
 from ...resonance._linear_gradients import pull_block, pull_by_walking, with_last_column
-from ...resonance._march import read_block, sort_block
+from ...resonance._march import GROUP, Block, Grid, read_block, sort_block
 from ...resonance._profiles import Profile, frozen
 from ...resonance._rotation import BASE, STRIDE, coefficients, pull_coefficients
 from .._cores import softmax
@@ -42,16 +42,20 @@ def reversed_limits(limit: np.ndarray, g: Sizes) -> np.ndarray:
 
 
 @kernel
-def forward_heads(start, stop, problem, sizes, floor, starts, starts_b, limit, c, value, whole, sums, out, inverse):
-    """Whole heads: ``out`` and 1 / W; ``value`` and ``sums`` have ``whole`` columns, ``starts`` the slots of tokens."""
+def forward_heads(start, stop, problem, sizes, floor, starts, starts_b, limit, c, out, inverse):
+    """Whole heads: ``out`` and 1 / W; ``starts``: the slots of tokens."""
     a, g = Problem(*problem), Sizes(*sizes)
-    n, m, vectors = g.queries * g.active, g.keys * g.active, whole // LANES
+    n, m, grid = g.queries * g.active, g.keys * g.active, Grid(1, g.depth, -(-g.depth // LANES))
     offset, place, entry = np.empty(g.primes + 2, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     offset_b, place_b, entry_b = np.empty(g.primes + 2, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
     base, base_b = np.empty(STRIDE * n, a.x.dtype), np.empty(STRIDE * m, a.x.dtype)
-    state, small = np.empty(whole * BASE, a.x.dtype), np.empty(STRIDE, a.x.dtype)
+    near = np.empty(grid.per_head * LANES * max(g.queries, g.keys), a.x.dtype)
+    sums, products = np.empty(near.size, a.x.dtype), np.zeros(STRIDE * g.queries, a.x.dtype)
+    state, small = np.empty(grid.per_head * LANES * BASE, a.x.dtype), np.empty(STRIDE, a.x.dtype)
     mass = np.empty(g.queries, a.x.dtype)
+    coefficient = np.empty(grid.per_head * GROUP * STRIDE, a.x.dtype)
     readers, adders = (offset, place, entry, base), (offset_b, place_b, entry_b, base_b)
+    block = Block(0, g.queries, 0, g.keys)
     for h in range(start, stop):
         q, k = h * g.queries, h * g.keys
         sort_block(0, g.queries, -1, starts, a.prime[h * n : (h + 1) * n],
@@ -59,34 +63,33 @@ def forward_heads(start, stop, problem, sizes, floor, starts, starts_b, limit, c
         sort_block(0, g.keys, -1, starts_b, a.prime_b[h * m : (h + 1) * m],
                    a.y[h * m * ENTRY : (h + 1) * m * ENTRY], *adders)  # fmt: skip
         own, totals = c[h * STRIDE : (h + 1) * STRIDE], inverse[q : q + g.queries]
-        read = sums[q * whole : (q + g.queries) * whole]
-        for z in range(read.size):
-            read[z] = 0
-        for i in range(g.queries):
-            totals[i] = mass[i] = 0
-        total_block(1, False, readers, adders, -1, limit, own, small, totals, mass)
-        read_block(
-            0, vectors, vectors, vectors, False, readers, adders, -1, -1, limit, own,
-            value[k * whole : (k + g.keys) * whole], state, read,
-        )  # fmt: skip
         mean = out[q * g.depth : (q + g.queries) * g.depth]
-        for i in range(g.queries):
-            divide_row(i, 1, g.depth, whole, floor, totals, mass, read, mean)
+        total_block(1, block, False, readers, adders, -1, limit, own, small, products, totals, mass)
+        read_block(
+            0, grid.per_head, grid, block, False, False, readers, adders, -1, -1, limit, own,
+            a.value[k * g.depth : (k + g.keys) * g.depth], near, sums, coefficient, state, mean,
+        )  # fmt: skip
+        divide_cpu(0, g.queries, 1, g.depth, floor, totals, mass, mean, mean)
 
 
 @kernel
 def backward_heads(
-    start, stop, problem, sizes, starts, starts_b, limit, back, c, values, upstream, dsums, whole, dx, dy, dc, dvalue
+    start, stop, problem, sizes, starts, starts_b, limit, back, c, values, upstream, dsums, dx, dy, dc, dvalue
 ):
-    """Whole heads; ``values`` and ``upstream`` have ``depth + 1`` columns, ``dsums`` and ``dvalue`` have ``whole``."""
+    """Whole heads; ``values`` and ``upstream`` have ``depth + 1`` columns."""
     a, g = Problem(*problem), Sizes(*sizes)
-    n, m, vectors, columns = g.queries * g.active, g.keys * g.active, whole // LANES, g.depth + 1
+    n, m, columns, grid = g.queries * g.active, g.keys * g.active, g.depth + 1, Grid(1, g.depth, -(-g.depth // LANES))
     most = max(n, m)
     offset, place, entry = np.empty(g.primes + 2, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     offset_b, place_b, entry_b = np.empty(g.primes + 2, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
     base, base_b = np.empty(STRIDE * n, a.x.dtype), np.empty(STRIDE * m, a.x.dtype)
-    state, room = np.empty(max(columns * STRIDE, whole * BASE), a.x.dtype), np.empty(STRIDE * most, a.x.dtype)
-    unused = np.empty(g.primes * STRIDE, a.x.dtype)
+    near = np.empty(grid.per_head * LANES * max(g.queries, g.keys), a.x.dtype)
+    state, sums = (
+        np.empty(max(columns * STRIDE, grid.per_head * LANES * BASE), a.x.dtype),
+        np.empty(near.size, a.x.dtype),
+    )
+    room, unused = np.empty(STRIDE * most, a.x.dtype), np.empty(g.primes * STRIDE, a.x.dtype)
+    coefficient = np.empty(grid.per_head * GROUP * STRIDE, a.x.dtype)
     readers, adders = (offset, place, entry, base), (offset_b, place_b, entry_b, base_b)
     for h in range(start, stop):
         q, k, own = h * g.queries, h * g.keys, c[h * STRIDE : (h + 1) * STRIDE]
@@ -109,8 +112,9 @@ def backward_heads(
             y, dy[h * m * ENTRY : (h + 1) * m * ENTRY],
         )  # fmt: skip
         read_block(
-            0, vectors, vectors, vectors, False, adders, readers, last, last_b, back, own,
-            dsums[q * whole : (q + g.queries) * whole], state, dvalue[k * whole : (k + g.keys) * whole],
+            0, grid.per_head, grid, Block(0, g.keys, 0, g.queries), False, False, adders, readers, last, last_b, back,
+            own, dsums[q * g.depth : (q + g.queries) * g.depth], near, sums, coefficient, state,
+            dvalue[k * g.depth : (k + g.keys) * g.depth],
         )  # fmt: skip
 
 
@@ -154,16 +158,11 @@ def forward(call: Call, out, inverse) -> None:
             _of(h, out, g.queries, g.depth)[...] = mean
             inverse[h * g.queries : (h + 1) * g.queries] = inverses
         return
-    padded = frozen(pad(a.value.reshape(-1, g.depth), 1))
-    whole = -(-g.depth // LANES) * LANES
-    sums = np.empty(call.heads * g.queries * whole, dtype)
     floor = dtype.type(FLOOR * np.finfo(dtype).eps)
     starts, starts_b, flat = _starts(g.queries, g.active), _starts(g.keys, g.active), c.reshape(-1)
 
     def work(start, stop):
-        forward_heads(
-            start, stop, tuple(a), tuple(g), floor, starts, starts_b, limit, flat, padded, whole, sums, out, inverse
-        )
+        forward_heads(start, stop, tuple(a), tuple(g), floor, starts, starts_b, limit, flat, out, inverse)
 
     share(work, call.heads, 1, 4)
 
@@ -188,19 +187,17 @@ def backward(call: Call, inverse, out, dout):
     dsums = dout.reshape(-1, g.depth) * inverse[:, None]
     upstream = with_last_column(dsums, 1, -(delta * inverse)[:, None])
     values = with_last_column(a.value.reshape(-1, g.depth), 1, 1)
-    whole = -(-g.depth // LANES) * LANES
-    padded = frozen(pad(dsums, 1))
+    dsums = frozen(dsums)
     dx, dy = np.zeros(a.x.size, dtype), np.zeros(a.y.size, dtype)
-    dc, dvalue = np.zeros(heads * g.primes * STRIDE, dtype), np.zeros(heads * g.keys * whole, dtype)
+    dc, dvalue = np.zeros(heads * g.primes * STRIDE, dtype), np.empty(heads * g.keys * g.depth, dtype)
     starts, starts_b, flat = _starts(g.queries, g.active), _starts(g.keys, g.active), c.reshape(-1)
     back = reversed_limits(limit, g)
 
     def work(start, stop):
         backward_heads(
             start, stop, tuple(a), tuple(g), starts, starts_b, limit, back, flat, values.reshape(-1),
-            upstream.reshape(-1), padded, whole, dx, dy, dc, dvalue,
+            upstream.reshape(-1), dsums, dx, dy, dc, dvalue,
         )  # fmt: skip
 
     share(work, heads, 1, 4)
-    dvalue = np.ascontiguousarray(dvalue.reshape(-1, whole)[:, : g.depth]).reshape(-1)
     return dvalue, dx, dy, pull_coefficients(dc.reshape(heads, g.primes, STRIDE).sum(axis=1, dtype=np.float64))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..finding import Finding
 from ..material import Material
-from . import cost, maps, neighbours, opening, pairs, positivity, sparsity
+from . import cost, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class Section:
         What the section answers, in one sentence, under the heading.
     compute : callable(Material) -> Finding
         Everything that costs time; knows nothing of HTML.
+    tells : bool
+        ``compute`` takes a second argument, ``say``, a callable that is told what is being done: it takes long.
+    wanted : callable(Material) -> bool
+        Whether the material asks for the section.
     template : str
         File in ``report/`` that renders the finding; it sees ``finding``, ``section``, ``material``, ``views``.
     """
@@ -31,8 +35,10 @@ class Section:
     name: str
     title: str
     question: str
-    compute: Callable[[Material], Finding]
+    compute: Callable[..., Finding]
     template: str
+    tells: bool = False
+    wanted: Callable[[Material], bool] = lambda material: True
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -87,5 +93,14 @@ SECTIONS: tuple[Section, ...] = (
         "Measured on this machine, on this text, for all pairs; compilation is not included.",
         cost.find,
         "cost.html.j2",
+    ),
+    Section(
+        "mechanisms",
+        "Attention, mechanism by mechanism",
+        "The same words, once for every mechanism: where does each of them look?",
+        mechanisms.find,
+        "mechanisms.html.j2",
+        tells=True,
+        wanted=lambda material: bool(material.mechanisms),
     ),
 )

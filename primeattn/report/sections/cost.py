@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from statistics import median
+from functools import partial
 
 import numpy as np
 
 from ..finding import Finding, Picture
 from ..material import Material
-from ..views import View
-
-LEAST, MOST, ENOUGH = 3, 9, 0.15  # runs and seconds of one measurement
-
-
-def milliseconds(view: View, material: Material) -> float:
-    """Median time of all scores of a material, in milliseconds; compilation is not in it."""
-    view.matrix(material)
-    runs: list[float] = []
-    begin = time.perf_counter()
-    while len(runs) < LEAST or (len(runs) < MOST and time.perf_counter() - begin < ENOUGH):
-        start = time.perf_counter()
-        view.matrix(material)
-        runs.append(1e3 * (time.perf_counter() - start))
-    return median(runs)
+from ..timing import milliseconds
 
 
 def find(material: Material) -> Finding:
@@ -34,7 +19,7 @@ def find(material: Material) -> Finding:
     for place, size in enumerate(sizes):
         part = material if size == n else material.take(np.linspace(0, n - 1, size).astype(int))
         for name, view in views.items():
-            times[name][place] = milliseconds(view, part)
+            times[name][place] = milliseconds(partial(view.matrix, part))
     rows = [
         {
             "name": name,

@@ -1,0 +1,191 @@
+"""Softmax attention by tiles, on the CPU: gradients. As `forward_tiles`; the scores are computed again from lse.
+
+A tile is ``rows`` queries against a tile of keys: block by block of queries come weights, gradients of the scores and
+dq, then, keys by ``ROWS``, dk and dv, which stay in packed memory until the tile of keys is done.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._runtime.elementary.decay import decay
+from ..._runtime.jit import nonnegative
+from ..._runtime.strips import ROWS, strip, strip_turned
+from ..._runtime.width import full_width
+from .layout import Layout, Problem, query_range
+from .packing import Plan, block_of, pack_rows, pack_turned, score_block
+from .tiles import Gradients, fill, finite_unit, kernel, prepare, scalar, share_of, slope_gradient, tile_range
+
+
+class Space(NamedTuple):
+    """Keys turned and as they are, values turned, their gradients; queries and upstream gradients of a tile, weights,
+    gradients of the scores; gradients of a block's queries."""
+
+    turned: Any
+    keys: Any
+    values: Any
+    dk: Any
+    dv: Any
+    q: Any
+    dout: Any
+    s: Any
+    ds: Any
+    dq: Any
+
+
+@scalar
+def space_of(work, g, plan):
+    extra = plan.columns + ROWS
+    a = plan.columns * g.width
+    b = a + plan.columns * plan.wide
+    c = b + plan.columns * g.depth
+    d = c + extra * plan.wide
+    e = d + extra * plan.deep
+    f = e + plan.rows * plan.wide
+    h = f + plan.rows * plan.deep
+    i = h + plan.rows * plan.span
+    j = i + plan.rows * plan.span
+    return Space(
+        work[:a], work[a:b], work[b:c], work[c:d], work[d:e], work[e:f], work[f:h], work[h:i], work[i:j], work[j:]
+    )
+
+
+class Saved(NamedTuple):
+    """What forward left, and the upstream gradient."""
+
+    lse: Any
+    delta: Any
+    dout: Any
+
+
+@scalar
+def gradient_row(s, ds, at, n, lse, delta):
+    """From scores to weights in s, from gradients of weights to gradients of scores in ds."""
+    full_width()
+    for c in range(n):
+        p = decay(s[nonnegative(at + c)] - lse)
+        s[nonnegative(at + c)] = p
+        ds[nonnegative(at + c)] = p * (ds[nonnegative(at + c)] - delta)
+
+
+@scalar
+def gradient_block(b, x, g, plan, w, f, r0):
+    """Weights in w.s and gradients of the scores in w.ds, from row r0 on; zeros for the other keys of the
+    first and last ROWS of keys."""
+    row, chunk, zero = b.head * g.queries + b.query, b.left - b.start, type(x.scale)(0)
+    score_block(b, w.q, r0 * plan.wide, plan.wide, x, g, plan, w.turned, w.s, r0)
+    strip(
+        g.depth, (b.right - b.left) // plan.grain, w.dout, r0 * plan.deep, plan.deep, w.values, chunk * g.depth,
+        plan.panel, plan.panel * g.depth, w.ds, r0 * plan.span + chunk, plan.span, 0,
+    )  # fmt: skip
+    for r in range(b.rows):
+        # without a key lse is -inf, and so are all scores: any finite number in its place makes the weights 0
+        level = f.lse[row + r] if f.lse[row + r] != -np.inf else zero
+        at = (r0 + r) * plan.span
+        gradient_row(w.s, w.ds, at + chunk, b.right - b.left, level, f.delta[row + r])
+        above = b.right - b.start
+        below, beyond = chunk % ROWS, -above % ROWS
+        fill(w.s, at + chunk - below, below, zero)
+        fill(w.ds, at + chunk - below, below, zero)
+        fill(w.s, at + above, beyond, zero)
+        fill(w.ds, at + above, beyond, zero)
+
+
+@scalar
+def gather_queries(b, x, g, plan, w, d, r0):
+    """dq += scale ds k, and the slope's share of every query if that is wanted."""
+    row, low = b.head * g.queries + b.query, b.low - b.start
+    strip(
+        b.high - b.low, plan.wide // plan.grain, w.ds, r0 * plan.span + low, plan.span, w.keys, low * plan.wide,
+        plan.wide, plan.panel, w.dq, 0, plan.wide, 0,
+    )  # fmt: skip
+    for r in range(b.rows):
+        at = (row + r) * g.width
+        for c in range(g.width):
+            d.dq[nonnegative(at + c)] += x.scale * w.dq[nonnegative(r * plan.wide + c)]
+        if d.dslope.size:
+            distance = b.query + r + g.keys - g.queries - b.low
+            d.dslope[row + r] += slope_gradient(w.ds, (r0 + r) * plan.span + low, b.high - b.low, distance)
+
+
+@scalar
+def gather_keys(query, count, j0, low, high, g, plan, w):
+    """dk += ds' q, dv += weights' dout, of a tile whose queries meet the keys [low, high)."""
+    for j in range(j0 + (low - j0) // ROWS * ROWS, high, ROWS):
+        first, _ = query_range(j, g)
+        _, last = query_range(min(j + ROWS, high) - 1, g)
+        first, last, key = max(first - query, 0), min(last - query, count), j - j0
+        if first < last:
+            strip_turned(
+                last - first, plan.wide // plan.grain, w.ds, first * plan.span + key, plan.span, w.q,
+                first * plan.wide, plan.wide, plan.panel, w.dk, key * plan.wide, plan.wide, 1,
+            )  # fmt: skip
+            strip_turned(
+                last - first, plan.deep // plan.grain, w.s, first * plan.span + key, plan.span, w.dout,
+                first * plan.deep, plan.deep, plan.panel, w.dv, key * plan.deep, plan.deep, 1,
+            )  # fmt: skip
+
+
+@scalar
+def backward_tile(head, query, count, j0, of_queries, of_keys, x, g, plan, w, f, d):
+    low, high = tile_range(query, count, j0, plan.columns, g)
+    if low >= high:
+        return
+    row, room = head * g.queries + query, (count + ROWS - 1) // ROWS * ROWS
+    pack_rows(x.q, row * g.width, count, g.width, w.q, plan.wide, room)
+    pack_rows(f.dout, row * g.depth, count, g.depth, w.dout, plan.deep, room)
+    for r in range(0, count, ROWS):
+        b = block_of(head, query + r, min(ROWS, count - r), j0, g, plan)
+        if b.low < b.high:
+            gradient_block(b, x, g, plan, w, f, r)
+            if of_queries:
+                gather_queries(b, x, g, plan, w, d, r)
+    if of_keys:
+        gather_keys(query, count, j0, low, high, g, plan, w)
+
+
+@scalar
+def unpack_rows(x, wide, count, width, scale, out, at):
+    """Rows of x, ``wide`` apart, times scale, as they lie in out."""
+    for r in range(count):
+        for c in range(width):
+            out[nonnegative(at + r * width + c)] = x[nonnegative(r * wide + c)] * scale
+
+
+@kernel
+def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gradients, clean):
+    """Units [start, stop): what one key head owns, or one of ``parts`` shares of it.
+
+    ``sides``: 0 all gradients (parts must be 1), 1 those of queries (shares of the query tiles), 2 those of keys
+    and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted.
+    """
+    full_width()
+    x, g, plan, f, d = Problem(*problem), Layout(*layout), Plan(*sizes), Saved(*saved), Gradients(*gradients)
+    w = space_of(work, g, plan)
+    one = type(x.scale)(1)
+    of_queries, of_keys = sides != 2, sides != 1
+    for unit in range(start, stop):
+        unit_head, part = unit // parts, unit % parts
+        first, last, left, right = 0, g.queries, 0, g.keys
+        if sides == 1:
+            first, last = share_of(part, parts, plan.rows, g.queries)
+        if sides == 2:
+            left, right = share_of(part, parts, plan.columns, g.keys)
+        prepare(unit_head, first, last, left, right, of_queries, of_keys, g, d)
+        low, high = tile_range(first, last - first, left, right - left, g)
+        for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
+            key, count = unit_head * g.room + j0, min(plan.columns, high - j0)
+            pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel)
+            pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel)
+            if of_queries:
+                pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
+            if of_keys:
+                fill(w.dk, 0, (count + ROWS) * plan.wide, one - one)
+                fill(w.dv, 0, (count + ROWS) * plan.deep, one - one)
+            for head in range(unit_head * g.group, (unit_head + 1) * g.group):
+                for i in range(first, last, plan.rows):
+                    backward_tile(head, i, min(plan.rows, last - i), j0, of_queries, of_keys, x, g, plan, w, f, d)
+            if of_keys:
+                unpack_rows(w.dk, plan.wide, count, g.width, x.scale, d.dk, key * g.width)
+                unpack_rows(w.dv, plan.deep, count, g.depth, one, d.dv, key * g.depth)
+        clean[unit] = finite_unit(unit_head, first, last, left, right, of_queries, of_keys, g, d)

@@ -1,0 +1,134 @@
+"""Softmax attention by tiles, on the CPU: outputs. The same numbers as `softmax`, from products of small matrices.
+
+Keys are the outer loop. A tile of them, and of their values, is packed once (`packing`), and serves all queries of the
+heads of its group, ``ROWS`` at a time: a block of queries has its scores, weights and outputs in the first-level cache.
+Nothing of size queries x keys exists; a query carries its running maximum and sum (online softmax).
+
+Tile borders lie at multiples of the tile sizes, and every sum runs in the order of the tiles, so the split into units,
+hence the number of threads, does not change a bit of the result.
+
+A product over a block also touches keys that a query may not attend, with weight 0; since 0 * inf is NaN, a unit
+reports whether all it wrote is finite, and the caller falls back to the rows of `softmax` if not.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._runtime.elementary.decay import decay
+from ..._runtime.jit import nonnegative
+from ..._runtime.strips import ROWS, strip
+from ..._runtime.width import full_width
+from .layout import Layout, Problem
+from .packing import Plan, block_of, pack_rows, pack_turned, score_block
+from .tiles import all_finite, exponentials, fill, kernel, largest, scalar, share_of, tile_range
+
+
+class Space(NamedTuple):
+    """Keys turned, values, a block's queries (where there are fewer than ROWS), scores, outputs, and shrinkage."""
+
+    keys: Any
+    values: Any
+    queries: Any
+    s: Any
+    y: Any
+    shrink: Any
+
+
+@scalar
+def space_of(work, g, plan):
+    a = plan.columns * g.width
+    b = a + plan.columns * plan.deep
+    c = b + ROWS * plan.wide
+    d = c + ROWS * plan.span
+    e = d + ROWS * plan.deep
+    return Space(work[:a], work[a:b], work[b:c], work[c:d], work[d:e], work[e:])
+
+
+@scalar
+def online_row(s, at, n, row, top, total):
+    """Fold n more scores into the running maximum and sum of a query, and turn them into weights relative to it.
+
+    Returns the factor that earlier weights shrink by.
+    """
+    old = top[row]
+    new = largest(s, at, n, old)
+    if new == -np.inf:  # nothing allowed so far, or only NaN
+        for c in range(n):
+            total[row] += s[at + c] - s[at + c] if s[at + c] != new else type(new)(0)
+        fill(s, at, n, type(new)(0))
+        return type(new)(1)
+    weight = exponentials(s, at, n, new)
+    shrink = decay(old - new)
+    top[row] = new
+    total[row] = total[row] * shrink + weight
+    return shrink
+
+
+@scalar
+def forward_block(b, x, g, plan, w, out, top, total):
+    """out = shrinkage times out + relative weights times values."""
+    first = b.head * g.queries + b.query
+    if b.rows == ROWS:
+        score_block(b, x.q, first * g.width, g.width, x, g, plan, w.keys, w.s, 0)
+    else:
+        pack_rows(x.q, first * g.width, b.rows, g.width, w.queries, plan.wide, ROWS)
+        score_block(b, w.queries, 0, plan.wide, x, g, plan, w.keys, w.s, 0)
+    for r in range(b.rows):
+        w.shrink[r] = online_row(w.s, r * plan.span + b.left - b.start, b.right - b.left, first + r, top, total)
+    low = b.low - b.start
+    strip(
+        b.high - b.low, plan.deep // plan.grain, w.s, low, plan.span, w.values, low * plan.deep, plan.deep,
+        plan.panel, w.y, 0, plan.deep, 0,
+    )  # fmt: skip
+    for r in range(b.rows):
+        at, shrink = (first + r) * g.depth, w.shrink[r]
+        for c in range(g.depth):
+            out[nonnegative(at + c)] = out[nonnegative(at + c)] * shrink + w.y[nonnegative(r * plan.deep + c)]
+
+
+@scalar
+def finish_rows(start, stop, depth, out, top, total):
+    """Divide by the sums; top becomes lse. A query without a key keeps 0 and -inf. True if all is finite."""
+    clean = True
+    for row in range(start, stop):
+        if total[row] != 0:
+            inverse = type(total[row])(1) / total[row]
+            for c in range(depth):
+                out[nonnegative(row * depth + c)] *= inverse
+            top[row] += math.log(total[row])
+            clean = clean and all_finite(out, row * depth, depth)
+    return clean
+
+
+@kernel
+def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, clean):
+    """Units [start, stop): a unit is one of ``parts`` shares of the query tiles of one key head."""
+    full_width()
+    x, g, plan = Problem(*problem), Layout(*layout), Plan(*sizes)
+    w = space_of(work, g, plan)
+    for unit in range(start, stop):
+        key_head = unit // parts
+        first, last = share_of(unit % parts, parts, plan.rows, g.queries)
+        heads = range(key_head * g.group, (key_head + 1) * g.group)
+        for head in heads:
+            row, count = head * g.queries + first, last - first
+            fill(out, row * g.depth, count * g.depth, type(x.scale)(0))
+            fill(lse, row, count, type(x.scale)(-np.inf))
+            fill(total, row, count, type(x.scale)(0))
+        low, high = tile_range(first, last - first, 0, g.keys, g)
+        for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
+            key, count = key_head * g.room + j0, min(plan.columns, high - j0)
+            pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel)
+            pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
+            for head in heads:
+                for i in range(first, last, ROWS):
+                    b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
+                    if b.low < b.high:
+                        forward_block(b, x, g, plan, w, out, lse, total)
+        clean[unit] = 1
+        for head in heads:
+            row = head * g.queries
+            if not finish_rows(row + first, row + last, g.depth, out, lse, total):
+                clean[unit] = 0

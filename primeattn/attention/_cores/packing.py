@@ -1,0 +1,118 @@
+"""Blocks: ``ROWS`` queries against a tile of keys, packed so that `strip` multiplies them from aligned memory."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._runtime.jit import nonnegative
+from ..._runtime.strips import strip
+from .layout import key_range
+from .tiles import fill, scalar, tile_range
+
+#: Keys of a block go by so many, whole grains of every type: loops over them need no remainder.
+CHUNK = 32
+#: The first of them are at a multiple of this: a whole panel of every type.
+START = 64
+
+
+class Plan(NamedTuple):
+    """Queries and keys of a tile (multiples of ROWS and START), columns of a grain and of a panel, width and depth in
+    whole grains, and how far rows of scores lie apart."""
+
+    rows: int
+    columns: int
+    grain: int
+    panel: int
+    wide: int
+    deep: int
+    span: int
+
+
+class Block(NamedTuple):
+    """``rows`` queries of a head, from ``query`` on, and the keys that they meet in the key tile at ``start``.
+
+    They may attend keys in [low, high) only, and scores are computed for those in [left, right), whole chunks.
+    """
+
+    head: int
+    query: int
+    rows: int
+    start: int
+    low: int
+    high: int
+    left: int
+    right: int
+
+
+@scalar
+def block_of(head, query, rows, start, g, plan):
+    low, high = tile_range(query, rows, start, plan.columns, g)
+    left = start + (low - start) // START * START
+    right = start + (high - start + CHUNK - 1) // CHUNK * CHUNK
+    return Block(head, query, rows, start, low, high, left, right)
+
+
+@scalar
+def pack_rows(x, at, count, width, out, wide, room):
+    """``count`` rows of x, ``wide`` apart in out; zeros beside them and, up to ``room`` rows, below."""
+    zero = type(x[0])(0)
+    for r in range(count):
+        for c in range(width):
+            out[nonnegative(r * wide + c)] = x[nonnegative(at + r * width + c)]
+        for c in range(width, wide):
+            out[nonnegative(r * wide + c)] = zero
+    fill(out, count * wide, (room - count) * wide, zero)
+
+
+@scalar
+def pack_turned(x, at, count, width, scale, out, panel):
+    """``count`` rows of x, times scale, as columns of panels, each (width, panel); zeros where the last is not full."""
+    for first in range(0, count, panel):
+        here = min(count - first, panel)
+        for c in range(width):
+            to = first * width + c * panel
+            for r in range(here):
+                out[nonnegative(to + r)] = x[nonnegative(at + (first + r) * width + c)] * scale
+            fill(out, to + here, panel - here, type(scale)(0))
+
+
+@scalar
+def add_distance(s, at, n, slope, distance):
+    """ALiBi: scores fall by slope times |distance|, which is given for the first key and falls by 1 a key."""
+    for c in range(n):
+        s[nonnegative(at + c)] -= slope * type(slope)(abs(distance - c))
+
+
+@scalar
+def apply_mask(s, at, n, mask, first, step):
+    """-inf for the keys that the mask forbids."""
+    nothing = type(s[0])(-np.inf)
+    if step == 1:  # a step known to the compiler lets it vectorise
+        for c in range(n):
+            s[nonnegative(at + c)] = s[nonnegative(at + c)] if mask[nonnegative(first + c)] != 0 else nothing
+    else:
+        for c in range(n):
+            s[nonnegative(at + c)] = s[nonnegative(at + c)] if mask[first + c * step] != 0 else nothing
+
+
+@scalar
+def score_block(b, a, at, step, x, g, plan, keys, s, to):
+    """Scores of a block into s, from row ``to`` on, from its queries in a, ``step`` apart; -inf where not allowed."""
+    grains, chunk = (b.right - b.left) // plan.grain, b.left - b.start
+    strip(
+        g.width, grains, a, at, step, keys, chunk * g.width, plan.panel, plan.panel * g.width, s,
+        to * plan.span + chunk, plan.span, 0,
+    )  # fmt: skip
+    slope, mask, mask_at = x.slopes[b.head], x.mask, x.mask_at[b.head]
+    masked = mask.size > 1 or mask[0] == 0
+    nothing = type(slope)(-np.inf)
+    for r in range(b.rows):
+        i, row = b.query + r, (to + r) * plan.span - b.start
+        low, high = key_range(i, g)
+        low, high = min(max(low, b.low), b.right), max(min(high, b.high), b.left)
+        if slope != 0:
+            add_distance(s, row + b.left, b.right - b.left, slope, i + g.keys - g.queries - b.left)
+        if masked:
+            apply_mask(s, row + b.low, b.high - b.low, mask, mask_at + i * g.mask_row + b.low * g.mask_key, g.mask_key)
+        fill(s, row + b.left, low - b.left, nothing)
+        fill(s, row + high, b.right - high, nothing)
