@@ -462,7 +462,7 @@ def _collective_modes_vjp(theta, modes, *, heads=1, gate=None, beta=1.0, step=1.
 
 
 #: Name -> vjp of the functions here.
-PULLBACKS = {
+PULLBACKS: dict[str, Callable] = {
     "phase_gate": _phase_gate_vjp,
     "phase_feed_forward": _phase_feed_forward_vjp,
     "von_mises_readout": _von_mises_readout_vjp,
