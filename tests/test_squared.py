@@ -287,13 +287,13 @@ def test_auto_takes_sums_for_long_sequences_only(rng, monkeypatch):
     sums = attention._squared.forms.Sums
     monkeypatch.setattr(attention._squared.forms, "Sums", lambda *a: taken.append("sums") or sums(*a))
     for tokens, causal, options in (
-        (500, True, {}), (600, True, {}), (250, False, {}), (300, False, {}), (600, True, {"window": 5}),
+        (500, True, {}), (600, True, {}), (300, False, {}), (350, False, {}), (600, True, {"window": 5}),
         (600, False, {"mask": np.ones((600, 1), bool)}), (600, True, {"mask": np.ones((1, 600), bool)}),
     ):  # fmt: skip
         taken.append(tokens)
         x = rng.standard_normal((tokens, 16)).astype(np.float32)
         attention.squared(x, x, x, causal=causal, **options)
-    assert taken == [500, 600, "sums", 250, 300, "sums", 600, 600, 600, "sums"]
+    assert taken == [500, 600, "sums", 300, 350, "sums", 600, 600, 600, "sums"]
 
 
 def test_memory_of_the_linear_form_is_that_of_its_results(rng):

@@ -154,7 +154,7 @@ def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], d
     >>> out, pullback([[1.0]])["v"].tolist()
     (array([[2.]]), [[0.5], [0.5]])
     """
-    pullbacks = {**{n: m.vjp for n, m in MECHANISMS.items()}, **_kuramoto.PULLBACKS}
+    pullbacks: dict[str, Callable] = {**{n: m.vjp for n, m in MECHANISMS.items()}, **_kuramoto.PULLBACKS}
     if name not in pullbacks:
         raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, pullbacks))} is wanted")
     return pullbacks[name](*inputs, **options)

@@ -15,8 +15,11 @@ import numpy as np
 from numba import config
 
 from ..._runtime import devices, linalg
-from . import ratio, ratio_sums, ratio_tiles, run, softmax, tiles
+from . import ratio, ratio_tiles, run, softmax, tiles
 from .layout import Layout, Problem
+from .ratio_eps import constant_eps, relative_eps, relative_eps_backward
+
+__all__ = ["backward", "constant_eps", "forward", "relative_eps", "relative_eps_backward", "weights"]
 
 
 _PANEL = 8192  # numbers in a tile of keys: fits the first-level cache, and OpenBLAS multiplies without packing
@@ -38,45 +41,6 @@ def _products(a, b, width: int, out) -> None:
         softmax.DELTA(out.size, a, b, width, out)
     else:
         tiles.deltas(0, out.size, a, b, width, out)
-
-
-def constant_eps(eps: float, x: Problem):
-    """The eps_i of all rows, as one number."""
-    one = devices.to_host([eps]).astype(x.q.dtype)
-    return devices.to_device(one) if devices.is_device_array(x.q) else one
-
-
-def relative_eps(eps: float, x: Problem, g: Layout, heads: int):
-    """eps_i = eps scale^2 |q_i|^2 kappa_i with kappa_i = sum_j |k_j|^2 over the keys that query i may attend."""
-    _, out, _ = _relative(eps, x, g, heads)
-    return out
-
-
-def _relative(eps, x, g, heads):
-    """kappa, eps_i and |q|^2."""
-    of_queries, of_keys = _like(heads * g.queries, x.q), _like(x.k.size // g.width, x.q)
-    kappa, out = _like(heads * g.queries, x.q), _like(heads * g.queries, x.q)
-    _products(x.q, x.q, g.width, of_queries)
-    _products(x.k, x.k, g.width, of_keys)
-    ratio_sums.sum_keys(x, g, heads, 1, of_keys, kappa)
-    kind = x.q.dtype.type
-    ratio_sums.MULTIPLE(out.size, kind(0), kind(eps) * x.scale * x.scale, of_queries, kappa, 1, out)
-    return kappa, out, of_queries
-
-
-def relative_eps_backward(eps: float, x: Problem, g: Layout, heads: int, deps, dq, dk) -> None:
-    r"""Add what flows through `relative_eps`:
-
-    dq_i += 2 eps scale^2 deps_i kappa_i q_i,    dk_j += 2 eps scale^2 k_j sum_{i: j allowed} deps_i |q_i|^2.
-    """
-    kappa, product, of_queries = _relative(eps, x, g, heads)
-    of_keys, kind = _like(x.k.size // g.width, x.q), x.q.dtype.type
-    one, factor = kind(1), kind(2 * eps) * x.scale * x.scale
-    ratio_sums.MULTIPLE(deps.size, kind(0), one, kappa, deps, 1, product)
-    ratio_sums.MULTIPLE(deps.size, one, factor, product, x.q, g.width, dq)
-    ratio_sums.MULTIPLE(deps.size, kind(0), one, of_queries, deps, 1, product)
-    ratio_sums.sum_queries(x, g, heads, 1, product, of_keys)
-    ratio_sums.MULTIPLE(of_keys.size, one, factor, of_keys, x.k, g.width, dk)
 
 
 def forward(params, x: Problem, g: Layout, heads: int, eps):

@@ -65,31 +65,9 @@ def sum_queries_cpu(start, stop, mask, mask_at, layout, depth, y, out):
         sum_queries_row(row, mask, mask_at, layout, depth, y, out)
 
 
-@scalar
-def multiple_row(row, keep, factor, a, x, width, out):
-    """out_row = keep out_row + factor a_row x_row; with keep = 0 out is not read, with a_row = 0 neither is x_row."""
-    by, at = factor * a[row], row * width
-    if by == 0:  # a key that no query attends may hold NaN
-        for c in range(width):
-            out[at + c] = keep * out[at + c] if keep != 0 else keep
-    elif keep == 0:
-        for c in range(width):
-            out[at + c] = by * x[at + c]
-    else:
-        for c in range(width):
-            out[at + c] = keep * out[at + c] + by * x[at + c]
-
-
-@kernel
-def multiple_cpu(start, stop, keep, factor, a, x, width, out):
-    for row in range(start, stop):
-        multiple_row(nonnegative(row), keep, factor, a, x, width, out)
-
-
 _REACH = f"U1 I1 ({','.join('i' * len(Layout._fields))})"
 SUM_KEYS = Owner(sum_keys_row, sum_keys_cpu, f"{_REACH} i F1 F1", grain=64, chunks_per_thread=8)
 SUM_QUERIES = Owner(sum_queries_row, sum_queries_cpu, f"{_REACH} i F1 F1", grain=64, chunks_per_thread=8)
-MULTIPLE = Owner(multiple_row, multiple_cpu, "F F F1 F1 i F1", grain=4096)
 
 
 class Window(NamedTuple):
@@ -100,6 +78,18 @@ class Window(NamedTuple):
     shift: int
     back: int
     ahead: int
+
+
+@uncounted_scalar
+def of_keys(g):
+    """The keys that each query may attend."""
+    return Window(g.keys, g.queries, g.keys - g.queries, g.before, g.after)
+
+
+@uncounted_scalar
+def of_queries(g):
+    """The queries that may attend each key."""
+    return Window(g.queries, g.keys, g.queries - g.keys, g.after, g.before)
 
 
 @uncounted_scalar
@@ -153,44 +143,47 @@ def add_window(low, high, block, size, depth, head, tail, out, at):
 
 
 @uncounted_scalar
-def sums_of_head(w, of_queries, depth, x, source, mask, first, step, out, target, head, tail):
+def sums_of_head(w, transposed, depth, x, source, mask, first, step, out, target, head, tail):
     """The windows of one head: from x at ``source``, added to out at ``target``."""
     size = max(1, min(w.back + w.ahead + 1, w.inputs))
-    add_up(x, source, w.inputs, size, depth, not of_queries, mask, first, step, head, tail)
+    add_up(x, source, w.inputs, size, depth, not transposed, mask, first, step, head, tail)
     block = limits(0, w)[0] // size * size
     for i in range(w.outputs):
         low, high = limits(i, w)
         block += size if low >= block + size else 0
-        if low < high and (not of_queries or mask[nonnegative(first + i * step)] != 0):
+        if low < high and (not transposed or mask[nonnegative(first + i * step)] != 0):
             add_window(low, high, block, size, depth, head, tail, out, target + i * depth)
 
 
 @uncounted_kernel
-def sums_by_blocks(start, stop, mask, mask_at, layout, of_queries, depth, x, out, space):
+def sums_by_blocks(start, stop, mask, mask_at, layout, transposed, depth, x, out, space):
     """Key heads [start, stop) of either sum, for a mask that is the same for all queries."""
     g = Layout(*layout)
-    w = Window(g.keys, g.queries, g.keys - g.queries, g.before, g.after)
-    if of_queries:
-        w = Window(g.queries, g.keys, g.queries - g.keys, g.after, g.before)
+    w = of_queries(g) if transposed else of_keys(g)
     head_sums, tail_sums = space[: w.inputs * depth], space[w.inputs * depth :]
     for key_head in range(start, stop):
         for head in range(key_head * g.group, (key_head + 1) * g.group):
             of_head, of_key_head, first = head * g.queries * depth, key_head * g.room * depth, mask_at[head]
-            source, target = (of_head, of_key_head) if of_queries else (of_key_head, of_head)
-            if head == key_head * g.group or not of_queries:
+            source, target = (of_head, of_key_head) if transposed else (of_key_head, of_head)
+            if head == key_head * g.group or not transposed:
                 for c in range(w.outputs * depth):
                     out[nonnegative(target + c)] = type(out[0])(0)
-            sums_of_head(w, of_queries, depth, x, source, mask, first, g.mask_key, out, target, head_sums, tail_sums)
+            sums_of_head(w, transposed, depth, x, source, mask, first, g.mask_key, out, target, head_sums, tail_sums)
 
 
-def _sums(owner, n, x, g, heads, of_queries, depth, values, out) -> None:
-    if config.DISABLE_JIT or devices.is_device_array(values) or g.mask_row:
+def by_rows(x, g: Layout) -> bool:
+    """Whether the mask differs between queries, or the device is CUDA."""
+    return bool(g.mask_row) or config.DISABLE_JIT or devices.is_device_array(x.mask)
+
+
+def _sums(owner, n, x, g, heads, transposed, depth, values, out) -> None:
+    if by_rows(x, g):
         owner(n, x.mask, x.mask_at, tuple(g), depth, values, out)
         return
 
     def work(start, stop):
-        space = np.empty(2 * depth * (g.queries if of_queries else g.keys), out.dtype)
-        sums_by_blocks(start, stop, x.mask, x.mask_at, tuple(g), of_queries, depth, values, out, space)
+        space = np.empty(2 * depth * (g.queries if transposed else g.keys), out.dtype)
+        sums_by_blocks(start, stop, x.mask, x.mask_at, tuple(g), transposed, depth, values, out, space)
 
     share(work, heads // g.group, 1)
 

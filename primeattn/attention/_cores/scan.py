@@ -30,7 +30,7 @@ import numpy as np
 from ..._runtime.elementary.machine import bits, by_type, from_bits
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.owners import Owner
-from .layout import Layout, Problem, key_range, query_range
+from .layout import Layout, Problem
 
 
 def _size32(x):
@@ -76,6 +76,18 @@ def own_unit(x, at, n):
 def present(head, j, x, g):
     """Whether key j counts for a head; the mask is the same for all queries."""
     return x.mask[x.mask_at[head] + j * g.mask_key] != 0
+
+
+@scalar
+def seen(i, g):
+    """The keys [0, high) that query i meets: there is no window here."""
+    return g.keys if g.after else min(max(i + g.keys - g.queries + 1, 0), g.keys)
+
+
+@scalar
+def first_seer(j, g):
+    """The first query that meets key j; ``queries`` if none does."""
+    return 0 if g.after else min(max(j - g.keys + g.queries, 0), g.queries)
 
 
 @scalar
@@ -165,7 +177,7 @@ def forward_row(row, problem, layout, degree, eps, unit, state, out, inverse):
     for f in range(features):
         state[at + f] = zero
     for i in range(g.queries):
-        _, high = key_range(i, g)
+        high = seen(i, g)
         total, query = zero, (head * g.queries + i) * g.width
         if high > 0:
             new = unit[key_head * g.keys + high - 1]
@@ -219,7 +231,7 @@ def weights_row(row, problem, layout, degree, unit, inverse, weights):
     x, g = Problem(*problem), Layout(*layout)
     head, i = row // g.queries, row % g.queries
     key_head, query = head // g.group, row * g.width
-    _, high = key_range(i, g)
+    high = seen(i, g)
     for j in range(g.keys):
         weights[row * g.keys + j] = x.scale - x.scale
     if high > 0:
@@ -249,7 +261,7 @@ def backward_query_row(row, problem, layout, degree, eps, unit, inverse, delta, 
     for f in range(others * columns):
         state[at + f] = zero
     for i in range(g.queries):
-        _, high = key_range(i, g)
+        high = seen(i, g)
         r = head * g.queries + i
         query, total = r * g.width, zero
         if high > 0:
@@ -289,8 +301,7 @@ def backward_query_cpu(start, stop, problem, layout, degree, eps, unit, inverse,
 @scalar
 def seen_unit(i, key_head, unit, g):
     """The unit in which query i counts its keys."""
-    _, high = key_range(i, g)
-    return unit[key_head * g.keys + max(high, 1) - 1]
+    return unit[key_head * g.keys + max(seen(i, g), 1) - 1]
 
 
 @scalar
@@ -307,7 +318,7 @@ def backward_key_row(row, problem, layout, degree, eps, unit, inverse, delta, do
         for f in range(others * columns):
             state[at + f] = zero
         for j in range(g.keys - 1, -1, -1):
-            first, _ = query_range(j, g)
+            first = first_seer(j, g)
             for i in range(todo - 1, first - 1, -1):
                 r = head * g.queries + i
                 query, new = r * g.width, seen_unit(i, key_head, unit, g)
@@ -317,13 +328,13 @@ def backward_key_row(row, problem, layout, degree, eps, unit, inverse, delta, do
                     norms *= ratio
                 u = new
                 if inverse[r] != 0:
-                    own, c_i = own_unit(x.q, query, g.width), -delta[r] * inverse[r]
-                    norms += c_i * norm(x.q, query, g.width, own)
+                    own = own_unit(x.q, query, g.width)
+                    norms -= delta[r] * inverse[r] * norm(x.q, query, g.width, own)
                     for b in range(others):
-                        factor = x.q[query + a] * own * partner(x.q, query, b, own, degree)
+                        factor = x.q[query + a] * own * partner(x.q, query, b, own, degree) * inverse[r]
                         for c in range(g.depth):
-                            state[at + b * columns + c] += factor * (dout[r * g.depth + c] * inverse[r])
-                        state[at + b * columns + g.depth] += factor * c_i
+                            state[at + b * columns + c] += factor * dout[r * g.depth + c]
+                        state[at + b * columns + g.depth] -= factor * delta[r]
             todo = min(first, todo)
             if todo < g.queries and present(head, j, x, g):
                 key, value, total = (key_head * g.room + j) * g.width, (key_head * g.room + j) * g.depth, zero
@@ -357,7 +368,7 @@ def backward_value_row(row, problem, layout, degree, unit, inverse, dout, state,
         for f in range(features):
             state[at + f] = zero
         for j in range(g.keys - 1, -1, -1):
-            first, _ = query_range(j, g)
+            first = first_seer(j, g)
             for i in range(todo - 1, first - 1, -1):
                 r = head * g.queries + i
                 new = seen_unit(i, key_head, unit, g)

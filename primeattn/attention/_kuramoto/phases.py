@@ -428,9 +428,9 @@ def collective_modes(
     Examples
     --------
     >>> import numpy as np, primeattn as pa
-    >>> pa.attention.collective_modes(np.array([[0.2], [3.0]]), np.array([[0.0], [np.pi]]), beta=9.0).round(3)
-    array([[0.001],
-           [3.141]])
+    >>> pa.attention.collective_modes(np.array([[0.2], [3.0]]), np.array([[0.0], [np.pi]]), beta=1.0).round(2)
+    array([[0.05],
+           [3.11]])
     """
     rows, shape = _as_one_sequence(theta)
     out = kuramoto(rows, memory=modes, heads=heads, gate_key=gate, beta=beta, step=step)
@@ -462,7 +462,7 @@ def _collective_modes_vjp(theta, modes, *, heads=1, gate=None, beta=1.0, step=1.
 
 
 #: Name -> vjp of the functions here.
-PULLBACKS = {
+PULLBACKS: dict[str, Callable] = {
     "phase_gate": _phase_gate_vjp,
     "phase_feed_forward": _phase_feed_forward_vjp,
     "von_mises_readout": _von_mises_readout_vjp,
