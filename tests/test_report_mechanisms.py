@@ -271,7 +271,7 @@ def test_without_mechanisms_there_is_no_chapter(tmp_path):
     assert 'id="mechanisms"' not in (tmp_path / "index.html").read_text("utf-8")
     assert "not finished" not in (tmp_path / "index.html").read_text("utf-8")
     summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
-    assert set(summary["sections"]) == {section.name for section in SECTIONS} - {"mechanisms"}
+    assert set(summary["sections"]) == {section.name for section in SECTIONS} - {"mechanisms", "speed"}
 
 
 def test_the_command_chooses_mechanisms(tmp_path, monkeypatch):
@@ -296,7 +296,9 @@ def test_two_words_are_enough_and_one_is_not(tmp_path):
     none = report.prepare([corpus.Passage(text, "", 0) for text in ("one", "two")])
     assert mechanisms.find(none).facts["words"] == []
     report.write(none, tmp_path)
-    assert "there is nothing to attend" in (tmp_path / "index.html").read_text("utf-8")
+    html = (tmp_path / "index.html").read_text("utf-8")
+    assert "there is nothing to attend" in html
+    assert "there is nothing to time" in html
 
 
 # --- the figure ----------------------------------------------------------------------------------------------------

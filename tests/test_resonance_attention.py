@@ -476,6 +476,19 @@ def test_float32_and_other_input(rng, form):
     assert np.isfinite(pa.resonance.attention(s, s, v, form=form, mask=np.arange(40) > 0)).all()  # left out entirely
 
 
+@pytest.mark.parametrize("form", ["linear", "softmax"])
+def test_nan_in_the_first_value_stays_with_the_primes_that_meet_it(form):
+    """The first number of an array once stood for "a zero of this type"."""
+    s = pa.PrimeStates.from_dicts([{2: 1}, {3: 1}, {3: 1j}])
+    v = np.array([[np.nan, 1.0], [2.0, 3.0], [5.0, 4.0]])
+    out, pullback = pa.resonance.vjp("attention", s[1:], s, v, form=form, mask=np.array([False, True, True]))
+    assert np.isfinite(out).all()
+    if form == "linear":  # causal: whoever comes later has weights of 0 for what it shares no prime with, and no walk
+        out, pullback = pa.resonance.vjp("attention", s, s, v, form=form, causal=True)
+        assert np.isfinite(out[1:]).all()
+        assert np.isfinite(pullback(np.ones_like(v))["query"]["orientation"][1:]).all()
+
+
 def test_threads_do_not_change_a_bit(rng):
     import numba
 

@@ -50,6 +50,21 @@ def test_strips_equal_numpy(dtype, turned, k, grains):
             check(turned, dtype, k, grains, add, packed)
 
 
+@kernel
+def turn(x, at, stride, scale, out, to, step):
+    strips.square(x, at, stride, scale, out, to, step)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_squares_are_turned(dtype):
+    n = strips.side(dtype)
+    x, out = np.random.default_rng(0).standard_normal((2, n, 40)).astype(dtype)
+    expected = out.copy()
+    expected[:, 5 : 5 + n] = 2 * x[:, 3 : 3 + n].T
+    turn(x.reshape(-1), 3, 40, out.dtype.type(2), out.reshape(-1), 5, 40)
+    np.testing.assert_array_equal(out, expected)
+
+
 def test_nothing_to_do_changes_nothing():
     c = np.ones(400, np.float32)
     product(False, 3, 0, c[:0], 0, 3, c[:0], 0, 3, 3, c, 0, 3, 0)

@@ -123,3 +123,30 @@ class Decode:
 
     def time_step(self, name):
         self.step(*self.inputs, self.past, **self.options)
+
+
+class DecodeRate:
+    """One token to a long cache, float32, 8 heads of 64: seconds, and bytes of the cache read per second."""
+
+    params = ([4096, 32768],)
+    param_names = ("tokens",)
+
+    def setup(self, tokens):
+        rng = np.random.default_rng(0)
+        self.cache = pa.attention.Cache(window=tokens)
+        self.cache.append(*rng.standard_normal((2, 8, tokens, 64), dtype=np.float32))
+        self.token = rng.standard_normal((8, 1, 64), dtype=np.float32)
+        self.time_step(tokens)
+
+    def time_step(self, tokens):
+        pa.attention.dot_product_step(self.token, self.token, self.token, self.cache)
+
+    def track_rate(self, tokens):
+        times = []
+        for _ in range(15):
+            start = time.perf_counter()
+            self.time_step(tokens)
+            times.append(time.perf_counter() - start)
+        return (self.cache.keys.nbytes + self.cache.values.nbytes) / statistics.median(times) / 1e9
+
+    track_rate.unit = "GB/s"  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import numpy as np
 
 from .spectra import Spectrum, spectrum
 from .views import VIEWS, Shared, Spans, View
+from .words import Words, words_of
 
 
 class Passage(NamedTuple):
@@ -181,6 +182,11 @@ class Material:
     def thinned(self, k: int) -> Material:
         """The same passages with only the k strongest primes of each state."""
         return replace(self, states=self.states.sparsify(k=k), seconds={})
+
+    @cached_property
+    def words(self) -> Words | None:
+        """The words of one passage that mechanisms attend; see `words_of`."""
+        return words_of(self)
 
     @cached_property
     def shared_entries(self) -> int:

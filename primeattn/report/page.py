@@ -29,6 +29,7 @@ _SHORT = {
     "sparsity": "Sparsity",
     "cost": "Cost",
     "mechanisms": "Mechanisms",
+    "speed": "Speed",
 }
 
 

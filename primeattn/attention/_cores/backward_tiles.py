@@ -175,8 +175,8 @@ def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gra
         low, high = tile_range(first, last - first, left, right - left, g)
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
             key, count = unit_head * g.room + j0, min(plan.columns, high - j0)
-            pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel)
-            pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel)
+            pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel, plan.side)
+            pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side)
             if of_queries:
                 pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
             if of_keys:

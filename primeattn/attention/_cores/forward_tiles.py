@@ -21,8 +21,11 @@ from ..._runtime.jit import nonnegative
 from ..._runtime.strips import ROWS, strip
 from ..._runtime.width import full_width
 from .layout import Layout, Problem
-from .packing import Plan, block_of, pack_rows, pack_turned, score_block
-from .tiles import all_finite, exponentials, fill, kernel, largest, scalar, share_of, tile_range
+from .packing import Plan, block_of, limit_row, pack_rows, pack_turned, score_block
+from .tiles import all_finite, exponentials, fill, kernel, largest, scalar, share_of, summing, tile_range
+
+#: So many queries a head, as in streaming, are faster without packing.
+FEW = 2
 
 
 class Space(NamedTuple):
@@ -88,6 +91,68 @@ def forward_block(b, x, g, plan, w, out, top, total):
             out[nonnegative(at + c)] = out[nonnegative(at + c)] * shrink + w.y[nonnegative(r * plan.deep + c)]
 
 
+@summing
+def products(a, at, b, first, second, third, fourth, n):
+    """<a, b> for four places of b."""
+    zero = type(a[0])(0)
+    s, t, u, w = zero, zero, zero, zero
+    for c in range(n):
+        x = a[nonnegative(at + c)]
+        s += x * b[nonnegative(first + c)]
+        t += x * b[nonnegative(second + c)]
+        u += x * b[nonnegative(third + c)]
+        w += x * b[nonnegative(fourth + c)]
+    return s, t, u, w
+
+
+@scalar
+def few_scores(b, row, x, g, s):
+    """Scores of query ``row`` (of all heads), four keys at a time; at the end some of them again."""
+    key_head, last = b.head // g.group * g.room, b.high - 1
+    for j in range(b.low, b.high, 4):
+        k, l, m = min(j + 1, last), min(j + 2, last), min(j + 3, last)  # noqa: E741
+        first, second, third, fourth = (key_head + j, key_head + k, key_head + l, key_head + m)
+        found = products(
+            x.q, row * g.width, x.k, first * g.width, second * g.width, third * g.width, fourth * g.width, g.width
+        )
+        s[nonnegative(j - b.start)] = x.scale * found[0]
+        s[nonnegative(k - b.start)] = x.scale * found[1]
+        s[nonnegative(l - b.start)] = x.scale * found[2]
+        s[nonnegative(m - b.start)] = x.scale * found[3]
+
+
+@scalar
+def few_values(b, x, g, s, y):
+    """y += weights times values, four keys at a time; at the end some of them again, with weight 0."""
+    key_head, last, zero = b.head // g.group * g.room, b.high - 1, type(x.scale)(0)
+    for j in range(b.low, b.high, 4):
+        k, l, m = min(j + 1, last), min(j + 2, last), min(j + 3, last)  # noqa: E741
+        w0, w1 = s[nonnegative(j - b.start)], s[nonnegative(k - b.start)] if k == j + 1 else zero
+        w2 = s[nonnegative(l - b.start)] if l == j + 2 else zero
+        w3 = s[nonnegative(m - b.start)] if m == j + 3 else zero
+        first, second = (key_head + j) * g.depth, (key_head + k) * g.depth
+        third, fourth = (key_head + l) * g.depth, (key_head + m) * g.depth
+        for c in range(g.depth):
+            early = w0 * x.v[nonnegative(first + c)] + w1 * x.v[nonnegative(second + c)]
+            late = w2 * x.v[nonnegative(third + c)] + w3 * x.v[nonnegative(fourth + c)]
+            y[nonnegative(c)] += early + late
+
+
+@scalar
+def forward_few(b, x, g, w, out, top, total):
+    """`forward_block` for a query or two, from keys and values as they lie: each is read once, so none is packed."""
+    for r in range(b.rows):
+        row = b.head * g.queries + b.query + r
+        few_scores(b, row, x, g, w.s)
+        limit_row(b, r, 0, x, g, w.s)
+        shrink = online_row(w.s, b.left - b.start, b.right - b.left, row, top, total)
+        for c in range(g.depth):
+            w.y[nonnegative(c)] = out[nonnegative(row * g.depth + c)] * shrink
+        few_values(b, x, g, w.s, w.y)
+        for c in range(g.depth):
+            out[nonnegative(row * g.depth + c)] = w.y[nonnegative(c)]
+
+
 @scalar
 def finish_rows(start, stop, depth, out, top, total):
     """Divide by the sums; top becomes lse. A query without a key keeps 0 and -inf. True if all is finite."""
@@ -120,12 +185,15 @@ def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, c
         low, high = tile_range(first, last - first, 0, g.keys, g)
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
             key, count = key_head * g.room + j0, min(plan.columns, high - j0)
-            pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel)
-            pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
+            if g.queries > FEW:
+                pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel, plan.side)
+                pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
             for head in heads:
                 for i in range(first, last, ROWS):
                     b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
-                    if b.low < b.high:
+                    if b.low < b.high and g.queries <= FEW:
+                        forward_few(b, x, g, w, out, lse, total)
+                    elif b.low < b.high:
                         forward_block(b, x, g, plan, w, out, lse, total)
         clean[unit] = 1
         for head in heads:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._runtime.jit import nonnegative
-from ..._runtime.strips import strip
+from ..._runtime.strips import square, strip
 from .layout import key_range
 from .tiles import fill, scalar, tile_range
 
@@ -16,13 +16,14 @@ START = 64
 
 
 class Plan(NamedTuple):
-    """Queries and keys of a tile (multiples of ROWS and START), columns of a grain and of a panel, width and depth in
-    whole grains, and how far rows of scores lie apart."""
+    """Queries and keys of a tile (multiples of ROWS and START), columns of a grain and of a panel, the side of a square
+    that is turned at once, width and depth in whole grains, and how far rows of scores lie apart."""
 
     rows: int
     columns: int
     grain: int
     panel: int
+    side: int
     wide: int
     deep: int
     span: int
@@ -65,15 +66,18 @@ def pack_rows(x, at, count, width, out, wide, room):
 
 
 @scalar
-def pack_turned(x, at, count, width, scale, out, panel):
+def pack_turned(x, at, count, width, scale, out, panel, side):
     """``count`` rows of x, times scale, as columns of panels, each (width, panel); zeros where the last is not full."""
     for first in range(0, count, panel):
-        here = min(count - first, panel)
+        here, to = min(count - first, panel), first * width
+        rows, columns = here // side * side, width // side * side
+        for r in range(0, rows, side):
+            for c in range(0, columns, side):
+                square(x, at + (first + r) * width + c, width, scale, out, to + c * panel + r, panel)
         for c in range(width):
-            to = first * width + c * panel
-            for r in range(here):
-                out[nonnegative(to + r)] = x[nonnegative(at + (first + r) * width + c)] * scale
-            fill(out, to + here, panel - here, type(scale)(0))
+            for r in range(rows if c < columns else 0, here):
+                out[nonnegative(to + c * panel + r)] = x[nonnegative(at + (first + r) * width + c)] * scale
+            fill(out, to + c * panel + here, panel - here, type(scale)(0))
 
 
 @scalar
@@ -96,6 +100,22 @@ def apply_mask(s, at, n, mask, first, step):
 
 
 @scalar
+def limit_row(b, r, at, x, g, s):
+    """Distance, mask and band of a block's row r, whose score of key ``start`` lies at ``at``."""
+    slope, mask, i, row = x.slopes[b.head], x.mask, b.query + r, at - b.start
+    low, high = key_range(i, g)
+    low, high = min(max(low, b.low), b.right), max(min(high, b.high), b.left)
+    nothing = type(slope)(-np.inf)
+    if slope != 0:
+        add_distance(s, row + b.left, b.right - b.left, slope, i + g.keys - g.queries - b.left)
+    if mask.size > 1 or mask[0] == 0:
+        first = x.mask_at[b.head] + i * g.mask_row + b.low * g.mask_key
+        apply_mask(s, row + b.low, b.high - b.low, mask, first, g.mask_key)
+    fill(s, row + b.left, low - b.left, nothing)
+    fill(s, row + high, b.right - high, nothing)
+
+
+@scalar
 def score_block(b, a, at, step, x, g, plan, keys, s, to):
     """Scores of a block into s, from row ``to`` on, from its queries in a, ``step`` apart; -inf where not allowed."""
     grains, chunk = (b.right - b.left) // plan.grain, b.left - b.start
@@ -103,16 +123,5 @@ def score_block(b, a, at, step, x, g, plan, keys, s, to):
         g.width, grains, a, at, step, keys, chunk * g.width, plan.panel, plan.panel * g.width, s,
         to * plan.span + chunk, plan.span, 0,
     )  # fmt: skip
-    slope, mask, mask_at = x.slopes[b.head], x.mask, x.mask_at[b.head]
-    masked = mask.size > 1 or mask[0] == 0
-    nothing = type(slope)(-np.inf)
     for r in range(b.rows):
-        i, row = b.query + r, (to + r) * plan.span - b.start
-        low, high = key_range(i, g)
-        low, high = min(max(low, b.low), b.right), max(min(high, b.high), b.left)
-        if slope != 0:
-            add_distance(s, row + b.left, b.right - b.left, slope, i + g.keys - g.queries - b.left)
-        if masked:
-            apply_mask(s, row + b.low, b.high - b.low, mask, mask_at + i * g.mask_row + b.low * g.mask_key, g.mask_key)
-        fill(s, row + b.left, low - b.left, nothing)
-        fill(s, row + high, b.right - high, nothing)
+        limit_row(b, r, (to + r) * plan.span, x, g, s)

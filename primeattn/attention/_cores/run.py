@@ -20,7 +20,7 @@ def strip_sizes(g: Layout) -> tuple[int, int]:
 def _plan(g: Layout, dtype) -> Plan:
     (rows, columns), grain = strip_sizes(g), strips.grain(dtype)
     wide, deep = (-(-n // grain) * grain for n in (g.width, g.depth))
-    return Plan(rows, columns, grain, strips.panel(dtype), wide, deep, columns + CHUNK)
+    return Plan(rows, columns, grain, strips.panel(dtype), strips.side(dtype), wide, deep, columns + CHUNK)
 
 
 def forward_parts(g: Layout, key_heads: int, rows: int) -> tuple[int, int]:

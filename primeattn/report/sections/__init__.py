@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..finding import Finding
 from ..material import Material
-from . import cost, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity
+from . import cost, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity, speed
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,14 @@ SECTIONS: tuple[Section, ...] = (
         "The same words, once for every mechanism: where does each of them look?",
         mechanisms.find,
         "mechanisms.html.j2",
+        wanted=lambda material: bool(material.mechanisms),
+    ),
+    Section(
+        "speed",
+        "What the mechanisms cost",
+        "Measured on this machine, on the words of this text.",
+        speed.find,
+        "speed.html.j2",
         tells=True,
         wanted=lambda material: bool(material.mechanisms),
     ),

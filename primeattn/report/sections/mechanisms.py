@@ -1,34 +1,30 @@
-"""Every attention mechanism on the same words: where it looks, who agrees with it, what it claims, what it costs."""
+"""Every attention mechanism on the same words: where it looks, who agrees with it, what it claims. Nothing compiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..attending import Cost, Look, answer, claims, cost, look, says, telling, title_of
+from ..attending import Look, answer, claims, look, says, telling, title_of
 from ..finding import Finding, Picture
 from ..material import Material
 from ..ranking import Agreement, agreements
 from ..wording import sentence
-from ..words import Words, words_of
+from ..words import Words
 
 EXAMPLES = 3
 WIDEST = 5  # doublings from an even share to either end of the colours, at most
 
 
-def find(material: Material, say: Callable[[str], object] = lambda what: None) -> Finding:
-    """Measure every mechanism of the material on the words of one passage; ``say`` is told which one compiles."""
-    words = words_of(material)
+def find(material: Material) -> Finding:
+    """Let every mechanism of the material attend the words of one passage."""
+    words = material.words
     if words is None or not material.mechanisms:
         return Finding(facts={"words": [], "mechanisms": {}})
     looks = {name: look(mechanism, words) for name, mechanism in material.mechanisms.items()}
     claimed = {name: claims(mechanism) for name, mechanism in material.mechanisms.items()}
-    costs: dict[str, Cost] = {}
-    for name, mechanism in material.mechanisms.items():
-        say(f"compiling {title_of(name)}")
-        costs[name] = cost(mechanism, words.running)
     table = _agreements(looks)
     examples = telling(looks, words, EXAMPLES)
     reach = _reach(looks)
@@ -44,7 +40,6 @@ def find(material: Material, say: Callable[[str], object] = lambda what: None) -
                 "cite": mechanism.cite,
                 "attended": float(np.median(looks[name].effective)),
                 "blind": looks[name].blind,
-                "cost": costs[name]._asdict(),
                 "properties": claimed[name],
                 "examples": [_example(looks[name], words, i) for i in examples],
             }
@@ -54,7 +49,7 @@ def find(material: Material, say: Callable[[str], object] = lambda what: None) -
     }
     return Finding(
         facts=facts,
-        arrays=_arrays(looks, table, costs, words),
+        arrays=_arrays(looks, table, words),
         pictures={"mechanisms": _picture(looks, words, reach)},
         shown=_shown(facts["mechanisms"], looks, words, reach, examples),
     )
@@ -113,7 +108,7 @@ def _example(found: Look, words: Words, i: int) -> dict[str, Any]:
     return {"query": i, "weight_on_itself": found.weights[i, i]} | answer(found, words, i)._asdict()
 
 
-def _arrays(looks, table, costs, words: Words) -> dict[str, tuple]:
+def _arrays(looks, table, words: Words) -> dict[str, tuple]:
     names, places = list(looks), np.arange(len(words.surfaces))
     return {
         "mechanism": (("mechanism",), np.array(names), {}),
@@ -137,12 +132,6 @@ def _arrays(looks, table, costs, words: Words) -> dict[str, tuple]:
             np.array([[table[a][b].spearman for b in names] for a in names]),
             {"long_name": "rank correlation of the weights between different places"},
         ),
-        "mechanism_milliseconds": (
-            ("mechanism", "direction"),
-            np.array([[costs[name].forward, costs[name].both, costs[name].reference] for name in names]),
-            {"units": "ms", "tokens": len(words.running)},
-        ),
-        "direction": (("direction",), np.array(["forward", "forward and backward", "plain NumPy forward"]), {}),
     }
 
 
@@ -178,9 +167,6 @@ def _shown(
             {"query": i, "lines": [_line(name, found, words, i) for name, found in looks.items()]} for i in examples
         ],
         "properties": {name: claim["says"] for name, claim in any_facts["properties"].items()},
-        "slowest": max(fact["cost"]["both"] for fact in facts.values()),
-        "error": max(fact["cost"]["error"] for fact in facts.values()),
-        "tokens": len(words.running),
         "data": _data(looks, words, examples[0]),
     }
 
