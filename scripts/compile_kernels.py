@@ -6,6 +6,7 @@ reports spilled registers. Needs ``pip install "primeattn[cuda]"``.
 
 import argparse
 import importlib
+import itertools
 import pkgutil
 import re
 import sys
@@ -28,8 +29,9 @@ def _import_everything():
             importlib.import_module(module.name)
 
 
-def _signature(owner, floating):
+def _signature(owner, floating, kind):
     plain = {
+        "K": kind and types.BaseTuple.from_types([floating] * len(kind._fields), kind),
         "F": floating,
         "i": types.int64,
         "F1": floating[::1],
@@ -44,8 +46,8 @@ def _signature(owner, floating):
     return types.void(types.int64, *(of(token) for token in owner.signature))
 
 
-def compile_ptx(owner, floating, capability=(9, 0)) -> str:
-    """The PTX of the owner's CUDA kernel for one floating type."""
+def compile_ptx(owner, floating, kind=None, capability=(9, 0)) -> str:
+    """The PTX of the owner's CUDA kernel for one floating type, and one of its kinds if it has any."""
 
     class Device:  # device functions ask the current device for its capability
         compute_capability = capability
@@ -53,9 +55,8 @@ def compile_ptx(owner, floating, capability=(9, 0)) -> str:
     original = numba.cuda.dispatcher.get_current_device
     numba.cuda.dispatcher.get_current_device = lambda: Device
     try:
-        ptx, _ = cuda.compile(
-            owner.cuda_function(), _signature(owner, floating), cc=capability, device=False, abi="numba", output="ptx"
-        )
+        signature = _signature(owner, floating, kind)
+        ptx, _ = cuda.compile(owner.cuda_function(), signature, cc=capability, device=False, abi="numba", output="ptx")
     finally:
         numba.cuda.dispatcher.get_current_device = original
     return ptx
@@ -91,21 +92,20 @@ def main() -> int:
     for owner in OWNERS:
         if only not in owner.name:
             continue
-        for floating in (types.float32, types.float64):
-            ptx = compile_ptx(owner, floating)
+        for kind, floating in itertools.product(owner.kinds or (None,), (types.float32, types.float64)):
+            ptx = compile_ptx(owner, floating, kind)
             used = link(ptx)
             doubles = len(re.findall(r"\.f64", ptx))
-            print(
-                f"{owner.name:40} {floating!s:8} {used['registers']:5} {used['spills']:6} {used['stack']:6} {doubles:5}"
-            )
+            name = f"{owner.name} {kind.__name__}" if kind else owner.name
+            print(f"{name:40} {floating!s:8} {used['registers']:5} {used['spills']:6} {used['stack']:6} {doubles:5}")
             if owner.name in EXCEPTIONS:
                 continue
             if floating is types.float32 and doubles:
-                failures.append(f"{owner.name}: {doubles} float64 instructions in the float32 kernel")
+                failures.append(f"{name}: {doubles} float64 instructions in the float32 kernel")
             if used["spills"]:
-                failures.append(f"{owner.name} {floating}: {used['spills']} bytes spilled")
+                failures.append(f"{name} {floating}: {used['spills']} bytes spilled")
             if used["registers"] > MAX_REGISTERS:
-                failures.append(f"{owner.name} {floating}: {used['registers']} registers, {MAX_REGISTERS} allowed")
+                failures.append(f"{name} {floating}: {used['registers']} registers, {MAX_REGISTERS} allowed")
     if not OWNERS:
         failures.append("no kernel was found")
     print(*failures, sep="\n")

@@ -23,12 +23,14 @@ OPTIONS = {
     "alibi": {"alibi": np.array([0.3, 1.2])},
     "rope": {"rope": 100.0, "causal": True},
 }
-CASES = [
-    (name, case)
-    for name, mechanism in MECHANISMS.items()
-    for case, options in OPTIONS.items()
-    if set(options) <= set(inspect.signature(mechanism.forward).parameters)
-]
+
+
+def takes(name, case):
+    """Whether a mechanism has the options of a case."""
+    return set(OPTIONS[case]) <= set(inspect.signature(MECHANISMS[name].forward).parameters)
+
+
+CASES = [(name, case) for name in MECHANISMS for case in OPTIONS if takes(name, case)]
 
 
 def oracle(name):
@@ -87,7 +89,8 @@ def test_vectors_attend_themselves(name, dtype):
     assert set(drawn.options) <= set(inspect.signature(mechanism.forward).parameters)
     out, weights = mechanism.forward(*drawn.inputs, **drawn.options, return_weights=True)
     assert out.dtype == dtype
-    assert weights.shape == (2, 6, 6)
+    assert (weights.shape[0], *weights.shape[-2:]) == (2, 6, 6)
+    assert weights.size == 72  # an axis of one head may stand between
     assert np.isfinite(out).all()
 
 
@@ -128,7 +131,8 @@ def test_gradients_equal_the_complex_step(name, case):
 
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_float32_stays_float32_and_agrees(name):
-    single, double = (drawn(name, "causal", dtype) for dtype in (np.float32, np.float64))
+    case = "causal" if takes(name, "causal") else "plain"
+    single, double = (drawn(name, case, dtype) for dtype in (np.float32, np.float64))
     out, pullback = pa.attention.vjp(name, *single.inputs, **single.options)
     expected, expected_pullback = pa.attention.vjp(name, *double.inputs, **double.options)
     assert out.dtype == np.float32
@@ -144,6 +148,8 @@ def test_float32_stays_float32_and_agrees(name):
 @pytest.mark.parametrize("form", ["read-only", "strided", "big-endian", "float32 beside float64"])
 def test_layout_and_byte_order_do_not_matter(name, form):
     sample = drawn(name)
+    if form == "float32 beside float64" and len(sample.inputs) == 1:
+        pytest.skip("one input has one dtype")
 
     def changed(x):
         if form == "strided":
@@ -170,7 +176,7 @@ def test_layout_and_byte_order_do_not_matter(name, form):
 @pytest.mark.parametrize("name", MECHANISMS)
 @pytest.mark.parametrize("sizes", [{"tokens": 0}, {"tokens": 1}, {"batch": (0,)}, {"batch": ()}, {"batch": (2, 1)}])
 def test_few_tokens_and_other_leading_axes(name, sizes):
-    sample = drawn(name, "causal", **sizes)
+    sample = drawn(name, "causal" if takes(name, "causal") else "plain", **sizes)
     out, pullback = pa.attention.vjp(name, *sample.inputs, **sample.options)
     expected = MECHANISMS[name].reference(*sample.inputs, **sample.options)
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-13)
@@ -197,9 +203,11 @@ def test_a_wrong_name_is_refused():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", ["causal", "mask"])
 def test_cuda_twin(name, dtype, case):
-    sample = drawn(name, "causal", dtype, batch=(1,), tokens=4)
+    sample = drawn(name, "causal" if takes(name, "causal") else "plain", dtype, batch=(1,), tokens=4)
     options = dict(sample.options)
     if case == "mask":
+        if not takes(name, "mask"):
+            pytest.skip("takes no mask")
         options["mask"] = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]], bool)
     device = {n: pa.to_device(x) if isinstance(x, np.ndarray) else x for n, x in options.items()}
     out, pullback = pa.attention.vjp(name, *map(pa.to_device, sample.inputs), **device)

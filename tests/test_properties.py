@@ -14,11 +14,20 @@ ROUNDING = 1e3 * np.finfo(float).eps
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
-def test_every_property_has_a_claim_and_some_fail(name):
+def test_every_property_has_a_claim(name):
     claims = MECHANISMS[name].properties
     assert set(claims) == set(Property)
     assert all(claim.why for claim in claims.values())
-    assert any(isinstance(claim, Fails) for claim in claims.values())  # or the tests below could not tell
+
+
+# of these two no mechanism's failure is known: below and with the mechanism itself their measures meet wrong tables
+FAILS_NOWHERE = {Property.SYMMETRIC, Property.PHASE_SHIFT_INVARIANT}
+
+
+@pytest.mark.parametrize("which", [p for p in Property if p not in FAILS_NOWHERE], ids=lambda which: which.name)
+def test_some_mechanism_fails(which):
+    """Or the theorems below could not tell."""
+    assert any(isinstance(m.properties[which], Fails) for m in MECHANISMS.values())
 
 
 @pytest.mark.parametrize(("name", "which"), [c for c in CLAIMS if isinstance(MECHANISMS[c[0]].properties[c[1]], Holds)])

@@ -1,5 +1,6 @@
-"""Every mechanism of ``MECHANISMS``: forward, forward and backward, memory, and the exponent of its cost in tokens."""
+"""Every mechanism of ``MECHANISMS``: forward, forward and backward, memory, exponent of the cost in tokens, decode."""
 
+import inspect
 import math
 import statistics
 import time
@@ -17,7 +18,8 @@ def draw(name, tokens, heads, width, dtype="float32") -> Sample:
     sample = MECHANISMS[name].sample(
         np.random.default_rng(0), batch=(1,), heads=heads, tokens=tokens, width=width, dtype=np.dtype(dtype)
     )
-    return Sample(sample.inputs, {**sample.options, "causal": True})
+    causal = {"causal": True} if "causal" in inspect.signature(MECHANISMS[name].forward).parameters else {}
+    return Sample(sample.inputs, {**sample.options, **causal})
 
 
 def both(name, sample):
@@ -87,7 +89,43 @@ class Growth:
         return math.log2(statistics.median(found[1]) / statistics.median(found[0]))
 
 
+def steps() -> dict:
+    """Streaming decode of the mechanisms that have it, and what carries the past: the fourth argument."""
+    found = {}
+    for name, mechanism in MECHANISMS.items():
+        step = getattr(pa.attention, f"{name}_step", None)
+        if step and mechanism.inputs[:3] == ("q", "k", "v"):
+            found[name] = step, list(inspect.signature(step).parameters.values())[3].annotation
+    return found
+
+
 class Decode:
+    """One token to the past of 4,096."""
+
+    params = (list(steps()),)
+    param_names = ("mechanism",)
+    timeout = 300
+
+    def setup(self, name):
+        self.step, past = steps()[name]
+        known = inspect.signature(self.step).parameters
+        first, token = (
+            MECHANISMS[name].sample(0, batch=(), heads=4, tokens=n, width=64, dtype=np.dtype("float32"))
+            for n in (4096, 1)
+        )
+        # what belongs to tokens comes with them, what belongs to the mechanism stays
+        kept = {n: x for n, x in first.options.items() if np.shape(x) == np.shape(token.options[n])}
+        self.past = past()
+        self.inputs = token.inputs
+        self.options = {n: x for n, x in {**token.options, **kept}.items() if n in known}
+        self.step(*first.inputs, self.past, **{n: x for n, x in first.options.items() if n in known})
+        self.time_step(name)
+
+    def time_step(self, name):
+        self.step(*self.inputs, self.past, **self.options)
+
+
+class DecodeRate:
     """One token to a long cache, float32, 8 heads of 64: seconds, and bytes of the cache read per second."""
 
     params = ([4096, 32768],)

@@ -72,15 +72,17 @@ class Owner:
     signature : str
         Types of ``arguments`` for the compile check of the CUDA twin: ``F`` floating scalar, ``i``
         integer scalar, ``F1``/``F2`` contiguous floating arrays of 1 or 2 axes, ``I1`` int64 array,
-        ``U1`` bytes, ``(I1,F1)`` a tuple of those.
+        ``U1`` bytes, ``(I1,F1)`` a tuple of those, ``K`` a record of each of ``kinds``.
+    kinds : collection of NamedTuple classes
+        Records of floating scalars, whose type decides what the row computes.
     grain : int
         Fewest rows worth a thread of their own.
     chunks_per_thread : int
         More than 1 balances rows of unequal cost.
     """
 
-    def __init__(self, row, cpu, signature: str, *, grain: int = 16_384, chunks_per_thread: int = 1):
-        self.row, self.cpu, self.signature = row, cpu, signature.split()
+    def __init__(self, row, cpu, signature: str, *, kinds=(), grain: int = 16_384, chunks_per_thread: int = 1):
+        self.row, self.cpu, self.signature, self.kinds = row, cpu, signature.split(), kinds
         self.grain, self.chunks_per_thread = grain, chunks_per_thread
         self.name = getattr(cpu, "__name__", str(cpu))
         self._cuda: Any = None

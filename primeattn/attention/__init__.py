@@ -7,45 +7,127 @@ DataArrays keep their labels.
 from collections.abc import Callable
 from typing import Any
 
-from . import _dot_product, _resonant
+from . import (
+    _dot_product,
+    _eigen,
+    _elliptical,
+    _expressive,
+    _kuramoto,
+    _linear,
+    _position_only,
+    _resonant,
+    _squared,
+    _uniform,
+)
 from ._cache import Cache, dot_product_step
 from ._dot_product import dot_product
+from ._eigen import (
+    EigenBases,
+    EigenCache,
+    EigenErrorBound,
+    eigen,
+    eigen_bases,
+    eigen_error_bound,
+    eigen_step,
+    grassmann_gradient,
+)
+from ._elliptical import elliptical, elliptical_step, layer_relevance, layer_relevance_vjp, random_relevance
+from ._expressive import expressive, expressive_step
+from ._kuramoto import (
+    collective_modes,
+    kuramoto,
+    kuramoto_step,
+    phase_feed_forward,
+    phase_gate,
+    rotary_drift,
+    von_mises_readout,
+)
+from ._linear import LinearState, linear, linear_step
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from ._position_only import Symmetry, position_only, square_patches
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
 from ._rope import alibi_slopes, rope
+from ._squared import SquaredState, squared, squared_step
+from ._uniform import uniform
 
-MECHANISMS: dict[str, Mechanism] = {m.name: m for m in (_dot_product.MECHANISM, _resonant.MECHANISM)}
+MECHANISMS: dict[str, Mechanism] = {
+    m.name: m
+    for m in (
+        _dot_product.MECHANISM,
+        _eigen.MECHANISM,
+        _elliptical.MECHANISM,
+        _expressive.MECHANISM,
+        _kuramoto.MECHANISM,
+        _linear.MECHANISM,
+        _position_only.MECHANISM,
+        _resonant.MECHANISM,
+        _squared.MECHANISM,
+        _uniform.MECHANISM,
+    )
+}
 
 __all__ = [
     "MECHANISMS",
     "Cache",
     "Claim",
     "DoesNotApply",
+    "EigenBases",
+    "EigenCache",
+    "EigenErrorBound",
     "Fails",
     "Holds",
+    "LinearState",
     "Mechanism",
     "Property",
     "ResonantState",
     "Sample",
+    "SquaredState",
+    "Symmetry",
     "alibi_slopes",
+    "collective_modes",
     "dot_product",
     "dot_product_step",
+    "eigen",
+    "eigen_bases",
+    "eigen_error_bound",
+    "eigen_step",
+    "elliptical",
+    "elliptical_step",
+    "expressive",
+    "expressive_step",
+    "grassmann_gradient",
+    "kuramoto",
+    "kuramoto_step",
+    "layer_relevance",
+    "layer_relevance_vjp",
+    "linear",
+    "linear_step",
+    "phase_feed_forward",
+    "phase_gate",
+    "position_only",
+    "random_relevance",
     "resonant",
     "resonant_step",
     "rope",
+    "rotary_drift",
+    "square_patches",
+    "squared",
+    "squared_step",
+    "uniform",
     "violation",
     "vjp",
+    "von_mises_readout",
 ]
 
 
 def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], dict[str, Any]]]:
-    r"""A mechanism's output and its pullback: gradients derived by hand.
+    r"""Output and pullback of a mechanism, or of another function of this room: gradients derived by hand.
 
     Parameters
     ----------
     name : str
-        A key of ``MECHANISMS``.
+        A key of ``MECHANISMS``; or "collective_modes", "phase_feed_forward", "phase_gate", "von_mises_readout".
     *inputs, **options
         As of the mechanism's function, without ``return_weights``.
 
@@ -72,6 +154,7 @@ def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], d
     >>> out, pullback([[1.0]])["v"].tolist()
     (array([[2.]]), [[0.5], [0.5]])
     """
-    if name not in MECHANISMS:
-        raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
-    return MECHANISMS[name].vjp(*inputs, **options)
+    pullbacks: dict[str, Callable] = {**{n: m.vjp for n, m in MECHANISMS.items()}, **_kuramoto.PULLBACKS}
+    if name not in pullbacks:
+        raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, pullbacks))} is wanted")
+    return pullbacks[name](*inputs, **options)

@@ -1,6 +1,7 @@
 """Streaming decode: keys and values of the past, and attention of new tokens to them."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from .._runtime import devices
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
 from ._cores import run
-from ._inputs import check_arrays, check_call
+from ._inputs import Call, check_arrays, check_call
 from ._rope import rope as rotate
 
 
@@ -191,6 +192,35 @@ def dot_product_step(
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.dot_product(x, x, x, causal=True)))
     True
     """
+    return step(
+        lambda call: run.forward(call.problem, call.layout, call.heads)[0],
+        q,
+        k,
+        v,
+        cache,
+        mask=mask,
+        scale=scale,
+        alibi=alibi,
+        rope=rope,
+    )
+
+
+def step(
+    attend: Callable[[Call], Any],
+    q: Any,
+    k: Any,
+    v: Any,
+    cache: Cache,
+    *,
+    mask: Any = None,
+    scale: float | None = None,
+    alibi: Any = None,
+    rope: float | None = None,
+) -> Any:
+    """A step of any mechanism: new tokens join the cache, and ``attend(call)`` gives their outputs, flat.
+
+    The call is causal, on the keys and values of the cache. If it is refused, the cache is as it was.
+    """
     q, k, v, _ = check_arrays(q, k, v)
     queries, new = tuple(q.shape)[-2], tuple(k.shape)[-2]
     if queries != new:
@@ -210,6 +240,6 @@ def dot_product_step(
         raise
     x, g = call.problem, call.layout
     x = x._replace(k=x.k[cache._start * g.width :], v=x.v[cache._start * g.depth :])
-    out, _ = run.forward(x, g, call.heads)
+    out = attend(call._replace(problem=x))
     cache.trim()
     return call.shaped(out, g.queries, g.depth)

@@ -23,10 +23,11 @@ import numpy as np
 from .._runtime import devices
 from .._runtime.checks import as_generator
 from ._cores import run
-from ._inputs import check_call, check_upstream
+from ._cores.reference import grouped, softmax, turned
+from ._inputs import check_call, check_upstream, sum_to
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
-from ._rope import rope as rotate
+from ._rope import turn_both
 
 
 def dot_product(
@@ -108,7 +109,7 @@ def dot_product(
     """
     (q, k, v), wrap = unwrap(q, k, v)
     if rope is not None:
-        q, k = _turned(q, k, rope)
+        q, k = turn_both(q, k, rope)
     call = check_call(q, k, v, causal=causal, mask=mask, scale=scale, window=window, alibi=alibi)
     x, g = call.problem, call.layout
     out, lse = run.forward(x, g, call.heads)
@@ -122,7 +123,7 @@ def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, alibi=Non
     """Output and pullback: gradients of q, k, v, and of alibi if it was given."""
     (q, k, v), wrap = unwrap(q, k, v)
     if rope is not None:
-        q, k = _turned(q, k, rope)
+        q, k = turn_both(q, k, rope)
     call = check_call(q, k, v, causal=causal, mask=mask, scale=scale, window=window, alibi=alibi)
     x, g = call.problem, call.layout
     out, lse = run.forward(x, g, call.heads)
@@ -133,66 +134,31 @@ def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, alibi=Non
         *gradients, dslope = run.backward(x, g, out, lse, upstream, alibi is not None)
         grads = {n: d.reshape(call.shapes[n]) for n, d in zip("qkv", gradients, strict=True)}
         if rope is not None:
-            grads["q"], grads["k"] = _turned(grads["q"], grads["k"], rope, inverse=True)
+            grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         if alibi is not None:
-            grads["alibi"] = _sum_to(dslope, call, np.shape(alibi))
+            by_query = devices.to_host(dslope).reshape(*call.lead, g.queries)
+            given = np.shape(alibi)
+            grads["alibi"] = sum_to(by_query, (*(1,) * (len(call.lead) - len(given)), *given, 1)).reshape(given)
         return wrap.gradients(grads)
 
     return result, pullback
-
-
-def _turned(q, k, base, inverse=False):
-    """Keys stand at 0, 1, ...; the last query beside the last key."""
-    shapes = tuple(np.shape(q)), tuple(np.shape(k))
-    if min(map(len, shapes)) < 2:
-        return q, k  # refused by check_arrays
-    if shapes[0][-1] % 2:
-        raise ValueError(f"q has width {shapes[0][-1]}: rope turns pairs of coordinates, an even width is wanted")
-    queries, keys = shapes[0][-2], shapes[1][-2]
-    positions = np.arange(keys - queries, keys)
-    return rotate(q, positions, base, inverse=inverse), rotate(k, None, base, inverse=inverse)
-
-
-def _sum_to(dslope, call, shape):
-    """The gradient of slopes of a given shape, which was broadcast to one a head."""
-    lead = call.lead
-    per_head = devices.to_host(dslope).reshape(call.heads, -1).sum(axis=1, dtype=np.float64).reshape(lead)
-    padded = (1,) * (len(lead) - len(shape)) + tuple(shape)
-    axes = tuple(i for i, n in enumerate(padded) if n == 1 and lead[i] != 1)
-    return per_head.sum(axis=axes, keepdims=True).reshape(shape)
 
 
 def reference(
     q, k, v, *, causal=False, mask=None, scale=None, window=None, alibi=None, rope=None, return_weights=False
 ):
     """The equations in plain NumPy, with the (..., Tq, Tk) table; analytic, so complex inputs work, too."""
-    queries, keys, width = q.shape[-2], k.shape[-2], q.shape[-1]
+    queries, keys, heads = q.shape[-2], k.shape[-2], q.shape[:-2]
     if rope is not None:
-        q, k = _rope_reference(q, np.arange(keys - queries, keys), rope), _rope_reference(k, np.arange(keys), rope)
-    if q.shape[:-2] != k.shape[:-2]:
-        k, v = (np.repeat(x, q.shape[-3] // k.shape[-3], axis=-3) for x in (k, v))
-    scores = q @ np.swapaxes(k, -1, -2) * (1 / np.sqrt(width) if scale is None else scale)
-    ahead = np.arange(keys) - np.arange(keys - queries, keys)[:, None]
+        q, k = turned(q, np.arange(keys - queries, keys), rope), turned(k, np.arange(keys), rope)
+    k, v = (grouped(x, heads[-1] if heads else 1) for x in (k, v))
+    scores = q @ np.swapaxes(k, -1, -2) * (1 / np.sqrt(q.shape[-1]) if scale is None else scale)
     if alibi is not None:
-        scores = scores - np.broadcast_to(alibi, q.shape[:-2])[..., None, None] * abs(ahead)
-    allowed = np.broadcast_to(True if mask is None else mask, scores.shape)
-    if causal:
-        allowed = allowed & (ahead <= 0)
-    if window is not None:
-        allowed = allowed & (abs(ahead) < window)
-    top = np.where(allowed, scores.real, -np.inf).max(axis=-1, keepdims=True, initial=np.finfo(float).min)
-    weights = np.where(allowed, np.exp(np.where(allowed, scores - top, 0)), 0)
-    total = weights.sum(axis=-1, keepdims=True)
-    weights = weights / np.where(total == 0, 1, total)
+        distance = abs(np.arange(keys) - np.arange(keys - queries, keys)[:, None])
+        scores = scores - np.broadcast_to(alibi, heads)[..., None, None] * distance
+    weights = softmax(scores, causal=causal, mask=mask, window=window)
     out = weights @ v
     return (out, weights) if return_weights else out
-
-
-def _rope_reference(x, positions, base):
-    half = x.shape[-1] // 2
-    turn = np.exp(1j * positions[:, None] * base ** (-np.arange(half) / half))
-    a, b = x[..., :half], x[..., half:]
-    return np.concatenate([a * turn.real - b * turn.imag, b * turn.real + a * turn.imag], axis=-1)
 
 
 def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:

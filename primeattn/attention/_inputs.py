@@ -114,13 +114,29 @@ def check_mask(mask, lead: tuple[int, ...], queries: int, keys: int, like):
     if not fits:
         raise ValueError(f"mask has shape {tuple(mask.shape)}: it must broadcast to {full}, (..., queries, keys)")
     rows, columns = shape[-2:]
-    tables = np.arange(math.prod(shape[:-2]), dtype=np.int64).reshape(shape[:-2])
-    offsets = np.ascontiguousarray(np.broadcast_to(tables, lead)).reshape(-1) * (rows * columns)
+    offsets = table_offsets(shape[:-2], lead, rows * columns, like)
     if devices.is_device_array(mask):
         flat = devices.device_view(mask).reshape(mask.size).view(np.uint8)
     else:
         flat = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
-    return flat, _placed(offsets, like), columns if rows > 1 else 0, 1 if columns > 1 else 0
+    return flat, offsets, columns if rows > 1 else 0, 1 if columns > 1 else 0
+
+
+def table_offsets(own: tuple[int, ...], lead: tuple[int, ...], size: int, like):
+    """Where the table of every head starts, in flat tables of ``size`` numbers that are broadcast from own to lead."""
+    tables = np.arange(math.prod(own), dtype=np.int64).reshape(own)
+    return _placed(np.ascontiguousarray(np.broadcast_to(tables, lead)).reshape(-1) * size, like)
+
+
+def sum_to(full, shape: tuple[int, ...]):
+    """The sum over the axes along which an array of this shape was broadcast: the gradient of broadcasting."""
+    if math.prod(shape) == full.size:
+        return full.reshape(shape)
+    host = devices.to_host(full)
+    padded = (1,) * (host.ndim - len(shape)) + tuple(shape)
+    axes = tuple(i for i, n in enumerate(padded) if n == 1 and host.shape[i] != 1)
+    total = host.sum(axis=axes, keepdims=True, dtype=np.float64).astype(host.dtype).reshape(shape)
+    return _placed(total, full)
 
 
 def check_slopes(alibi, lead: tuple[int, ...], like):

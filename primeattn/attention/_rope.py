@@ -117,6 +117,18 @@ def _tables(positions, shape, base, half, dtype):
     return np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
 
 
+def turn_both(q, k, base, inverse=False):
+    """Queries and keys (..., T, D) at their positions: keys at 0, 1, ...; the last query beside the last key."""
+    shapes = tuple(np.shape(q)), tuple(np.shape(k))
+    if min(map(len, shapes)) < 2:
+        return q, k  # refused by check_arrays
+    if shapes[0][-1] % 2:
+        raise ValueError(f"q has width {shapes[0][-1]}: rope turns pairs of coordinates, an even width is wanted")
+    queries, keys = shapes[0][-2], shapes[1][-2]
+    positions = np.arange(keys - queries, keys)
+    return rope(q, positions, base, inverse=inverse), rope(k, None, base, inverse=inverse)
+
+
 def alibi_slopes(heads: int) -> np.ndarray:
     r"""The usual slopes of attention with linear biases: a geometric series over heads.
 

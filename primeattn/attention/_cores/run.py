@@ -23,6 +23,25 @@ def _plan(g: Layout, dtype) -> Plan:
     return Plan(rows, columns, grain, strips.panel(dtype), strips.side(dtype), wide, deep, columns + CHUNK)
 
 
+def forward_parts(g: Layout, key_heads: int, rows: int) -> tuple[int, int]:
+    """Shares of a key head, threads."""
+    threads = get_num_threads()
+    return 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // rows)), threads
+
+
+def backward_passes(g: Layout, key_heads: int, rows: int, columns: int) -> tuple[list[tuple[int, int]], int]:
+    """Passes as (sides, shares), threads.
+
+    One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits.
+    """
+    threads = get_num_threads()
+    busy = key_heads / (-(-key_heads // threads) * threads)
+    if busy >= 0.75 or g.queries <= rows:
+        return [(0, 1)], threads
+    wanted = -(-4 * threads // key_heads)
+    return [(1, min(wanted, -(-g.queries // rows))), (2, min(wanted, -(-g.keys // columns)))], threads
+
+
 def _by_rows(x: Problem) -> bool:
     return config.DISABLE_JIT or devices.is_device_array(x.q)
 
@@ -39,8 +58,8 @@ def forward(x: Problem, g: Layout, heads: int):
 
 
 def _forward_tiles(x, g, heads, out, lse) -> bool:
-    plan, key_heads, threads = _plan(g, lse.dtype), heads // g.group, get_num_threads()
-    parts = 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // plan.rows))
+    plan, key_heads = _plan(g, lse.dtype), heads // g.group
+    parts, threads = forward_parts(g, key_heads, plan.rows)
     clean, total = np.empty(key_heads * parts, np.bool_), np.empty_like(lse)
     room = plan.columns * (g.width + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
 
@@ -85,13 +104,8 @@ def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool):
 
 
 def _backward_tiles(x, g, saved, gradients) -> bool:
-    """One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits."""
-    plan, key_heads, threads = _plan(g, x.q.dtype), x.k.size // (g.room * g.width), get_num_threads()
-    busy = key_heads / (-(-key_heads // threads) * threads)
-    passes = [(0, 1)]
-    if busy < 0.75 and g.queries > plan.rows:
-        wanted = -(-4 * threads // key_heads)
-        passes = [(1, min(wanted, -(-g.queries // plan.rows))), (2, min(wanted, -(-g.keys // plan.columns)))]
+    plan, key_heads = _plan(g, x.q.dtype), x.k.size // (g.room * g.width)
+    passes, threads = backward_passes(g, key_heads, plan.rows, plan.columns)
     both, fine = plan.wide + plan.deep, True
     room = plan.columns * (g.width + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
     room += plan.rows * (both + 2 * plan.span) + strips.ROWS * plan.wide

@@ -9,7 +9,7 @@ from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.checks import as_floating
 from ...resonance._profiles import frozen
-from .._inputs import check_arrays, check_mask
+from .._inputs import check_arrays, check_mask, sum_to, table_offsets
 from . import rotors as turning
 from .pairs import Problem, Sizes
 from .tokens import ENTRIES, ENTRY, PULL_ENTRIES, SELECT, SPREAD
@@ -128,10 +128,9 @@ def _field(name: str, x, lead, tokens: int, primes: int, like) -> Field:
     shape = shape[: len(shape) - len(tail)]
     shape = (1,) * (2 - len(shape)) + shape
     rows, columns = shape[-2:]
-    tables = np.arange(math.prod(shape[:-2]), dtype=np.int64).reshape(shape[:-2])
-    at = np.ascontiguousarray(np.broadcast_to(tables, lead)).reshape(-1) * (rows * columns)
+    at = table_offsets(shape[:-2], lead, rows * columns, like)
     step = columns if rows > 1 else 0
-    return Field(_flat(x), _placed(at, like), step, 1 if columns > 1 else 0)
+    return Field(_flat(x), at, step, 1 if columns > 1 else 0)
 
 
 def check_weights(weights, lead, like):
@@ -209,17 +208,6 @@ def _spread(call: Call, name, tokens, parts, prime, slots):
         return devices.empty(shape, slots.dtype, like=slots)
     SPREAD(call.heads * rows, rows, columns, parts, tokens, g.active, g.primes, prime, slots, table)
     return sum_to(table.reshape((*call.lead, rows, columns, *((parts,) * (parts > 1)))), shape)
-
-
-def sum_to(full, shape):
-    """The sum over the axes along which an array of this shape was broadcast."""
-    if math.prod(shape) == full.size:
-        return full.reshape(shape)
-    host = devices.to_host(full)
-    padded = (1,) * (host.ndim - len(shape)) + tuple(shape)
-    axes = tuple(i for i, n in enumerate(padded) if n == 1 and host.shape[i] != 1)
-    total = host.sum(axis=axes, keepdims=True, dtype=np.float64).astype(host.dtype).reshape(shape)
-    return _placed(total, full)
 
 
 def _pull_rotors(call: Call, dx, dy):

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..._runtime.checks import as_generator
-from .._inputs import check_upstream
+from .._inputs import check_upstream, sum_to
 from .._labels import unwrap
 from .._mechanism import Mechanism, Sample
 from . import run
-from .call import check_call, pull_states, sum_to
+from .call import check_call, pull_states
 from .claims import claims
 
 

@@ -1,0 +1,278 @@
+r"""A diagonal metric as a change of queries and keys, after which softmax attention is the usual one.
+
+    dot       s <q, M k>                       = s <Mq, k>
+    distance  -(s/2) (q - k)' M (q - k)        = s <Mq, k> - (s/2) <k, M k> - (s/2) <q, M q>
+
+The last term is the same for all keys of a query: softmax removes it. The one before it takes more columns:
+
+    form COLUMN, where all queries of a key head share M:   (Mq, 1) . (k, -<k, Mk> / 2)        1 more
+    form WIDE, always:                                      (Mq, m) . (k, -k^2 / 2)            D more, k^2 by entry
+
+so that dL/dm_c = s sum_i (dZ k)_ic q_ic, and what the columns add: - (s/2) sum_ij dZ_ij k_jc^2.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._runtime import devices
+from ..._runtime.jit import kernel, nonnegative, scalar
+from ..._runtime.owners import Owner
+from .._cores.tiles import summing
+from .._inputs import _read_only, sum_to, table_offsets
+
+DOT, COLUMN, WIDE = 0, 1, 2
+
+
+class Metric(NamedTuple):
+    """``m`` is flat; the table of a head starts at ``at``, its rows lie ``step`` apart, 0 if all queries share one."""
+
+    m: Any
+    at: Any
+    step: int
+    form: int
+    width: int
+    shape: tuple[int, ...]
+    lead: tuple[int, ...]
+
+    @property
+    def wide(self) -> int:
+        """The width after the change."""
+        return self.width + (0, 1, self.width)[self.form]
+
+
+@scalar
+def times(a, b):
+    """a b, where a = 0 hides whatever b is: a masked token may hold NaN."""
+    return a * b if a != 0 else a
+
+
+@scalar
+def metric_query_row(row, q, m, at, step, tokens, width, form, wide, out):
+    """Query row ``row`` of all heads, changed."""
+    metric = at[row // tokens] + row % tokens * step
+    for c in range(width):
+        out[row * wide + c] = q[row * width + c] * m[metric + c]
+    for c in range(width, wide):
+        out[row * wide + c] = m[metric + c - width] if form == 2 else type(m[0])(1)
+
+
+@kernel
+def metric_query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out):
+    for row in range(start, stop):
+        metric = at[row // tokens] + row % tokens * step
+        for c in range(width):
+            out[nonnegative(row * wide + c)] = q[nonnegative(row * width + c)] * m[nonnegative(metric + c)]
+        for c in range(width, wide):
+            out[row * wide + c] = m[metric + c - width] if form == 2 else type(m[0])(1)
+
+
+@scalar
+def metric_key_row(row, k, m, at, tokens, width, form, wide, out):
+    """Key row ``row`` of all key heads, changed. Half the square of its length goes to one column, or to D."""
+    total, metric = k[row * width] - k[row * width], at[row // tokens]
+    for c in range(width):
+        x = k[row * width + c]
+        out[row * wide + c] = x
+        half = x * x / type(x)(-2)
+        if form == 2:
+            out[row * wide + width + c] = half
+        else:
+            total += times(m[metric + c], half)
+    if form == 1:
+        out[row * wide + width] = total
+
+
+@summing
+def half_length(k, first, m, metric, width):
+    """-<k, M k> / 2, summed in any order."""
+    total = k[first] - k[first]
+    for c in range(width):
+        x = k[nonnegative(first + c)]
+        total += times(m[nonnegative(metric + c)], x * x / type(x)(-2))
+    return total
+
+
+@kernel
+def metric_key_cpu(start, stop, k, m, at, tokens, width, form, wide, out):
+    for row in range(start, stop):
+        first, to, metric = row * width, row * wide, at[row // tokens]
+        for c in range(width):
+            out[nonnegative(to + c)] = k[nonnegative(first + c)]
+        if form == 1:
+            out[to + width] = half_length(k, first, m, metric, width)
+        else:
+            for c in range(width):
+                x = k[nonnegative(first + c)]
+                out[nonnegative(to + width + c)] = x * x / type(x)(-2)
+
+
+@scalar
+def metric_query_back_row(row, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
+    """From the gradient of the changed query to dq and, with one m a query (dm is not empty), to its dm."""
+    metric = at[row // tokens] + row % tokens * step
+    for c in range(width):
+        d = dout[row * wide + c]
+        dq[row * width + c] = d * m[metric + c]
+        if dm.size:
+            more = dout[row * wide + width + c] if form == 2 else d - d
+            dm[row * width + c] = times(d, q[row * width + c]) + more
+
+
+@kernel
+def metric_query_back_cpu(start, stop, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
+    for row in range(start, stop):
+        metric = at[row // tokens] + row % tokens * step
+        for c in range(width):
+            dq[nonnegative(row * width + c)] = dout[nonnegative(row * wide + c)] * m[nonnegative(metric + c)]
+        for c in range(width if dm.size else 0):
+            d = dout[nonnegative(row * wide + c)]
+            dm[nonnegative(row * width + c)] = times(d, q[nonnegative(row * width + c)])
+        for c in range(width if dm.size and form == 2 else 0):
+            dm[nonnegative(row * width + c)] += dout[nonnegative(row * wide + width + c)]
+
+
+@scalar
+def metric_key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk):
+    """From the gradient of the changed key to dk."""
+    metric = at[row // tokens]
+    for c in range(width):
+        x = k[row * width + c]
+        d = dout[row * wide + width + (c if form == 2 else 0)]
+        dk[row * width + c] = dout[row * wide + c] - times(d, x if form == 2 else times(m[metric + c], x))
+
+
+@kernel
+def metric_key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, dk):
+    for row in range(start, stop):
+        first, to, metric = row * width, row * wide, at[row // tokens]
+        if form == 1:
+            d = dout[to + width]
+            for c in range(width):
+                x = times(m[nonnegative(metric + c)], k[nonnegative(first + c)])
+                dk[nonnegative(first + c)] = dout[nonnegative(to + c)] - times(d, x)
+        else:
+            for c in range(width):
+                d = dout[nonnegative(to + width + c)]
+                dk[nonnegative(first + c)] = dout[nonnegative(to + c)] - times(d, k[nonnegative(first + c)])
+
+
+@scalar
+def metric_gradient_row(index, q, k, queries, keys, width, form, wide, dquery, dkey, dm):
+    """dm of a head that has one m; ``index`` is head * width + c."""
+    head, c = index // width, index % width
+    total = type(dm[0])(0)
+    for i in range(head * queries, (head + 1) * queries):
+        total += times(dquery[i * wide + c], q[i * width + c])
+        if form == 2:
+            total += dquery[i * wide + width + c]
+    for j in range(head * keys, (head + 1) * keys if form == 1 else 0):
+        x = k[j * width + c]
+        total += times(dkey[j * wide + width], x * x / type(x)(-2))
+    dm[index] = total
+
+
+@kernel
+def metric_gradient_cpu(start, stop, q, k, queries, keys, width, form, wide, dquery, dkey, dm):
+    index = start
+    while index < stop:
+        head, c, n = index // width, index % width, min(stop, (index // width + 1) * width) - index
+        for a in range(n):
+            dm[index + a] = type(dm[0])(0)
+        for i in range(head * queries, (head + 1) * queries):
+            first, to = i * width + c, i * wide + c
+            for a in range(n):
+                dm[nonnegative(index + a)] += times(dquery[nonnegative(to + a)], q[nonnegative(first + a)])
+            for a in range(n if form == 2 else 0):
+                dm[nonnegative(index + a)] += dquery[nonnegative(to + width + a)]
+        for j in range(head * keys, (head + 1) * keys if form == 1 else 0):
+            first, d = j * width + c, dkey[j * wide + width]
+            for a in range(n):
+                x = k[nonnegative(first + a)]
+                dm[nonnegative(index + a)] += times(d, x * x / type(x)(-2))
+        index += n
+
+
+QUERY = Owner(metric_query_row, metric_query_cpu, "F1 F1 I1 i i i i i F1", grain=1024)
+KEY = Owner(metric_key_row, metric_key_cpu, "F1 F1 I1 i i i i F1", grain=1024)
+QUERY_BACK = Owner(metric_query_back_row, metric_query_back_cpu, "F1 F1 I1 i i i i i F1 F1 F1", grain=1024)
+KEY_BACK = Owner(metric_key_back_row, metric_key_back_cpu, "F1 F1 I1 i i i i F1 F1", grain=1024)
+GRADIENT = Owner(metric_gradient_row, metric_gradient_cpu, "F1 F1 i i i i i F1 F1 F1", grain=64)
+
+
+def changed_query(q, metric: Metric):
+    """(..., Tq, wide)."""
+    *lead, tokens, width = q.shape
+    out = devices.empty((*lead, tokens, metric.wide), q.dtype, like=q)
+    QUERY(
+        q.size // width, _flat(q), metric.m, metric.at, metric.step, tokens, width, metric.form, metric.wide,
+        out.reshape(out.size),
+    )  # fmt: skip
+    return out
+
+
+def changed_key(k, metric: Metric):
+    """(..., Tk, wide); k itself for the dot product."""
+    if metric.form == DOT:
+        return k
+    *lead, tokens, width = k.shape
+    out = devices.empty((*lead, tokens, metric.wide), k.dtype, like=k)
+    KEY(
+        k.size // width, _flat(k), metric.m, metric.at, tokens, width, metric.form, metric.wide, out.reshape(out.size)
+    )  # fmt: skip
+    return out
+
+
+def pull(q, k, metric: Metric, dquery, dkey):
+    """dq, dk and dm from the flat gradients of the changed queries and keys."""
+    width, form, wide = metric.width, metric.form, metric.wide
+    queries, keys = tuple(q.shape)[-2], tuple(k.shape)[-2]
+
+    def empty(n):
+        return devices.empty(n, q.dtype, like=q)
+
+    dq, dk, rows = empty(q.size), dkey, empty(q.size if metric.step else 0)
+    QUERY_BACK(
+        q.size // width, _flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery, dq, rows
+    )  # fmt: skip
+    if form != DOT:
+        dk = empty(k.size)
+        KEY_BACK(k.size // width, _flat(k), metric.m, metric.at, keys, width, form, wide, dkey, dk)
+    if metric.step:
+        dm = sum_to(rows.reshape(q.shape), metric.shape)
+    else:
+        one = empty(math.prod(metric.lead) * width)
+        GRADIENT(one.size, _flat(q), _flat(k), queries, keys, width, form, wide, dquery, dkey, one)
+        own = metric.shape[:-2] if len(metric.shape) == len(metric.lead) + 2 else metric.shape[:-1]
+        dm = sum_to(one.reshape((*metric.lead, width)), (*own, width)).reshape(metric.shape)
+    return dq.reshape(q.shape), dk.reshape(k.shape), dm
+
+
+def check_relevance(m, q, group: int, metric: str) -> Metric:
+    """A relevance of fewer axes than q is one vector a head; of as many axes, one a query."""
+    if metric not in ("dot", "distance"):
+        raise ValueError(f"metric is {metric!r}: pass 'dot' or 'distance'")
+    shape, full = tuple(m.shape), tuple(q.shape)
+    lead, (queries, width) = full[:-2], full[-2:]
+    by_query = len(shape) == len(full)
+    wanted = full if by_query else (*lead, width)
+    try:
+        fits = np.broadcast_shapes(shape, wanted) == wanted and shape[-1:] == (width,)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"relevance has shape {shape} but q has shape {full}: pass (..., {width}), one vector a head, or "
+            f"(..., {queries}, {width}) with as many axes as q, one vector a query"
+        )
+    rows = shape[-2] if by_query else 1
+    step = width if by_query and rows > 1 else 0
+    own = shape[:-2] if by_query else shape[:-1]
+    form = DOT if metric == "dot" else COLUMN if group == 1 and not step else WIDE
+    at = table_offsets(own, lead, rows * width, q)
+    return Metric(_flat(m), _read_only(at), step, form, width, shape, lead)
+
+
+def _flat(x):
+    return _read_only(x.reshape(x.size))

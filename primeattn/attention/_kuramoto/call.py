@@ -1,0 +1,259 @@
+"""Checks of a call, and what its loops read."""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._runtime import devices
+from ..._runtime.checks import common_floating
+from ..._runtime.elementary.arrays import SINCOS
+from .._inputs import _placed, _read_only
+from .ablations import DIRECTION, GEODESIC
+from .features import Side, Sizes, Turn
+
+UPDATES = {"tangent": 0, "direction": DIRECTION, "geodesic": GEODESIC}
+
+
+class Tokens(NamedTuple):
+    """Angles of queries or keys, flat, and how far each turns: ``shown`` in values, ``spins`` beyond in the score."""
+
+    theta: Any
+    sizes: Sizes
+    shown: Turn
+    spins: Turn
+
+    @property
+    def rows(self) -> int:
+        """Tokens times heads of all sequences."""
+        return self.theta.size // self.sizes.width
+
+
+class Call(NamedTuple):
+    """A checked call. ``keys`` is ``queries`` unless there is a memory."""
+
+    queries: Tokens
+    keys: Tokens
+    query: Side
+    key: Side
+    form: int
+    delayed: bool
+    real: Any
+    imag: Any
+    lead: tuple[int, ...]
+    given: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def width(self) -> int:
+        return self.queries.sizes.heads * self.queries.sizes.width
+
+    @property
+    def own(self) -> bool:
+        return self.keys is self.queries
+
+    def shaped(self, flat, side: Tokens, last: int):
+        """(..., heads, tokens, last)."""
+        return flat.reshape((*self.lead, side.sizes.heads, side.sizes.tokens, last))
+
+
+def check_call(
+    theta, *, memory, heads, gate_query, gate_key, beta, drift, drift_values, step, coupling, update, causal, strict,
+    first=None,
+) -> Call:  # fmt: skip
+    """All checks but those of mask and window. ``first``: the position of the first token, if not 0."""
+    theta, memory, gates, shapes = _checked_angles(theta, memory, gate_query, gate_key)
+    lead, (queries, d) = shapes["theta"][:-2], shapes["theta"][-2:]
+    keys = queries if memory is None else shapes["memory"][-2]
+    heads = _checked_heads(heads, d)
+    width = d // heads
+    kappa, given = check_coupling(coupling, step, d)
+    delayed = kappa.shape[0] == 2
+    form = _checked_form(update, coupling, delayed, causal, strict)
+    given["drift"] = check_drift(drift, d, heads)
+    for name, x in (("beta", beta), ("step", step), ("coupling", coupling), ("drift", drift)):
+        shapes[name] = () if x is None or isinstance(x, str | float) else np.shape(x)
+
+    def tokens(x, n, at):
+        turn = _turn(given["drift"], at if first is None else first, n, width, d, x)
+        still = _turn(None, 0, 0, width, d, x)
+        sizes = Sizes(n, heads, width, kappa.shape[1], 2 * width * kappa.shape[1] + delayed)
+        return Tokens(_read_only(x.reshape(x.size)), sizes, *((turn, still) if drift_values else (still, turn)))
+
+    of_queries = tokens(theta, queries, keys - queries)
+    of_keys = of_queries if memory is None else tokens(memory, keys, 0)
+    query = _side("gate_query", gates.get("gate_query"), lead, queries, d, check_beta(beta, heads, theta), theta)
+    key = _side("gate_key", gates.get("gate_key"), lead, keys, d, ones(heads, theta), theta)
+    real, imag = (
+        _flat(kappa.real, theta),
+        _flat(kappa.imag, theta) if np.iscomplexobj(kappa) else _zeros_of(kappa, theta),
+    )
+    return Call(of_queries, of_keys, query, key, form, delayed, real, imag, lead, given, shapes)
+
+
+def _checked_angles(theta, memory, gate_query, gate_key):
+    """Arrays in one dtype, and their shapes."""
+    arrays = {"theta": theta, "memory": memory, "gate_query": gate_query, "gate_key": gate_key}
+    arrays = {name: x for name, x in arrays.items() if x is not None}
+    arrays = dict(zip(arrays, common_floating({}, **arrays), strict=True))
+    shapes = {name: tuple(x.shape) for name, x in arrays.items()}
+    for name in ("theta", "memory"):
+        shape = shapes.get(name, shapes["theta"])
+        if len(shape) < 2 or shape[-1] == 0:
+            raise ValueError(
+                f"{name} has shape {shape}: (..., tokens, angles) is wanted; pass {name}[None] for one token"
+            )
+        if shape[:-2] != shapes["theta"][:-2] or shape[-1] != shapes["theta"][-1]:
+            raise ValueError(
+                f"memory has shape {shape} but theta has shape {shapes['theta']}: only the number of tokens may "
+                "differ; use numpy.broadcast_to for a memory that batches share"
+            )
+    if devices.is_device_array(arrays["theta"]):
+        for name, x in arrays.items():
+            if not x.is_c_contiguous():
+                raise ValueError(f"{name} is not C-contiguous on CUDA: copy it first")
+    return arrays["theta"], arrays.get("memory"), arrays, shapes
+
+
+def _checked_heads(heads, width: int) -> int:
+    if not isinstance(heads, int | np.integer) or isinstance(heads, bool) or heads < 1 or width % heads:
+        raise ValueError(f"heads is {heads!r} but theta has {width} angles: a number that divides them is wanted")
+    return int(heads)
+
+
+def _checked_form(update, coupling, delayed, causal, strict) -> int:
+    if update not in UPDATES:
+        raise ValueError(f"update is {update!r}: one of {', '.join(map(repr, UPDATES))} is wanted")
+    if UPDATES[update] and coupling is not None:
+        raise ValueError(f"update is {update!r}, which knows no coupling: pass step=, or update='tangent'")
+    if (delayed or strict) and not causal:
+        raise ValueError(f"{'the delay' if delayed else 'strict'} looks at tokens before a token: pass causal=True")
+    return UPDATES[update]
+
+
+def check_coupling(coupling, step, d: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """kappa = step times coupling, (delays, harmonics, d), and both on the host; the coupling has three axes."""
+    step = devices.to_host(step)
+    if step.dtype.kind not in "iuf" or step.shape not in ((), (1,), (d,)):
+        raise ValueError(f"step has shape {step.shape}: a real number, or ({d},), one for each angle, is wanted")
+    if coupling is None:
+        return np.full((1, 1, d), step, np.float64), {"step": step, "coupling": None}
+    kernel = devices.to_host(coupling)
+    shape = (1,) * (3 - kernel.ndim) + kernel.shape
+    if kernel.dtype.kind not in "iufc" or len(shape) > 3 or shape[-1] not in (1, d):
+        raise ValueError(
+            f"coupling has shape {kernel.shape}: numbers (delays, harmonics, {d}), or its last axes, are wanted"
+        )
+    if shape[0] not in (1, 2) or not shape[1]:
+        raise ValueError(f"coupling has shape {kernel.shape}: 1 or 2 delays and 1 or more harmonics are wanted")
+    kernel = kernel.reshape(shape)
+    return np.broadcast_to(kernel * step, (*shape[:2], d)), {"step": step, "coupling": kernel}
+
+
+def check_beta(beta, heads: int, like):
+    beta = devices.to_host(beta)
+    if beta.dtype.kind not in "iuf" or beta.shape not in ((), (1,), (heads,)):
+        raise ValueError(f"beta has shape {beta.shape}: a real number, or ({heads},), one for each head, is wanted")
+    return _flat(np.full(heads, beta, np.float64), like)
+
+
+def rotary_drift(width: int, base: float = 10000.0) -> np.ndarray:
+    r"""Drifts that turn angles as rotary embedding turns pairs of coordinates.
+
+    Parameters
+    ----------
+    width : int
+        Angles of a head.
+    base : float
+
+    Returns
+    -------
+    ndarray of float64, shape (width,)
+        :math:`\omega_c = b^{-c/w}`, radians a token.
+
+    Raises
+    ------
+    ValueError
+        For a width below 1 or a base that is not positive.
+
+    Examples
+    --------
+    >>> import primeattn as pa
+    >>> pa.attention.rotary_drift(4).round(4).tolist()
+    [1.0, 0.1, 0.01, 0.001]
+    """
+    if width < 1 or not base > 0:
+        raise ValueError(f"width is {width!r} and base is {base!r}: 1 or more, and a positive number, are wanted")
+    return float(base) ** (-np.arange(width) / width)
+
+
+def check_drift(drift, width: int, heads: int) -> np.ndarray | None:
+    if drift is None:
+        return None
+    if isinstance(drift, str):
+        if drift != "rotary":
+            raise ValueError(f"drift is {drift!r}: 'rotary', or an array of radians a token, is wanted")
+        return rotary_drift(width // heads)
+    omega = devices.to_host(drift)
+    if omega.dtype.kind not in "iuf" or omega.shape not in ((width,), (width // heads,)):
+        raise ValueError(
+            f"drift has shape {omega.shape}: ({width},), or ({width // heads},) for all heads alike, is wanted"
+        )
+    return omega.astype(np.float64)
+
+
+def _turn(omega, first: int, tokens: int, width: int, d: int, like) -> Turn:
+    """By omega t, for all heads alike or for each; by nothing, for all tokens alike."""
+    if omega is None:
+        return Turn(ones(width, like), _constant(0, width, like), 0, 0)
+    cosine, sine = _turns(omega.tobytes(), first, tokens, like.dtype)
+    return Turn(_placed(cosine, like), _placed(sine, like), omega.size, width if omega.size == d else 0)
+
+
+@lru_cache(8)
+def _turns(omega: bytes, first: int, tokens: int, dtype):
+    """cos and sin of omega t, flat. Angles in float64, because omega t grows."""
+    angles = np.multiply.outer(np.arange(first, first + tokens, dtype=np.float64), np.frombuffer(omega)).reshape(-1)
+    sine, cosine = np.empty_like(angles), np.empty_like(angles)
+    if angles.size:
+        SINCOS(angles.size, angles, sine, cosine)
+    return _read_only(cosine.astype(dtype)), _read_only(sine.astype(dtype))
+
+
+@lru_cache(64)
+def _same(value: int, n: int, dtype):
+    return _read_only(np.full(n, value, dtype))
+
+
+def _constant(value: int, n: int, like):
+    return _placed(_same(value, n, like.dtype), like)
+
+
+def ones(n: int, like):
+    return _constant(1, n, like)
+
+
+def _zeros_of(x, like):
+    return _constant(0, x.size, like)
+
+
+def _flat(x, like):
+    return _read_only(_placed(np.array(x, like.dtype).reshape(-1), like))
+
+
+def _side(name, gate, lead, tokens: int, width: int, factor, like) -> Side:
+    """A gate is one number an angle, for all tokens or for each; 1 by default."""
+    if gate is None:
+        return Side(ones(width, like), 0, factor)
+    shape = tuple(gate.shape)
+    full = (width,) if len(shape) < 2 else (*lead, tokens, width)
+    if shape != full:
+        try:
+            if devices.is_device_array(gate):
+                raise ValueError
+            gate = np.ascontiguousarray(np.broadcast_to(gate, full))
+        except ValueError:
+            raise ValueError(
+                f"{name} has shape {shape}: ({width},) or {(*lead, tokens, width)}, one for each token, is wanted"
+            ) from None
+    return Side(_read_only(gate.reshape(gate.size)), int(len(shape) > 1), factor)

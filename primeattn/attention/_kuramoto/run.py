@@ -1,0 +1,124 @@
+"""The passes of a call: features, softmax attention, update."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._runtime import devices
+from .. import _inputs
+from .._cores import run
+from .._cores.layout import Layout, Problem
+from .ablations import ABLATED
+from .call import Call, Tokens, ones
+from .features import FEATURES, Side
+from .update import SHARE, SUCCESSOR, UPDATE
+
+
+class Pass(NamedTuple):
+    """A softmax attention, with what it gave."""
+
+    problem: Problem
+    layout: Layout
+    moments: Any
+    lse: Any
+
+
+class Result(NamedTuple):
+    """``phasors``: cosines and sines of the queries. ``before``: the delayed pass, and its share of the weights."""
+
+    out: Any
+    phasors: Any
+    main: Pass
+    before: Pass | None
+    share: Any
+
+
+def room(n: int, like):
+    return devices.empty(n, like.dtype, like=like)
+
+
+def gates(call: Call, side: Tokens) -> tuple[Side, Side]:
+    """Of the queries and keys that one side's angles give. A memory gives no queries: gates 1 for what nobody reads."""
+    if call.own:
+        return call.query, call.key
+    plain = Side(ones(call.width, side.theta), 0, ones(side.sizes.heads, side.theta))
+    return (call.query, plain) if side is call.queries else (plain, call.key)
+
+
+def features(call: Call, side: Tokens):
+    """Values, queries and keys of the angles of one side, flat."""
+    z, like = side.sizes, side.theta
+    v, q, k = (room(side.rows * n, like) for n in (z.depth, 2 * z.width, 2 * z.width))
+    if side.rows:
+        query, key = gates(call, side)
+        FEATURES(
+            side.rows, like, tuple(z), tuple(side.shown), tuple(side.spins), tuple(query), tuple(key), v, q, k
+        )  # fmt: skip
+    return v, q, k
+
+
+def forward(call: Call, *, causal, strict, mask, window) -> Result:
+    z = call.queries.sizes
+    phasors, q, k = features(call, call.queries)
+    v = phasors
+    if not call.own:
+        v, _, k = features(call, call.keys)
+    checked = _inputs.check_call(
+        call.shaped(q, call.queries, 2 * z.width), call.shaped(k, call.keys, 2 * z.width),
+        call.shaped(v, call.keys, z.depth), causal=causal, mask=mask, scale=1.0, window=window, alibi=None,
+    )  # fmt: skip
+    x, g = checked.problem, checked.layout
+    g = g._replace(after=-1) if strict else g
+    main = Pass(x, g, *run.forward(x, g, checked.heads))
+    out = updated(call, call.queries.theta, phasors, main.moments, None, 0)
+    if not call.delayed:
+        return Result(out, phasors, main, None, None)
+    successors, share = room(v.size, v), room(main.lse.size, v)
+    if v.size:
+        SUCCESSOR(call.keys.rows, tuple(call.keys.sizes), v, successors)
+    x = x._replace(v=_inputs._read_only(successors), **successors_too(mask, call, call.keys.sizes.tokens))
+    g = g._replace(after=-1)
+    before = Pass(x, g, *run.forward(x, g, checked.heads))
+    if share.size:
+        SHARE(share.size, tuple(z), main.lse, before.lse, main.moments, before.moments, share)
+    return Result(updated(call, out, phasors, before.moments, share, 1), phasors, main, before, share)
+
+
+def successors_too(mask, call: Call, keys: int) -> dict[str, Any]:
+    """The mask of the delayed pass: a key's successor must be allowed as well as the key."""
+    if mask is None:
+        return {}
+    host = np.atleast_2d(devices.to_host(mask))
+    if host.shape[-1] > 1:
+        host = host & np.concatenate([host[..., 1:], host[..., -1:]], axis=-1)
+    z, like = call.queries.sizes, call.queries.theta
+    placed = _inputs._placed(np.ascontiguousarray(host), like)
+    flat, at, *_ = _inputs.check_mask(placed, (*call.lead, z.heads), z.tokens, keys, like)
+    return {"mask": _inputs._read_only(flat), "mask_at": _inputs._read_only(at)}
+
+
+def kappa(call: Call, delay: int):
+    n = call.queries.sizes.harmonics * call.width
+    return call.real[delay * n : (delay + 1) * n], call.imag[delay * n : (delay + 1) * n]
+
+
+def shares(share, like):
+    """rho and its step: one a row, or 1 for all."""
+    return (ones(1, like), 0) if share is None else (_inputs._read_only(share), 1)
+
+
+def updated(call: Call, before, phasors, moments, share, delay: int):
+    """``before`` plus the increments of one delay, flat."""
+    theta, z = call.queries.theta, tuple(call.queries.sizes)
+    out = room(theta.size, theta)
+    if out.size and call.form:
+        ABLATED(call.queries.rows, z, call.form, theta, phasors, moments, call.real, out)
+    elif out.size:
+        before = _inputs._read_only(before)
+        UPDATE(call.queries.rows, z, before, phasors, moments, *shares(share, theta), *kappa(call, delay), out)
+    return out
+
+
+def weights(call: Call, result: Result):
+    main = result.main
+    return call.shaped(run.weights(main.problem, main.layout, main.lse), call.queries, call.keys.sizes.tokens)
