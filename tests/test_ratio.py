@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import primeattn as pa
+from primeattn._runtime.strips import ROWS
 from primeattn.attention import _expressive
 from primeattn.attention._cores import ratio_run, ratio_sums, run
 from primeattn.attention._cores.layout import Layout
+from primeattn.attention._cores.packing import START
 from primeattn.attention._inputs import check_call
 from tests.naive.expressive import reference
 
@@ -50,8 +52,8 @@ def assert_close(got, expected, dtype=float):
         np.testing.assert_allclose(got[name], x, rtol=0, atol=2e3 * np.finfo(dtype).eps, err_msg=name)
 
 
-@pytest.mark.parametrize("tile", [(1, 1), (3, 4), (64, 33), None])
-@pytest.mark.parametrize("sizes", [(1, 1), (5, 5), (33, 70), (70, 33)])
+@pytest.mark.parametrize("tile", [(ROWS, START), (3 * ROWS, 2 * START), None])
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 170), (33, 170), (70, 33)])
 @pytest.mark.parametrize(
     "options",
     [{}, {"causal": True}, {"window": 9}, {"causal": True, "mask": "some"}, {"mask": "keys"}, {"mask": "none"}],
@@ -67,7 +69,7 @@ def test_tiles_equal_rows(tile, sizes, options, rng, by_rows, monkeypatch):
     if "mask" in options:
         options = {**options, "mask": masks[options["mask"]]}
     if tile:
-        monkeypatch.setattr(run, "tile_sizes", lambda g: tile)
+        monkeypatch.setattr(run, "strip_sizes", lambda g: tile)
     options["eps"] = 1e-2  # the derivatives of a row with a single small score stay below 10
     assert_close(everything(q, k, v, **options), by_rows(q, k, v, **options))
 
@@ -185,8 +187,9 @@ def test_memory_is_that_of_results_and_a_few_tiles(rng):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     results = out.nbytes + sum(g.nbytes for g in grads.values()) + 3 * 4 * tokens  # r, D, deps
-    # two threads, each with two key tiles of 8,192 numbers and two tiles of 64 x 256; a table would be 64 MB
-    assert peak < results + 2 * 4 * (2 * 8192 + 2 * 64 * 256) + 100_000
+    # two threads, each with a tile of 384 keys packed six times, 32 wide, and two tiles of 96 x 416 numbers; a table
+    # would be 64 MB
+    assert peak < results + 2 * 4 * (6 * 390 * 32 + 2 * 96 * 416) + 100_000
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
@@ -391,5 +394,6 @@ def test_cuda_twins_with_groups_and_an_eps_of_queries_and_keys(rng):
     ratio_run.relative_eps_backward(rate, x, g, call.heads, deps, dq, dk)
     gradients = [pa.to_host(d) for d in (dq, dk, dv)]
     assert slope_error(expected, (q, k, v), gradients, np.ones_like(shaped), rng) < 1e-11
-    with pytest.raises(TypeError, match="host memory"):
-        attention.expressive_step(*device, attention.Cache())
+    step = attention.expressive_step(*(pa.to_device(x[:, :1, :3]) for x in (q, k, v)), attention.Cache())
+    whole = attention.expressive(q[:, :1], k[:, :, :3], v[:, :, :3], causal=True)
+    np.testing.assert_allclose(pa.to_host(step), whole, rtol=0, atol=1e-13)

@@ -230,7 +230,7 @@ def expressive_step(
     ValueError
         As `expressive`, or if the arrays do not continue the cache. The cache is then as it was.
     TypeError
-        For CUDA arrays: the cache is in host memory.
+        If the arrays are not where the cache is, on CUDA or on the host.
 
     Examples
     --------

@@ -14,21 +14,12 @@ For a checked call ``x, g, heads = call.problem, call.layout, call.heads`` and a
 import numpy as np
 from numba import config
 
-from ..._runtime import devices, linalg
+from ..._runtime import devices, strips
 from . import ratio, ratio_tiles, run, softmax, tiles
 from .layout import Layout, Problem
 from .ratio_eps import constant_eps, relative_eps, relative_eps_backward
 
 __all__ = ["backward", "constant_eps", "forward", "relative_eps", "relative_eps_backward", "weights"]
-
-
-_PANEL = 8192  # numbers in a tile of keys: fits the first-level cache, and OpenBLAS multiplies without packing
-
-
-def tile_sizes(g: Layout) -> tuple[int, int]:
-    """Queries and keys in a tile. A causal tile wastes half its square, so short sequences get flat ones."""
-    columns = min(max(_PANEL // max(g.width, g.depth) // 32 * 32, 64), 256)
-    return (32 if g.queries <= 512 else 64), columns
 
 
 def _like(n: int, x):
@@ -52,18 +43,14 @@ def forward(params, x: Problem, g: Layout, heads: int, eps):
 
 
 def _forward_tiles(params, x, g, heads, eps, out, total) -> bool:
-    rows, columns = tile_sizes(g)
-    parts, threads = run.forward_parts(g, heads // g.group, rows)
-    clean, blas = np.empty(heads // g.group * parts, np.bool_), linalg.gemm_address(out.dtype)
+    plan, parts, threads, room = run.forward_plan(g, heads, out.dtype)
+    clean = np.empty(heads // g.group * parts, np.bool_)
 
     def work(start, stop):
-        space = np.empty(columns * (g.width + rows), out.dtype)
-        ratio_tiles.forward(
-            start, stop, blas, params, tuple(x), tuple(g), rows, columns, parts, space, eps, out, total, clean
-        )
+        space = strips.aligned(room, out.dtype)
+        ratio_tiles.forward(start, stop, params, tuple(x), tuple(g), tuple(plan), parts, space, eps, out, total, clean)
 
-    with linalg.single_threaded():
-        run._shared(work, clean.size, threads)
+    run._shared(work, clean.size, threads)
     return bool(clean.all())
 
 
@@ -95,20 +82,16 @@ def backward(params, x: Problem, g: Layout, out, total, dout):
 
 def _backward_tiles(params, x, g, saved, gradients) -> bool:
     key_heads = x.k.size // (g.room * g.width)
-    rows, columns = tile_sizes(g)
-    passes, threads = run.backward_passes(g, key_heads, rows, columns)
-    blas, dtype, fine = linalg.gemm_address(x.q.dtype), x.q.dtype, True
-    with linalg.single_threaded():
-        for sides, parts in passes:
-            clean = np.empty(key_heads * parts, np.bool_)
+    (plan, passes, threads, room), fine = run.backward_plan(g, key_heads, x.q.dtype), True
+    for sides, parts in passes:
+        clean = np.empty(key_heads * parts, np.bool_)
 
-            def work(start, stop, sides=sides, parts=parts, clean=clean):
-                space = np.empty(columns * (g.width + g.depth + 2 * rows), dtype)
-                ratio_tiles.backward(
-                    start, stop, blas, params, tuple(x), tuple(g), rows, columns, parts, sides, space, saved,
-                    gradients, clean,
-                )  # fmt: skip
+        def work(start, stop, sides=sides, parts=parts, clean=clean):
+            space = strips.aligned(room, x.q.dtype)
+            ratio_tiles.backward(
+                start, stop, params, tuple(x), tuple(g), tuple(plan), parts, sides, space, saved, gradients, clean
+            )
 
-            run._shared(work, clean.size, threads)
-            fine = fine and bool(clean.all())
+        run._shared(work, clean.size, threads)
+        fine = fine and bool(clean.all())
     return fine

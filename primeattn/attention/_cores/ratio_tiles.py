@@ -1,34 +1,25 @@
-"""Ratio-normalised attention by tiles, on the CPU: the same numbers as `ratio`, from matrix products.
+"""Ratio-normalised attention by tiles, on the CPU: the same numbers as `ratio`, from products of small matrices.
 
-Tiles, units and the order of sums are those of `tiles`. A weight needs no maximum, so a query carries one sum. Weights
-of a row are computed within its band only; the mask sets its keys to 0 afterwards. What a product makes of 0 * inf is
-reported, and the caller falls back to rows.
+Tiles, blocks, packing and the order of sums are those of `forward_tiles` and `backward_tiles`. A weight needs no
+maximum, so a query carries one sum, and earlier outputs never shrink. Weights of a row are computed within its band
+only; the mask sets its keys to 0 afterwards. What a product makes of 0 * inf is reported, and the caller falls back to
+rows.
 """
 
 from typing import Any, NamedTuple
 
 from ..._runtime.jit import nonnegative
-from ..._runtime.linalg import gemm_nn
+from ..._runtime.strips import ROWS, strip
 from ..._runtime.width import full_width
+from . import backward_tiles, forward_tiles
+from .backward_tiles import gather_keys, gather_queries, unpack_rows
+from .forward_tiles import FEW, few_scores, few_values
 from .layout import Layout, Problem, key_range
+from .packing import Plan, block_of, pack_rows, pack_turned
 from .ratio import dweight, weight
-from .tiles import (
-    Gradients,
-    Space,
-    Tile,
-    all_finite,
-    fill,
-    finite_unit,
-    gather_keys,
-    gather_queries,
-    kernel,
-    prepare,
-    scalar,
-    share_of,
-    summing,
-    tile_range,
-    transpose,
-)
+from .tiles import Gradients, all_finite, fill, finite_unit, kernel, prepare, scalar, share_of, summing, tile_range
+
+forward_space, backward_space = forward_tiles.space_of, backward_tiles.space_of
 
 
 class Saved(NamedTuple):
@@ -80,20 +71,11 @@ def gradient_row(params, s, ds, at, n, inverse, delta):
 
 
 @scalar
-def fill_products(blas, t, x, g, turned, columns, s):
-    """z of a tile, row after row, from the transposed keys of its key tile."""
-    wide, first, zero = t.high - t.low, (t.head * g.queries + t.query) * g.width, type(x.scale)(0)
-    gemm_nn(
-        blas, t.rows, wide, g.width, x.scale, x.q, first, g.width, turned, t.low - t.start, columns, zero, s, 0, wide
-    )
-
-
-@scalar
-def span(i, t, g):
-    """The columns [a, b) of a tile that the band leaves to query i."""
-    low, high = key_range(i, g)
-    a = min(max(low, t.low), t.high) - t.low
-    return a, max(min(high, t.high) - t.low, a)
+def span(b, r, g):
+    """The keys [low, high) that the band leaves to row r of a block, counted from the start of its tile."""
+    low, high = key_range(b.query + r, g)
+    low = min(max(low, b.low), b.high)
+    return low - b.start, max(min(high, b.high), low) - b.start
 
 
 @scalar
@@ -102,23 +84,66 @@ def is_masked(x):
 
 
 @scalar
-def forward_tile(blas, params, t, x, g, turned, columns, s, out, total):
+def mask_start(b, r, low, x, g):
+    """Where the mask speaks of row r of a block and key ``low`` of its tile."""
+    return x.mask_at[b.head] + (b.query + r) * g.mask_row + (b.start + low) * g.mask_key
+
+
+@scalar
+def score_block(b, a, at, step, g, plan, keys, s, to):
+    """Scores of a block into s, from row ``to`` on, from its queries in a, ``step`` apart."""
+    chunk = b.left - b.start
+    strip(
+        g.width, (b.right - b.left) // plan.grain, a, at, step, keys, chunk * g.width, plan.panel,
+        plan.panel * g.width, s, to * plan.span + chunk, plan.span, 0,
+    )  # fmt: skip
+
+
+@scalar
+def weigh_row(params, b, r, at, x, g, s):
+    """Weights of row r of a block, whose score of the tile's first key lies at ``at``; their sum."""
+    low, high = span(b, r, g)
+    zero = type(x.scale)(0)
+    fill(s, at + b.low - b.start, low - (b.low - b.start), zero)
+    fill(s, at + high, b.high - b.start - high, zero)
+    total = weights_of(params, s, at + low, high - low)
+    if is_masked(x):
+        total = masked_sum(s, at + low, high - low, x.mask, mask_start(b, r, low, x, g), g.mask_key)
+    return total
+
+
+@scalar
+def forward_block(params, b, x, g, plan, w, out, total):
     """out += W v, total += sum of W."""
-    one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
-    fill_products(blas, t, x, g, turned, columns, s)
-    masked, zero = is_masked(x), one - one
-    for r in range(t.rows):
-        at, i = r * wide, t.query + r
-        a, b = span(i, t, g)
-        fill(s, at, a, zero)
-        fill(s, at + b, wide - b, zero)
-        weighed = weights_of(params, s, at + a, b - a)
-        if masked:
-            first = x.mask_at[t.head] + i * g.mask_row + (t.low + a) * g.mask_key
-            weighed = masked_sum(s, at + a, b - a, x.mask, first, g.mask_key)
-        total[row + r] += weighed
-    value = (t.head // g.group * g.room + t.low) * g.depth
-    gemm_nn(blas, t.rows, g.depth, wide, one, s, 0, wide, x.v, value, g.depth, one, out, row * g.depth, g.depth)
+    first, low = b.head * g.queries + b.query, b.low - b.start
+    if b.rows == ROWS:
+        score_block(b, x.q, first * g.width, g.width, g, plan, w.keys, w.s, 0)
+    else:
+        pack_rows(x.q, first * g.width, b.rows, g.width, w.queries, plan.wide, ROWS)
+        score_block(b, w.queries, 0, plan.wide, g, plan, w.keys, w.s, 0)
+    for r in range(b.rows):
+        total[first + r] += weigh_row(params, b, r, r * plan.span, x, g, w.s)
+    strip(
+        b.high - b.low, plan.deep // plan.grain, w.s, low, plan.span, w.values, low * plan.deep, plan.deep,
+        plan.panel, w.y, 0, plan.deep, 0,
+    )  # fmt: skip
+    for r in range(b.rows):
+        for c in range(g.depth):
+            out[nonnegative((first + r) * g.depth + c)] += w.y[nonnegative(r * plan.deep + c)]
+
+
+@scalar
+def forward_few(params, b, x, g, w, out, total):
+    """`forward_block` for a query or two, from keys and values as they lie."""
+    zero = type(x.scale)(0)
+    for r in range(b.rows):
+        row = b.head * g.queries + b.query + r
+        few_scores(b, row, x, g, w.s)
+        total[row] += weigh_row(params, b, r, 0, x, g, w.s)
+        fill(w.y, 0, g.depth, zero)
+        few_values(b, x, g, w.s, w.y)
+        for c in range(g.depth):
+            out[nonnegative(row * g.depth + c)] += w.y[nonnegative(c)]
 
 
 @scalar
@@ -137,29 +162,32 @@ def finish_rows(start, stop, depth, eps, out, total):
 
 
 @kernel
-def forward(start, stop, blas, params, problem, layout, rows, columns, parts, work, eps, out, total, clean):
+def forward(start, stop, params, problem, layout, sizes, parts, work, eps, out, total, clean):
     """Units [start, stop): a unit is one of ``parts`` shares of the query tiles of one key head."""
     full_width()
-    x, g = Problem(*problem), Layout(*layout)
-    turned, s, zero = work[: columns * g.width], work[columns * g.width :], type(x.scale)(0)
+    x, g, plan = Problem(*problem), Layout(*layout), Plan(*sizes)
+    w = forward_space(work, g, plan)
     for unit in range(start, stop):
         key_head = unit // parts
-        first, last = share_of(unit % parts, parts, rows, g.queries)
+        first, last = share_of(unit % parts, parts, plan.rows, g.queries)
         heads = range(key_head * g.group, (key_head + 1) * g.group)
         for head in heads:
             row, count = head * g.queries + first, last - first
-            fill(out, row * g.depth, count * g.depth, zero)
-            fill(total, row, count, zero)
+            fill(out, row * g.depth, count * g.depth, type(x.scale)(0))
+            fill(total, row, count, type(x.scale)(0))
         low, high = tile_range(first, last - first, 0, g.keys, g)
-        for j0 in range(low // columns * columns, high, columns):
-            transpose(x.k, (key_head * g.room + j0) * g.width, min(columns, high - j0), g.width, turned, columns)
+        for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
+            key, count = key_head * g.room + j0, min(plan.columns, high - j0)
+            if g.queries > FEW:
+                pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel, plan.side)
+                pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
             for head in heads:
-                for i in range(first, last, rows):
-                    count = min(rows, last - i)
-                    a, b = tile_range(i, count, j0, columns, g)
-                    if a < b:
-                        t = Tile(head, i, count, a, b, j0)
-                        forward_tile(blas, params, t, x, g, turned, columns, s, out, total)
+                for i in range(first, last, ROWS):
+                    b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
+                    if b.low < b.high and g.queries <= FEW:
+                        forward_few(params, b, x, g, w, out, total)
+                    elif b.low < b.high:
+                        forward_block(params, b, x, g, plan, w, out, total)
         clean[unit] = 1
         for head in heads:
             row = head * g.queries
@@ -168,60 +196,79 @@ def forward(start, stop, blas, params, problem, layout, rows, columns, parts, wo
 
 
 @scalar
-def gradient_tile(blas, params, t, x, g, columns, w, f):
-    """W / r in w.s and gradients of the scores in w.ds."""
-    one, wide, row = type(x.scale)(1), t.high - t.low, t.head * g.queries + t.query
-    fill_products(blas, t, x, g, w.keys, columns, w.s)
-    s, ds, zero, masked = w.s, w.ds, one - one, is_masked(x)
-    gemm_nn(
-        blas, t.rows, wide, g.depth, one, f.dout, row * g.depth, g.depth, w.values, t.low - t.start, columns,
-        zero, ds, 0, wide,
+def gradient_block(params, b, x, g, plan, w, f, r0):
+    """W / r in w.s and gradients of the scores in w.ds, from row r0 on; zeros for the other keys of the first and last
+    ROWS of keys."""
+    row, chunk, one = b.head * g.queries + b.query, b.left - b.start, type(x.scale)(1)
+    score_block(b, w.q, r0 * plan.wide, plan.wide, g, plan, w.turned, w.s, r0)
+    strip(
+        g.depth, (b.right - b.left) // plan.grain, w.dout, r0 * plan.deep, plan.deep, w.values, chunk * g.depth,
+        plan.panel, plan.panel * g.depth, w.ds, r0 * plan.span + chunk, plan.span, 0,
     )  # fmt: skip
-    for r in range(t.rows):
-        at, i, sum_ = r * wide, t.query + r, f.total[row + r]
-        a, b = span(i, t, g)
-        if sum_ == 0:
-            b = a
-        for table in (s, ds):
-            fill(table, at, a, zero)
-            fill(table, at + b, wide - b, zero)
-        gradient_row(params, s, ds, at + a, b - a, one / sum_, f.delta[row + r])
-        if masked:
-            first = x.mask_at[t.head] + i * g.mask_row + (t.low + a) * g.mask_key
-            masked_sum(s, at + a, b - a, x.mask, first, g.mask_key)
-            masked_sum(ds, at + a, b - a, x.mask, first, g.mask_key)
+    above = b.right - b.start
+    start, stop = chunk - chunk % ROWS, above + -above % ROWS
+    for r in range(b.rows):
+        at, r_i = (r0 + r) * plan.span, f.total[row + r]
+        low, high = span(b, r, g)
+        high = low if r_i == 0 else high
+        for table in (w.s, w.ds):
+            fill(table, at + start, low - start, one - one)
+            fill(table, at + high, stop - high, one - one)
+        gradient_row(params, w.s, w.ds, at + low, high - low, one / r_i, f.delta[row + r])
+        if is_masked(x):
+            first = mask_start(b, r, low, x, g)
+            masked_sum(w.s, at + low, high - low, x.mask, first, g.mask_key)
+            masked_sum(w.ds, at + low, high - low, x.mask, first, g.mask_key)
+
+
+@scalar
+def backward_tile(params, head, query, count, j0, of_queries, of_keys, x, g, plan, w, f, d):
+    low, high = tile_range(query, count, j0, plan.columns, g)
+    if low >= high:
+        return
+    row, room = head * g.queries + query, (count + ROWS - 1) // ROWS * ROWS
+    pack_rows(x.q, row * g.width, count, g.width, w.q, plan.wide, room)
+    pack_rows(f.dout, row * g.depth, count, g.depth, w.dout, plan.deep, room)
+    for r in range(0, count, ROWS):
+        b = block_of(head, query + r, min(ROWS, count - r), j0, g, plan)
+        if b.low < b.high:
+            gradient_block(params, b, x, g, plan, w, f, r)
+            if of_queries:
+                gather_queries(b, x, g, plan, w, d, r)
+    if of_keys:
+        gather_keys(query, count, j0, low, high, g, plan, w)
 
 
 @kernel
-def backward(start, stop, blas, params, problem, layout, rows, columns, parts, sides, work, saved, gradients, clean):
-    """Units [start, stop) and ``sides`` as in `tiles.backward`."""
+def backward(start, stop, params, problem, layout, sizes, parts, sides, work, saved, gradients, clean):
+    """Units [start, stop) and ``sides`` as in `backward_tiles.backward`."""
     full_width()
-    x, g, f, d = Problem(*problem), Layout(*layout), Saved(*saved), Gradients(*gradients)
-    wide, deep, area = columns * g.width, columns * (g.width + g.depth), rows * columns
-    w = Space(work[:wide], work[wide:deep], work[deep : deep + area], work[deep + area :])
+    x, g, plan, f, d = Problem(*problem), Layout(*layout), Plan(*sizes), Saved(*saved), Gradients(*gradients)
+    w, one = backward_space(work, g, plan), type(x.scale)(1)
     of_queries, of_keys = sides != 2, sides != 1
     for unit in range(start, stop):
         unit_head, part = unit // parts, unit % parts
         first, last, left, right = 0, g.queries, 0, g.keys
         if sides == 1:
-            first, last = share_of(part, parts, rows, g.queries)
+            first, last = share_of(part, parts, plan.rows, g.queries)
         if sides == 2:
-            left, right = share_of(part, parts, columns, g.keys)
+            left, right = share_of(part, parts, plan.columns, g.keys)
         prepare(unit_head, first, last, left, right, of_queries, of_keys, g, d)
         low, high = tile_range(first, last - first, left, right - left, g)
-        for j0 in range(low // columns * columns, high, columns):
-            key, count = unit_head * g.room + j0, min(columns, high - j0)
-            transpose(x.k, key * g.width, count, g.width, w.keys, columns)
-            transpose(x.v, key * g.depth, count, g.depth, w.values, columns)
+        for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
+            key, count = unit_head * g.room + j0, min(plan.columns, high - j0)
+            pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel, plan.side)
+            pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side)
+            if of_queries:
+                pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
+            if of_keys:
+                fill(w.dk, 0, (count + ROWS) * plan.wide, one - one)
+                fill(w.dv, 0, (count + ROWS) * plan.deep, one - one)
             for head in range(unit_head * g.group, (unit_head + 1) * g.group):
-                for i in range(first, last, rows):
-                    count = min(rows, last - i)
-                    a, b = tile_range(i, count, j0, columns, g)
-                    if a < b:
-                        t = Tile(head, i, count, a, b, j0)
-                        gradient_tile(blas, params, t, x, g, columns, w, f)
-                        if of_queries:
-                            gather_queries(blas, t, x, g, w, d)
-                        if of_keys:
-                            gather_keys(blas, t, x, g, w, f.dout, d)
+                for i in range(first, last, plan.rows):
+                    rows = min(plan.rows, last - i)
+                    backward_tile(params, head, i, rows, j0, of_queries, of_keys, x, g, plan, w, f, d)
+            if of_keys:
+                unpack_rows(w.dk, plan.wide, count, g.width, x.scale, d.dk, key * g.width)
+                unpack_rows(w.dv, plan.deep, count, g.depth, one, d.dv, key * g.depth)
         clean[unit] = finite_unit(unit_head, first, last, left, right, of_queries, of_keys, g, d)

@@ -23,23 +23,29 @@ def _plan(g: Layout, dtype) -> Plan:
     return Plan(rows, columns, grain, strips.panel(dtype), strips.side(dtype), wide, deep, columns + CHUNK)
 
 
-def forward_parts(g: Layout, key_heads: int, rows: int) -> tuple[int, int]:
-    """Shares of a key head, threads."""
-    threads = get_num_threads()
-    return 1 if threads == 1 else min(-(-4 * threads // key_heads), -(-g.queries // rows)), threads
+def forward_plan(g: Layout, heads: int, dtype) -> tuple[Plan, int, int, int]:
+    """Sizes, shares of a key head, threads, and numbers of room that a thread needs."""
+    plan, threads = _plan(g, dtype), get_num_threads()
+    parts = 1 if threads == 1 else min(-(-4 * threads // (heads // g.group)), -(-g.queries // plan.rows))
+    room = plan.columns * (g.width + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
+    return plan, parts, threads, room
 
 
-def backward_passes(g: Layout, key_heads: int, rows: int, columns: int) -> tuple[list[tuple[int, int]], int]:
-    """Passes as (sides, shares), threads.
+def backward_plan(g: Layout, key_heads: int, dtype) -> tuple[Plan, list[tuple[int, int]], int, int]:
+    """Sizes, passes as (sides, shares), threads, and numbers of room that a thread needs.
 
     One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits.
     """
-    threads = get_num_threads()
+    plan, threads = _plan(g, dtype), get_num_threads()
     busy = key_heads / (-(-key_heads // threads) * threads)
-    if busy >= 0.75 or g.queries <= rows:
-        return [(0, 1)], threads
-    wanted = -(-4 * threads // key_heads)
-    return [(1, min(wanted, -(-g.queries // rows))), (2, min(wanted, -(-g.keys // columns)))], threads
+    passes = [(0, 1)]
+    if busy < 0.75 and g.queries > plan.rows:
+        wanted = -(-4 * threads // key_heads)
+        passes = [(1, min(wanted, -(-g.queries // plan.rows))), (2, min(wanted, -(-g.keys // plan.columns)))]
+    both = plan.wide + plan.deep
+    room = plan.columns * (g.width + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
+    room += plan.rows * (both + 2 * plan.span) + strips.ROWS * plan.wide
+    return plan, passes, threads, room
 
 
 def _by_rows(x: Problem) -> bool:
@@ -58,10 +64,8 @@ def forward(x: Problem, g: Layout, heads: int):
 
 
 def _forward_tiles(x, g, heads, out, lse) -> bool:
-    plan, key_heads = _plan(g, lse.dtype), heads // g.group
-    parts, threads = forward_parts(g, key_heads, plan.rows)
-    clean, total = np.empty(key_heads * parts, np.bool_), np.empty_like(lse)
-    room = plan.columns * (g.width + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
+    plan, parts, threads, room = forward_plan(g, heads, lse.dtype)
+    clean, total = np.empty(heads // g.group * parts, np.bool_), np.empty_like(lse)
 
     def work(start, stop):
         space = strips.aligned(room, lse.dtype)
@@ -104,11 +108,8 @@ def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool):
 
 
 def _backward_tiles(x, g, saved, gradients) -> bool:
-    plan, key_heads = _plan(g, x.q.dtype), x.k.size // (g.room * g.width)
-    passes, threads = backward_passes(g, key_heads, plan.rows, plan.columns)
-    both, fine = plan.wide + plan.deep, True
-    room = plan.columns * (g.width + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
-    room += plan.rows * (both + 2 * plan.span) + strips.ROWS * plan.wide
+    key_heads = x.k.size // (g.room * g.width)
+    (plan, passes, threads, room), fine = backward_plan(g, key_heads, x.q.dtype), True
     for sides, parts in passes:
         clean = np.empty(key_heads * parts, np.bool_)
 
