@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .._runtime.jit import kernel, scalar
-from .._runtime.vectors import LANES, broadcast, fma, load, store
-from ._rotation import BASE, STRIDE, base_row
+from .._runtime.vectors import LANES, broadcast, fma, load, prefetch, store
+from ._rotation import BASE, STRIDE, lay_base
 from ._walk import row_at
 
 GROUP = 4
+AHEAD = 32  # entries between a base and the one whose place is fetched
 RUN = 16  # entries of one prime that a block should hold
 
 
@@ -60,15 +61,15 @@ def sort_block(start, stop, last, indptr, column, x, offset, place, entry, base)
     for at in range(start, stop):
         i = row_at(at, last)
         for e in range(indptr[i], indptr[i + 1]):
+            prefetch(base, STRIDE * offset[column[min(e + AHEAD, column.size - 1)]])
             s = offset[column[e]]
             offset[column[e]] += 1
             place[s] = at
             entry[s] = e
+            lay_base(s, e, x, base)
     for p in range(offset.size - 1, 0, -1):
         offset[p] = offset[p - 1]
     offset[0] = 0
-    for s in range(offset[offset.size - 1]):
-        base_row(s, entry, x, base)
 
 
 @scalar
