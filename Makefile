@@ -25,9 +25,9 @@ OUTPUT ?= primeattn-report
 run: $(VENV)/run/.ready            ## the main job: compare passages of real text, write a report
 	$(VENV)/run/bin/primeattn compare $(FILES) --output "$(OUTPUT)"
 
-test: $(VENV)/test/.ready          ## JIT pass, then the CUDA simulator pass
-	$(VENV)/test/bin/python -m pytest
-	NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 $(VENV)/test/bin/python -m pytest
+test: $(VENV)/test/.ready          ## JIT pass, then the CUDA simulator pass; files shared among processes
+	$(VENV)/test/bin/python -m pytest -n auto --dist loadfile
+	NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 $(VENV)/test/bin/python -m pytest -n auto --dist loadfile
 
 coverage: $(VENV)/test/.ready      ## line coverage, kernels included (the JIT is off, so sizes must be small)
 	NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 $(VENV)/test/bin/python -m pytest --cov --cov-report=term
