@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._runtime import devices
-from .._runtime.jit import kernel, scalar
+from .._runtime.jit import kernel, nonnegative, scalar
 from .._runtime.owners import Owner
 from ._scalars import (
     AMPLITUDE_MASS,
@@ -22,6 +22,8 @@ from ._scalars import (
     polar,
     tangent,
 )
+
+BLOCK = 64  # polar forms that are computed side by side
 
 
 class StateArrays(NamedTuple):
@@ -118,6 +120,15 @@ def length(start, stop, entries):
 
 
 @scalar
+def weigh_by_magnitude(start, stop, entries):
+    """Masses |a| / ||a|| of entries [start, stop)."""
+    norm = length(start, stop, entries)
+    for s in range(start, stop):
+        magnitude = entries[ENTRY * s + MAGNITUDE]
+        entries[ENTRY * s + MASS] = magnitude / norm if norm > 0 else magnitude
+
+
+@scalar
 def profile_row(i, indptr, amplitude, orientation, mass, entries, totals):
     """Entries and total magnitude of state i.
 
@@ -148,16 +159,38 @@ def profile_row(i, indptr, amplitude, orientation, mass, entries, totals):
         for s in range(start, stop):
             entries[ENTRY * s + MASS] = one / type(one)(math.sqrt(type(one)(stop - start)))
     elif mass == AMPLITUDE_MASS and start < stop:
-        norm = length(start, stop, entries)
-        for s in range(start, stop):
-            magnitude = entries[ENTRY * s + MAGNITUDE]
-            entries[ENTRY * s + MASS] = magnitude / norm if norm > 0 else magnitude
+        weigh_by_magnitude(start, stop, entries)
 
 
 @kernel
 def profile_cpu(start, stop, indptr, amplitude, orientation, mass, entries, totals):
+    """``profile_row`` with polar forms by vectors: ``BLOCK`` of them side by side, then into their entries."""
+    parts = np.empty((3, BLOCK), entries.dtype)
+    one = type(totals[0])(1)
     for i in range(start, stop):
-        profile_row(i, indptr, amplitude, orientation, mass, entries, totals)
+        begin, end = nonnegative(indptr[i]), indptr[i + 1]
+        relative = mass == AMPLITUDE_MASS and begin < end
+        unit = largest_part(begin, end, amplitude) if relative else one
+        common = one / type(one)(math.sqrt(type(one)(end - begin))) if mass == ROOT_MASS else one
+        total = one - one
+        for first in range(begin, end, BLOCK):
+            first = nonnegative(first)
+            count = min(BLOCK, end - first)
+            for s in range(count):
+                re, im = amplitude[2 * (first + s)], amplitude[2 * (first + s) + 1]
+                parts[0, s], parts[1, s], parts[2, s] = polar(re / unit, im / unit)
+            for s in range(count):
+                e = ENTRY * (first + s)
+                total += parts[0, s]
+                entries[e + MASS] = common
+                entries[e + MAGNITUDE] = parts[0, s]
+                entries[e + COS] = parts[1, s]
+                entries[e + SIN] = parts[2, s]
+                for c in range(4):
+                    entries[e + ORIENTATION + c] = orientation[4 * (first + s) + c]
+        totals[i] = unit if mass == AMPLITUDE_MASS else total
+        if relative:
+            weigh_by_magnitude(begin, end, entries)
 
 
 PROFILE = Owner(profile_row, profile_cpu, "I1 F1 F1 i F1 F1", grain=1024)

@@ -41,13 +41,13 @@ def polar(re, im):
 
     The phase of zero is C99's atan2: 0, or pi when the real part is -0.0 (so does the original).
     """
-    zero = type(re)(0)
+    zero, one = type(re)(0), type(re)(1)
     top = max(abs(re), abs(im))
-    if top == zero:
-        return zero, type(re)(math.copysign(type(re)(1), re)), zero
-    x, y = re / top, im / top
-    r = math.sqrt(x * x + y * y)
-    return top * r, x / r, y / r
+    nothing = top == zero  # chosen, not branched on: loops of it are vectorised
+    unit = one if nothing else top
+    x, y = re / unit, im / unit
+    r = one if nothing else math.sqrt(x * x + y * y)
+    return top * r, math.copysign(one, re) if nothing else x / r, y / r
 
 
 @scalar
