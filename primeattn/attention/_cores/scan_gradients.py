@@ -5,38 +5,29 @@ Pairs within a block are met once, in the scan over queries, which leaves their 
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..._runtime.jit import nonnegative
-from ..._runtime.linalg import gemm_nn, gemm_nt, gemm_tn
+from ..._runtime.strips import ROWS, strip
 from ..._runtime.width import full_width
 from .layout import Layout, Problem
-from .scan import present
+from .scan import power, present
 from .scan_blocks import (
     Task,
-    absorb,
-    absorb_moments,
+    absorb_keys,
     absorb_range,
-    absorb_table,
     block_unit,
-    clear,
-    contract,
-    cut,
-    first_feature,
-    kernel_row,
     load_keys,
     load_queries,
-    load_upstream,
     local_scores,
+    multiply_local,
     norms_before,
-    part,
-    read_table,
     rescale,
-    stripe_end,
-    stripe_of,
     to_rows,
-    turn,
-    weighted_total,
 )
-from .tiles import all_finite, fill, kernel
+from .scan_features import absorb, pull, pull_moments, read
+from .scan_room import Plan, Space, clear, part, transpose, woven
+from .tiles import all_finite, fill, kernel, scalar
 
 
 class Saved(NamedTuple):
@@ -56,251 +47,256 @@ class Gradients(NamedTuple):
 
 
 @part
-def load_saved(w, saved, row, n, u, task, key_head, i, g, depth, first_column, columns):
-    """1 / r_i in the unit of the block, g_i, and c_i in w.change."""
-    to_rows(w, task, key_head, i, n, u, g, True)
+def load_saved(saved, task, key_head, head, i, n, u, g, first_column, columns, w, p):
+    """1 / r_i in the unit of the block, g_i row by row, and c_i in place of the change of units."""
+    full_width()
+    to_rows(task, key_head, i, n, u, g, True, w, p)
+    row = head * g.queries + i
+    zero = w.room[0] - w.room[0]
     for t in range(n):
         inverse = saved.inverse[row + t]  # 0 where nothing weighs, even where units are infinitely far apart
-        w.inverse[t] = inverse * w.change[t] if inverse != 0 else inverse
-        w.change[t] = -saved.delta[row + t] * w.inverse[t] if first_column == 0 else w.inverse[t] - w.inverse[t]
-    load_upstream(saved.dout, row * depth + first_column, n, depth, columns, w)
+        inverse = inverse * w.room[p.change + t] if inverse != 0 else zero
+        w.room[p.inverse + t] = inverse
+        w.room[p.change + t] = -saved.delta[row + t] * inverse if first_column == 0 else zero
+        at = (row + t) * g.depth + first_column
+        for c in range(columns):
+            w.room[nonnegative(p.upstream_rows + t * p.deep + c)] = saved.dout[nonnegative(at + c)] * inverse
 
 
 @part
-def pull_table(blas, state, w, x, upstream, n, width, task, columns, off, out):
-    """out += gradient of x from what table' features of x gives to ``upstream`` (n, columns)."""
-    one, a = type(w.own[0])(1), 0
-    stripe = stripe_of(width, task.block, task.columns, task.degree)
-    while a < width:
-        end = stripe_end(a, width, task.degree, stripe)
-        first = first_feature(a, task.degree)
-        count = first_feature(end, task.degree) - first
-        gemm_nt(
-            blas, count, n, columns, one, state.near, first * columns, columns, upstream, 0, columns, one - one,
-            w.features, 0, task.block,
-        )  # fmt: skip
-        contract(w.features, x, n, a, end, task.block, task.degree, off, out)
-        a = end
-
-
-@part
-def pull_moments(blas, state, w, x, n, width, block, degree, out):
-    """out = degree c M x."""
-    full_width()
-    turn(blas, state, w, x, n, width, block, degree)
-    for a in range(width):
-        for t in range(n):
-            d = w.change[nonnegative(t)] * w.turned[nonnegative(a * block + t)]
-            out[nonnegative(a * block + t)] = d + d if degree == 2 else d
-
-
-@part
-def local_gradients(w, n, degree):
+def local_gradients(w, p, n):
     """From scores and gradients of kernel values to kernel values and gradients of scores; 0 for later keys."""
     full_width()
-    zero = w.own[0] - w.own[0]
-    for t in range(n):
-        c, at = w.change[t], t * n
-        for j in range(t + 1):
-            d, z = w.dscores[nonnegative(at + j)] + c, w.scores[nonnegative(at + j)]
-            w.dscores[nonnegative(at + j)] = d * (z + z) if degree == 2 else d
-        kernel_row(w.scores, at, t + 1, degree)
-        fill(w.scores, at + t + 1, n - t - 1, zero)
-        fill(w.dscores, at + t + 1, n - t - 1, zero)
+    zero = w.room[0] - w.room[0]
+    for j in range(n):
+        s, ds = p.scores + j * p.span, p.dscores + j * p.span
+        fill(w.room, s, j, zero)
+        fill(w.room, ds, j, zero)
+        for i in range(j, n):
+            z = w.room[nonnegative(s + i)]
+            d = w.room[nonnegative(ds + i)] + w.room[nonnegative(p.change + i)]
+            w.room[nonnegative(ds + i)] = d * (z + z) if p.degree == 2 else d
+            w.room[nonnegative(s + i)] = power(z, p.degree)
 
 
-@part
-def local_block(blas, w, n, row, key, g, task, first_column, columns, first_head, dv):
-    """Pairs within a block: their shares of dqueries, dkeys and dv."""
-    one, block = type(w.own[0])(1), task.block
-    zero = one - one
-    local_scores(blas, w, n, g.width, block)
-    gemm_nt(blas, n, n, columns, one, w.dout, 0, columns, w.values, 0, columns, zero, w.dscores, 0, n)
-    local_gradients(w, n, task.degree)
-    gemm_nt(blas, g.width, n, n, one, w.keys, 0, block, w.dscores, 0, n, one, w.dqueries, 0, block)
-    gemm_nn(blas, g.width, n, n, one, w.queries, 0, block, w.dscores, 0, n, one, w.dkeys, 0, block)
-    at = key * g.depth + first_column
-    beta = zero if first_head else one
-    gemm_tn(blas, n, columns, n, one, w.scores, 0, n, w.dout, 0, columns, beta, dv, at, g.depth)
+@woven
+def local_block(w, p, n, columns):
+    """Pairs within a block: their shares of w.pulled, and of the rows of dkeys and dvalues."""
+    local_scores(w, p, n)
+    for j in range(0, n, ROWS):
+        i = j // p.panel * p.panel
+        strip(
+            columns, (p.span - i) // p.grain, w.room, p.value_rows + j * p.deep, p.deep, w.room, p.upstream + i,
+            p.span, p.panel, w.room, p.dscores + j * p.span + i, p.span, 0,
+        )  # fmt: skip
+    local_gradients(w, p, n)
+    multiply_local(w, p, p.keys, p.span, 1, p.width, p.dscores, n, p.pulled)
+    for j in range(0, n, ROWS):
+        strip(
+            n - j, p.wide // p.grain, w.room, p.dscores + j * p.span + j, p.span, w.room, p.query_rows + j * p.wide,
+            p.wide, p.panel, w.room, p.dkey_rows + j * p.wide, p.wide, 1,
+        )  # fmt: skip
+        strip(
+            n - j, p.deep // p.grain, w.room, p.scores + j * p.span + j, p.span, w.room,
+            p.upstream_rows + j * p.deep, p.deep, p.panel, w.room, p.dvalue_rows + j * p.deep, p.deep, 1,
+        )  # fmt: skip
 
 
-@part
-def norm_gradients(w, n, count, width, block, eps):
-    """The share of eps |q_i|^2 sum_j |k_j|^2, in dqueries and, within the block, in dkeys."""
+@woven
+def norm_gradients(w, p, n, eps):
+    """The share of eps |q_i|^2 sum_j |k_j|^2 in w.pulled, and c_i |q_i|^2 of the block's queries."""
     full_width()
     two = type(eps)(2) * eps
-    for a in range(width):
+    for a in range(p.width):
         for t in range(n):
-            factor = two * w.change[nonnegative(t)] * type(eps)(w.before[nonnegative(t)])
-            w.dqueries[nonnegative(a * block + t)] += factor * w.queries[nonnegative(a * block + t)]
-    later = 0.0
+            factor = two * w.room[nonnegative(p.change + t)] * type(eps)(w.wide[nonnegative(2 * p.span + t)])
+            at = a * p.span + t
+            w.room[nonnegative(p.pulled + at)] += factor * w.room[nonnegative(p.queries + at)]
+    for t in range(n):
+        w.wide[3 * p.span + t] += np.float64(w.room[p.change + t]) * w.wide[p.span + t]
+
+
+@woven
+def store_queries(w, p, at, n, dq):
+    full_width()
+    for a in range(p.width):
+        for t in range(n):
+            d = w.room[nonnegative(p.pulled + a * p.span + t)] * w.room[nonnegative(p.own + t)]
+            kept = w.room[nonnegative(p.inverse + t)] != 0
+            w.room[nonnegative(p.pulled + a * p.span + t)] = d if kept else d - d
+    transpose(w.room, p.pulled, p.span, p.width, n, p.side, dq, at, p.width)
+
+
+@scalar
+def store_rows(w, p, rows, apart, width, x, g, key_head, j, n, u, out, at, step, add):
+    """Rows of n keys, times u; 0 for keys that are not there."""
+    masked, zero = x.mask.size > 1 or x.mask[0] == 0, u - u
+    for t in range(n):
+        if masked and not present(key_head * g.group, j + t, x, g):
+            if not add:
+                fill(out, at + t * step, width, zero)
+        else:
+            for a in range(width):
+                d = w.room[nonnegative(rows + t * apart + a)] * u
+                old = out[nonnegative(at + t * step + a)] if add else zero
+                out[nonnegative(at + t * step + a)] = old + d
+
+
+@woven
+def store_local(w, p, x, g, task, key_head, j, n, u, key_at, value_at, columns, dk, dv):
+    """What pairs within the block leave in dk and dv."""
+    full_width()
+    later, two = 0.0, type(u)(2) * task.eps
     for t in range(n - 1, -1, -1):
-        later += w.change[t] * w.square[t]
-        w.total[t] = later
-    for a in range(width if count else 0):
-        for t in range(n):
-            factor = two * type(eps)(w.total[nonnegative(t)])
-            w.dkeys[nonnegative(a * block + t)] += factor * w.keys[nonnegative(a * block + t)]
-
-
-@part
-def store_queries(w, at, n, width, block, dq):
-    full_width()
+        later += w.wide[3 * p.span + t]
+        factor = two * type(u)(later)
+        for a in range(p.width if task.eps != 0 else 0):
+            key = w.room[nonnegative(p.key_rows + t * p.wide + a)]
+            w.room[nonnegative(p.dkey_rows + t * p.wide + a)] += factor * key
+    store_rows(w, p, p.dkey_rows, p.wide, p.width, x, g, key_head, j, n, u, dk, key_at, p.width, False)
+    one = type(u)(1)
     for t in range(n):
-        for a in range(width):
-            d = w.dqueries[nonnegative(a * block + t)] * w.own[nonnegative(t)]
-            dq[nonnegative(at + t * width + a)] = d if w.inverse[nonnegative(t)] != 0 else d - d
+        for c in range(columns):
+            dv[nonnegative(value_at + t * g.depth + c)] = w.room[nonnegative(p.dvalue_rows + t * p.deep + c)] * one
 
 
-@part
-def store_keys(w, x, g, key_head, j, n, u, block, at, add, dk):
-    """dk of n keys; 0 for those that are not there."""
-    full_width()
-    for t in range(n):
-        here = present(key_head * g.group, j + t, x, g)
-        for a in range(g.width):
-            d = w.dkeys[nonnegative(a * block + t)] * u if here else u - u
-            old = dk[nonnegative(at + t * g.width + a)] if add else u - u
-            dk[nonnegative(at + t * g.width + a)] = old + d
-
-
-@part
-def query_block(blas, state, w, x, g, task, saved, unit_head, head, i, n, count, u, first_column, columns, dq, dv, at):
-    """dq of queries [i, i + n), and what their block leaves in dkeys and dv."""
-    one, row, block = type(u)(1), head * g.queries + i, task.block
-    load_queries(x.q, row * g.width, n, g.width, block, w)
-    load_saved(w, saved, row, n, u, task, unit_head, i, g, g.depth, first_column, columns)
-    norms_before(state, w, n, count, block, g.width)
-    pull_moments(blas, state, w, w.queries, n, g.width, block, task.degree, w.dqueries)
-    pull_table(blas, state, w, w.queries, w.dout, n, g.width, task, columns, one + one, w.dqueries)
+@woven
+def query_block(x, g, task, saved, key_head, head, i, n, count, u, first_column, columns, dq, at, w, p):
+    """dq of queries [i, i + n), and what their block leaves in the rows of dkeys and dvalues."""
+    one, row = type(u)(1), head * g.queries + i
+    load_queries(x.q, row * g.width, n, w, p)
+    load_saved(saved, task, key_head, head, i, n, u, g, first_column, columns, w, p)
+    transpose(w.room, p.upstream_rows, p.deep, n, columns, p.side, w.room, p.upstream, p.span)
+    norms_before(w, p, n, count)
+    pull_moments(w, p, p.queries)
+    pull(w, p, p.queries, columns, one + one)
     if count:
-        key = unit_head * g.room + i + g.keys - g.queries
-        local_block(blas, w, n, row, key, g, task, first_column, columns, head == unit_head * g.group, dv)
+        local_block(w, p, n, columns)
     if task.eps != 0:
-        norm_gradients(w, n, count, g.width, block, task.eps)
-    store_queries(w, at + row * g.width, n, g.width, block, dq)
+        norm_gradients(w, p, n, task.eps)
+    store_queries(w, p, at + row * g.width, n, dq)
 
 
 @kernel
-def backward_queries(start, stop, blas, problem, layout, options, work, wide, sums, saved, gradients, clean):
+def backward_queries(start, stop, problem, layout, options, plan, space, saved, gradients, clean):
     """dq, and in dk and dv the pairs within blocks; zeros where there are none."""
     full_width()
-    x, g, task = Problem(*problem), Layout(*layout), Task(*options)
-    f, d = Saved(*saved), Gradients(*gradients)
+    x, g, task, p = Problem(*problem), Layout(*layout), Task(*options), Plan(*plan)
+    f, d, w = Saved(*saved), Gradients(*gradients), Space(*space)
     zero, offset, causal = type(x.scale)(0), g.keys - g.queries, g.after == 0
     copy_q, copy_k = d.dq.size // task.parts, d.dk.size // task.parts
     for unit in range(start, stop):
         key_head, part = unit // task.parts, unit % task.parts
-        first_column = part * task.columns
-        columns = min(task.columns, g.depth - first_column)
-        state, w = cut(work, wide, sums, g.width, task.block, task.columns, task.degree)
-        clear(state)
+        first_column = part * p.columns
+        columns = min(p.columns, g.depth - first_column)
+        clear(w, p)
         first, fine, done = min(max(0, -offset), g.queries) if causal else 0, True, 0
-        fill(d.dk, part * copy_k + key_head * g.room * g.width, g.keys * g.width, zero)
-        for j in range(g.keys):
+        inside = min(max(offset, 0), g.keys) if causal else g.keys  # keys before it are in no block of queries
+        fill(d.dk, part * copy_k + key_head * g.room * g.width, inside * g.width, zero)
+        for j in range(inside):
             fill(d.dv, (key_head * g.room + j) * g.depth + first_column, columns, zero)
         for head in range(key_head * g.group, (key_head + 1) * g.group):
             fill(d.dq, part * copy_q + head * g.queries * g.width, first * g.width, zero)
-        if not causal:
-            absorb_range(blas, state, w, x, g, task, key_head, 0, g.keys, first_column, columns)
-        for i in range(first, g.queries, task.block):
-            n, count, low = min(task.block, g.queries - i), 0, i + offset
-            if causal:
-                absorb_range(blas, state, w, x, g, task, key_head, done, low, first_column, columns)
-                count = n
-            u = type(zero)(state.scalars[1])
+        for i in range(first, g.queries, p.block):
+            n = min(p.block, g.queries - i)
+            low, count = (i + offset, n) if causal else (g.keys, 0)
+            absorb_range(x, g, task, key_head, done, low, first_column, columns, w, p)
+            u = type(zero)(w.sums[p.scalars + 1])
             if count:
                 u, _ = block_unit(task, key_head, low, count, g)
-                rescale(state, u, task.degree, False)
-                load_keys(x, g, key_head, low, count, task.block, first_column, columns, u, w)
-                fill(w.dkeys, 0, w.dkeys.size, zero)
+                rescale(w, p, u, False)
+                load_keys(x, g, key_head, low, count, first_column, columns, u, w, p)
+                fill(w.room, p.dkey_rows, n * p.wide, zero)
+                fill(w.room, p.dvalue_rows, n * p.deep, zero)
+                fill(w.wide, 3 * p.span, n, 0.0)
             for head in range(key_head * g.group, (key_head + 1) * g.group):
                 query_block(
-                    blas, state, w, x, g, task, f, key_head, head, i, n, count, u, first_column, columns, d.dq, d.dv,
-                    part * copy_q,
-                )  # fmt: skip
+                    x, g, task, f, key_head, head, i, n, count, u, first_column, columns, d.dq, part * copy_q, w, p
+                )
                 at = part * copy_q + (head * g.queries + i) * g.width
                 fine = fine and all_finite(d.dq, at, n * g.width)
             if count:
-                at = part * copy_k + (key_head * g.room + low) * g.width
-                store_keys(w, x, g, key_head, low, count, u, task.block, at, False, d.dk)
+                row = key_head * g.room + low
+                store_local(
+                    w, p, x, g, task, key_head, low, count, u, part * copy_k + row * g.width,
+                    row * g.depth + first_column, columns, d.dk, d.dv,
+                )  # fmt: skip
                 if i + n < g.queries:
-                    absorb(blas, state, w, count, g, task, columns)
-                done = low + count
+                    absorb_keys(w, p, count, columns)
+            done = low + count
         clean[unit] = fine
 
 
-@part
-def absorb_queries(blas, state, w, x, g, task, saved, key_head, head, i, n, u, first_column, columns):
+@woven
+def absorb_queries(x, g, task, saved, key_head, head, i, n, u, first_column, columns, w, p):
     """Queries [i, i + n) of a head join the sums over queries."""
     full_width()
-    one, row, block = type(u)(1), head * g.queries + i, task.block
-    load_queries(x.q, row * g.width, n, g.width, block, w)
-    load_saved(w, saved, row, n, u, task, key_head, i, g, g.depth, first_column, columns)
-    absorb_table(blas, state, w, w.queries, w.dout, n, g.width, task, columns, one + one)
-    if first_column == 0:
-        for a in range(g.width):
-            for t in range(n):
-                entry = w.queries[nonnegative(a * block + t)]
-                w.turned[nonnegative(a * block + t)] = entry * w.change[nonnegative(t)]
-        absorb_moments(blas, state, w, w.queries, w.turned, n, g.width, block, task.degree)
-        state.scalars[0] += weighted_total(w.square, 0, w.change, n)
+    one = type(u)(1)
+    load_queries(x.q, (head * g.queries + i) * g.width, n, w, p)
+    load_saved(saved, task, key_head, head, i, n, u, g, first_column, columns, w, p)
+    for t in range(n):
+        c = w.room[p.change + t]
+        for a in range(p.width):
+            w.room[nonnegative(p.query_rows + t * p.wide + a)] *= c
+        w.sums[p.scalars] += np.float64(c) * w.wide[p.span + t]
+    absorb(w, p, p.queries, p.query_rows, p.upstream_rows, n, columns, one + one)
 
 
-@part
-def read_queries(blas, state, w, x, g, task, key_head, j, n, u, part, first_column, columns, d):
-    """Keys [j, j + n) in ``w`` take their share of the sums over queries."""
+@woven
+def read_queries(x, g, task, key_head, j, n, u, part, first_column, columns, d, w, p):
+    """Keys [j, j + n) take their share of the sums over queries."""
     full_width()
-    one, block = type(u)(1), task.block
-    at = (key_head * g.room + j) * g.depth + first_column
-    read_table(blas, state, w, w.keys, n, g.width, task, columns, one, one, d.dv, at, g.depth)
-    fill(w.change, 0, n, one)
-    pull_moments(blas, state, w, w.keys, n, g.width, block, task.degree, w.dkeys)  # 0 in all parts but the first
-    pull_table(blas, state, w, w.keys, w.values, n, g.width, task, columns, one, w.dkeys)
+    one, row = type(u)(1), key_head * g.room + j
+    load_keys(x, g, key_head, j, n, first_column, columns, u, w, p)
+    transpose(w.room, p.value_rows, p.deep, n, columns, p.side, w.room, p.upstream, p.span)
+    fill(w.room, p.change, n, one)
+    pull_moments(w, p, p.keys)  # 0 in all parts but the first
+    pull(w, p, p.keys, columns, one)
     if task.eps != 0:
-        factor = (one + one) * task.eps * type(u)(state.scalars[0])
-        for a in range(g.width):
-            for t in range(n):
-                w.dkeys[nonnegative(a * block + t)] += factor * w.keys[nonnegative(a * block + t)]
-    copy = d.dk.size // task.parts
-    store_keys(w, x, g, key_head, j, n, u, block, part * copy + (key_head * g.room + j) * g.width, True, d.dk)
+        factor = (one + one) * task.eps * type(u)(w.sums[p.scalars])
+        for f in range(p.width * p.span):
+            w.room[nonnegative(p.pulled + f)] += factor * w.room[nonnegative(p.keys + f)]
+    transpose(w.room, p.pulled, p.span, p.width, n, p.side, w.room, p.dkey_rows, p.wide)
+    at = part * (d.dk.size // task.parts) + row * g.width
+    store_rows(w, p, p.dkey_rows, p.wide, p.width, x, g, key_head, j, n, u, d.dk, at, p.width, True)
+    read(w, p, p.keys, columns, one)
+    transpose(w.room, p.out, p.span, columns, n, p.side, w.room, p.dvalue_rows, p.deep)
+    at = row * g.depth + first_column
+    store_rows(w, p, p.dvalue_rows, p.deep, columns, x, g, key_head, j, n, one, d.dv, at, g.depth, True)
 
 
 @kernel
-def backward_keys(start, stop, blas, problem, layout, options, work, wide, sums, saved, gradients, clean):
+def backward_keys(start, stop, problem, layout, options, plan, space, saved, gradients, clean):
     """The shares of dk and dv that come from queries of later blocks, added to what is there."""
     full_width()
-    x, g, task = Problem(*problem), Layout(*layout), Task(*options)
-    f, d = Saved(*saved), Gradients(*gradients)
-    offset, causal, block = g.keys - g.queries, g.after == 0, task.block
+    x, g, task, p = Problem(*problem), Layout(*layout), Task(*options), Plan(*plan)
+    f, d, w = Saved(*saved), Gradients(*gradients), Space(*space)
+    offset, causal = g.keys - g.queries, g.after == 0
     for unit in range(start, stop):
         key_head, part = unit // task.parts, unit % task.parts
-        first_column = part * task.columns
-        columns = min(task.columns, g.depth - first_column)
-        state, w = cut(work, wide, sums, g.width, block, task.columns, task.degree)
-        clear(state)
+        first_column = part * p.columns
+        columns = min(p.columns, g.depth - first_column)
+        clear(w, p)
         first = min(max(0, -offset), g.queries) if causal else 0
-        heads = range(key_head * g.group, (key_head + 1) * g.group)
         u = task.unit[key_head * g.keys + g.keys - 1]
-        blocks = (g.queries - first + block - 1) // block
-        for b in range(blocks - 1, -1, -1):
-            i = first + b * block
-            n = min(block, g.queries - i)
-            if causal:
-                u = task.unit[key_head * g.keys + i + n + offset - 1]
-                if b < blocks - 1:
-                    rescale(state, u, task.degree, True)
-                    load_keys(x, g, key_head, i + offset, n, block, first_column, columns, u, w)
-                    read_queries(
-                        blas, state, w, x, g, task, key_head, i + offset, n, u, part, first_column, columns, d
-                    )  # fmt: skip
-            state.scalars[1] = u
-            for head in heads:
-                absorb_queries(blas, state, w, x, g, task, f, key_head, head, i, n, u, first_column, columns)
-        for j in range(0, min(max(offset, 0), g.keys) if causal else g.keys, block):
-            n = min(block, (offset if causal else g.keys) - j)
-            load_keys(x, g, key_head, j, n, block, first_column, columns, u, w)
-            read_queries(blas, state, w, x, g, task, key_head, j, n, u, part, first_column, columns, d)
+        inside = min(max(offset, 0), g.keys) if causal else g.keys
+        blocks = (g.queries - first + p.block - 1) // p.block
+        for b in range(blocks - 1, -2, -1):  # the last step is for keys that are in no block of queries
+            i = first + b * p.block
+            n = min(p.block, g.queries - i) if b >= 0 else 0
+            low, high = (0, inside) if b < 0 else (i + offset, i + offset + n)
+            if causal and b >= 0:
+                u = task.unit[key_head * g.keys + high - 1]
+            if b >= 0 and (not causal or b == blocks - 1):
+                high = low
+            elif b >= 0:
+                rescale(w, p, u, True)
+            for j in range(low, high, p.block):
+                count = min(p.block, high - j)
+                read_queries(x, g, task, key_head, j, count, u, part, first_column, columns, d, w, p)
+            w.sums[p.scalars + 1] = u
+            for head in range(key_head * g.group, (key_head + 1) * g.group if n else 0):
+                absorb_queries(x, g, task, f, key_head, head, i, n, u, first_column, columns, w, p)
         at = part * (d.dk.size // task.parts) + key_head * g.room * g.width
         fine = all_finite(d.dk, at, g.keys * g.width)
         for j in range(g.keys):

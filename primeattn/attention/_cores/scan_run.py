@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import get_num_threads
+from numba import config, get_num_threads
 
-from ..._runtime import devices, linalg
+from ..._runtime import devices
 from ..._runtime.owners import share
-from . import scan, scan_blocks, scan_gradients, softmax, tiles
+from . import scan, scan_blocks, scan_gradients, scan_room, softmax, tiles
 from .layout import Layout, Problem
 
 BLOCK = 64
@@ -38,16 +38,13 @@ def forward(x: Problem, g: Layout, heads: int, degree: int, eps) -> Forward:
     if not out.size:
         return Forward(out, inverse, unit, False)
     scan.UNITS(heads // g.group, tuple(x), tuple(g), unit)
-    if not devices.is_device_array(x.q) and g.keys and _forward_blocks(x, g, heads, degree, eps, unit, out, inverse):
+    by_rows = config.DISABLE_JIT or devices.is_device_array(x.q)
+    if not by_rows and g.keys and _forward_blocks(x, g, heads, degree, eps, unit, out, inverse):
         return Forward(out, inverse, unit, True)
-    state = devices.empty(heads * (g.depth + 1) * features(g.width, degree), out.dtype, like=out)
+    state = devices.empty(heads * (g.depth + 1) * scan_room.feature_count(g.width, degree), out.dtype, like=out)
     scan.FORWARD(heads * (g.depth + 1), tuple(x), tuple(g), degree, eps, unit, state, out, inverse)
     scan.FINISH(inverse.size, g.depth, out, inverse)
     return Forward(out, inverse, unit, False)
-
-
-def features(width: int, degree: int) -> int:
-    return width * (width + 1) // 2 if degree == 2 else width
 
 
 def _split(g: Layout, key_heads: int) -> tuple[int, int]:
@@ -58,13 +55,8 @@ def _split(g: Layout, key_heads: int) -> tuple[int, int]:
 
 def _task(g, key_heads, degree, eps, unit):
     columns, parts = _split(g, key_heads)
-    return scan_blocks.Task(degree, eps, unit, min(BLOCK, max(g.queries, 1)), columns, parts)
-
-
-def space(g, task, dtype):
-    """Working space of a thread: in the data's type, in float64, and the sums of one unit."""
-    room, sums = scan_blocks.sizes(g.width, task.block, task.columns, task.degree)
-    return np.empty(room, dtype), np.empty(3 * task.block), np.empty(sums)
+    plan = scan_room.plan_of(g.width, columns, degree, min(BLOCK, max(g.queries, 1)), unit.dtype)
+    return scan_blocks.Task(eps, unit, parts), plan
 
 
 def shared(work, n: int) -> None:
@@ -75,16 +67,14 @@ def shared(work, n: int) -> None:
 
 
 def _forward_blocks(x, g, heads, degree, eps, unit, out, inverse) -> bool:
-    task = _task(g, heads // g.group, degree, eps, unit)
+    task, plan = _task(g, heads // g.group, degree, eps, unit)
     clean = np.empty(heads // g.group * task.parts, np.bool_)
-    blas = linalg.gemm_address(out.dtype)
+    call = tuple(x), tuple(g), tuple(task), tuple(plan), True
 
     def work(start, stop):
-        room = space(g, task, out.dtype)
-        scan_blocks.forward(start, stop, blas, tuple(x), tuple(g), tuple(task), True, *room, out, inverse, clean)
+        scan_blocks.forward(start, stop, *call, tuple(scan_room.space(plan, out.dtype)), out, inverse, clean)
 
-    with linalg.single_threaded():
-        shared(work, clean.size)
+    shared(work, clean.size)
     return bool(clean.all())
 
 
@@ -117,27 +107,25 @@ def backward(x: Problem, g: Layout, heads: int, degree: int, eps, done: Forward,
         scan.BACKWARD_QUERY(heads * g.width, *task, eps, *saved, delta, dout, room(heads * per_entry), dq)
     if dk.size:
         scan.BACKWARD_KEY(key_heads * g.width, *task, eps, *saved, delta, dout, room(key_heads * per_entry), dk)
-        state = room(key_heads * g.depth * features(g.width, degree))
+        state = room(key_heads * g.depth * scan_room.feature_count(g.width, degree))
         scan.BACKWARD_VALUE(key_heads * g.depth, *task, *saved, dout, state, dv)
     return dq, dk, dv
 
 
 def _backward_blocks(x, g, heads, degree, eps, done, saved, gradients):
     dq, dk, dv = gradients
-    task = _task(g, heads // g.group, degree, eps, done.unit)
-    clean = np.empty(heads // g.group * task.parts, np.bool_)
+    task, plan = _task(g, heads // g.group, degree, eps, done.unit)
+    clean, fine = np.empty(heads // g.group * task.parts, np.bool_), True
     if task.parts > 1:
         dq, dk = (np.empty(task.parts * a.size, a.dtype) for a in (dq, dk))
-    blas, fine = linalg.gemm_address(dq.dtype), True
-    with linalg.single_threaded():
-        for loop in (scan_gradients.backward_queries, scan_gradients.backward_keys):
+    call = tuple(x), tuple(g), tuple(task), tuple(plan)
+    for loop in (scan_gradients.backward_queries, scan_gradients.backward_keys):
 
-            def work(start, stop, loop=loop):
-                room = space(g, task, dq.dtype)
-                loop(start, stop, blas, tuple(x), tuple(g), tuple(task), *room, saved, (dq, dk, dv), clean)
+        def work(start, stop, loop=loop):
+            loop(start, stop, *call, tuple(scan_room.space(plan, dq.dtype)), saved, (dq, dk, dv), clean)
 
-            shared(work, clean.size)
-            fine = fine and bool(clean.all())
+        shared(work, clean.size)
+        fine = fine and bool(clean.all())
     if task.parts > 1:
         dq, dk = (a.reshape(task.parts, -1).sum(axis=0) for a in (dq, dk))
     return fine, dq, dk

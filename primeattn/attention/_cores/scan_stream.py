@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._runtime import linalg
-from . import scan, scan_blocks, scan_run
+from . import scan, scan_blocks, scan_room, scan_run
 from .layout import Layout, Problem
 
 
@@ -49,8 +48,8 @@ class State:
             )
         if not self._shape:
             lead, group, width, depth, _ = self._shape = shape
-            _, sums = scan_blocks.sizes(width, 1, depth, self.degree)
-            self._sums = np.zeros((int(np.prod(lead, dtype=np.int64)) // group, sums))
+            plan = scan_room.plan_of(width, depth, self.degree, 1, shape[-1])
+            self._sums = np.zeros((int(np.prod(lead, dtype=np.int64)) // group, plan.scalars + 2))
 
     def _advance(self, x, g, eps, out) -> bool:
         key_heads, kind = len(self._sums), out.dtype
@@ -58,18 +57,15 @@ class State:
         scan.UNITS(key_heads, tuple(x), tuple(g), unit)
         before = np.where(self._sums[:, -1:] > 0, self._sums[:, -1:], np.inf)
         np.minimum(unit.reshape(key_heads, -1), before, out=unit.reshape(key_heads, -1), casting="same_kind")
-        task = scan_blocks.Task(self.degree, kind.type(eps), unit, min(scan_run.BLOCK, g.queries), g.depth, 1)
+        task = scan_blocks.Task(kind.type(eps), unit, 1)
+        plan = scan_room.plan_of(g.width, g.depth, self.degree, min(scan_run.BLOCK, g.queries), kind)
         clean, inverse = np.empty(key_heads, np.bool_), np.empty(out.size // g.depth, kind)
-        blas, sums = linalg.gemm_address(kind), self._sums.reshape(-1)
+        call, sums = (tuple(x), tuple(g), tuple(task), tuple(plan), False), self._sums.reshape(-1)
 
         def work(start, stop):
-            room, wide, _ = scan_run.space(g, task, kind)
-            scan_blocks.forward(
-                start, stop, blas, tuple(x), tuple(g), tuple(task), False, room, wide, sums, out, inverse, clean
-            )
+            scan_blocks.forward(start, stop, *call, tuple(scan_room.space(plan, kind, sums)), out, inverse, clean)
 
-        with linalg.single_threaded():
-            scan_run.shared(work, key_heads)
+        scan_run.shared(work, key_heads)
         return bool(clean.all())
 
     def _one_by_one(self, x, g, eps, out) -> None:
