@@ -5,10 +5,10 @@ they are put together: who reads whom, block by block, and the division at the e
 with it, or only primes on which the kernel vanishes (mean over them <= ``FLOOR`` eps), is zero.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
 
 from .._runtime.jit import kernel, nonnegative, scalar
 from .._runtime.memory import Scratch
@@ -80,6 +80,16 @@ def walk(a: Profile, b: Profile, limit: np.ndarray) -> Walk:
     return Walk(Rows(a, own, -1), Rows(b, other, -1), limit, primes)
 
 
+def perform(tasks: list) -> None:
+    """Call every task, on all threads, the first ones first; no two write the same."""
+
+    def call(start, stop):
+        for task in tasks[start:stop]:
+            task()
+
+    share(call, len(tasks), 1, len(tasks))
+
+
 class Slot:
     """Room for the two sorted sides of one block, used again and again."""
 
@@ -89,35 +99,38 @@ class Slot:
             for n in (readers, adders)
         )
 
-    def fill(self, walk: Walk, block: Block) -> tuple[Side, Side]:
-        """Sort a block; a block that reads just what it adds is sorted once."""
-        readers, adders = walk.readers, walk.adders
-        sort_block(block.start, block.stop, readers.last, readers.profile.indptr, readers.column,
-                   readers.profile.entries, *self.readers)  # fmt: skip
-        if readers.profile is adders.profile and block[:2] == block[2:]:
-            return self.readers, self.readers
-        sort_block(block.start_b, block.stop_b, adders.last, adders.profile.indptr, adders.column,
-                   adders.profile.entries, *self.adders)  # fmt: skip
-        return self.readers, self.adders
+    def sides(self, walk: Walk, block: Block) -> tuple[Side, Side]:
+        """Readers and adders; a block that reads just what it adds is sorted once."""
+        same = walk.readers.profile is walk.adders.profile and block[:2] == block[2:]
+        return self.readers, self.readers if same else self.adders
+
+    def sorts(self, walk: Walk, block: Block) -> list:
+        """Tasks that fill the sides."""
+        readers, adders = self.sides(walk, block)
+        found = [(walk.readers, block[:2], readers)]
+        if adders is not readers:
+            found.append((walk.adders, block[2:], adders))
+        return [
+            partial(sort_block, *places, rows.last, rows.profile.indptr, rows.column, rows.profile.entries, *side)
+            for rows, places, side in found
+        ]
 
 
-def batches(walk: Walk, take):
-    """Batches of sorted blocks, one for each thread, as ``[(block, readers, adders), ...]``; room from ``take``."""
-    found, itself = walk.blocks(), walk.itself()
-    most_b = max((walk.adders.entries(b.start_b, b.stop_b) for b in found), default=0)
-    dtype = walk.readers.profile.entries.dtype
-    at_once = max(1, min(get_num_threads(), len(found)))
-    slots = [Slot(walk.primes, walk.most_entries(), 0 if itself else most_b, dtype, take) for _ in range(at_once)]
-    for first in range(0, len(found), at_once):
-        batch = found[first : first + at_once]
-        sorted_sides: list = [None] * len(batch)
+def sorted_blocks(walk: Walk, take):
+    """``(block, readers, adders, ahead)`` one after another, in room from ``take``.
 
-        def sort(start, stop, batch=batch, sorted_sides=sorted_sides):
-            for r in range(start, stop):
-                sorted_sides[r] = batch[r], *slots[r].fill(walk, batch[r])
-
-        share(sort, len(batch), 1, len(batch))
-        yield sorted_sides
+    ``ahead`` are tasks that sort the next block: to be performed beside the work on this one.
+    """
+    found = walk.blocks()
+    most_b = 0 if walk.itself() else max((walk.adders.entries(b.start_b, b.stop_b) for b in found), default=0)
+    most, dtype = walk.most_entries(), walk.readers.profile.entries.dtype
+    slots = [Slot(walk.primes, most, most_b, dtype, take) for _ in found[:2]]
+    for number, block in enumerate(found):
+        own, other = slots[number % 2], slots[(number + 1) % len(slots)]
+        if number == 0:
+            perform(own.sorts(walk, block))
+        ahead = other.sorts(walk, found[number + 1]) if number + 1 < len(found) else []
+        yield block, *own.sides(walk, block), ahead
 
 
 @scalar
@@ -211,55 +224,70 @@ class Room(NamedTuple):
 
     near: np.ndarray  # values of the block's adders, vector after vector
     sums: np.ndarray  # what its readers have read
-    coefficient: np.ndarray  # bases of four readers times c
+    group: np.ndarray  # bases of four entries, and c times them
     state: np.ndarray
 
     @classmethod
     def of(cls, grid: Grid, rows: int, primes: int, dtype, take) -> "Room":
         """``primes``: how many have a state at the same time."""
         rows = rows + 1  # a power of two would bring all vectors of a row into one set of the cache
-        sizes = (rows * LANES, rows * LANES, GROUP * STRIDE, primes * BASE * LANES)
+        sizes = (rows * LANES, rows * LANES, 2 * GROUP * STRIDE, primes * BASE * LANES)
         return cls(*(take(grid.vectors * size, dtype) for size in sizes))
 
 
-def read_all(walk: Walk, value: np.ndarray, c: np.ndarray, heads: int, with_totals: bool):
-    """``(sums, totals, mass)``: sum_j K_ij v_j, sum_j K_ij by head, and the overlap masses."""
+class Sums(NamedTuple):
+    """What the rows of a result are divided by, to be filled in: sum_j K_ij by head, and the overlap masses."""
+
+    totals: np.ndarray
+    mass: np.ndarray
+    floor: np.floating
+
+
+def read_all(walk: Walk, value: np.ndarray, c: np.ndarray, heads: int, sums: Sums | None = None) -> np.ndarray:
+    """sum_j K_ij v_j, divided by sum_j K_ij if there is room for ``sums``, which then become their inverse."""
     n, dtype = walk.readers.profile.n, value.dtype
     grid, blocks, flat, itself = Grid.of(value.shape[1], heads), walk.blocks(), frozen(value), walk.itself()
-    keep, vectors, last, last_b = len(blocks) > 1, grid.vectors, walk.readers.last, walk.adders.last
-    out = np.empty((n, value.shape[1]), dtype)
-    totals, mass = np.empty(n * heads, dtype), np.empty(n, dtype)
+    keep, last, last_b, limit = len(blocks) > 1, walk.readers.last, walk.adders.last, walk.limit
+    out = np.empty(n * value.shape[1], dtype)
     rows = max((b.stop - b.start for b in blocks), default=0)
     rows_b = max((b.stop_b - b.start_b for b in blocks), default=0)
     primes = walk.primes if keep else 1
+
+    def divide(start, stop):
+        if sums is not None:
+            divide_cpu(start, stop, heads, grid.width, sums.floor, sums.totals, sums.mass, out, out)
+
     with Scratch() as take:
         room = Room.of(grid, max(rows, rows_b), primes, dtype, take)
         small, products = take(primes * STRIDE, dtype), take(rows * STRIDE, dtype)
         for zeroed in (room.state, small, products):
             zeroed[:] = 0
-        for batch in batches(walk, take):
-
-            def read(start, stop, batch=batch):
-                for block, readers, adders in batch:
-                    if stop > vectors and with_totals:
-                        total_block(
-                            heads, block, keep, readers, adders, last, walk.limit, c, small, products, totals, mass
-                        )
-                    read_block(
-                        start, min(stop, vectors), grid, block, keep, itself, readers, adders, last, last_b,
-                        walk.limit, c, flat, *room, out.reshape(-1),
-                    )  # fmt: skip
-
-            share(read, vectors + 1, 1)
-    return out, totals, mass
+        done = 0  # rows whose sums are known and divided
+        for block, readers, adders, ahead in sorted_blocks(walk, take):
+            tasks = [
+                partial(
+                    read_block, start, stop, grid, block, keep, itself, readers, adders, last, last_b, limit, c, flat,
+                    *room, out,
+                )
+                for start, stop in grid.pairs()
+            ]  # fmt: skip
+            tasks += ahead
+            if sums is not None:
+                tasks.append(
+                    partial(
+                        total_block, heads, block, keep, readers, adders, last, limit, c, small, products, sums.totals,
+                        sums.mass,
+                    )
+                )  # fmt: skip
+            perform([*tasks, partial(divide, done, block.start)])
+            done = block.start
+        share(lambda start, stop: divide(done + start, done + stop), n - done, DIVIDE.grain)
+    return out.reshape(n, value.shape[1])
 
 
 def by_walking(walk: Walk, c: np.ndarray, value: np.ndarray):
     """``(out, inverse)``: the attention, and 1 / sum_j K_ij by head, 0 for zero rows; ``c`` (H, STRIDE)."""
-    heads, n = len(c), walk.readers.profile.n
-    out, totals, mass = read_all(walk, value, c.reshape(-1), heads, True)
-    width = value.shape[1] // heads
-    floor = value.dtype.type(FLOOR * np.finfo(value.dtype).eps)
-    flat = out.reshape(-1)
-    DIVIDE(n, heads, width, floor, totals, mass, flat, flat)
-    return out, totals
+    heads, n, dtype = len(c), walk.readers.profile.n, value.dtype
+    floor = dtype.type(FLOOR * np.finfo(dtype).eps)
+    sums = Sums(np.empty(n * heads, dtype), np.empty(n, dtype), floor)
+    return read_all(walk, value, c.reshape(-1), heads, sums), sums.totals

@@ -14,14 +14,16 @@ so L = sum_ij K_ij (dN_i.v_j + dD_i): append dD to dN, and a 1 to every value, a
 A state is stored here with the features side by side, S[p][column][feature], so that S x is a sum of vectors.
 """
 
+from functools import partial
+
 import numpy as np
+from numba import get_num_threads
 
 from .._runtime.jit import kernel, scalar
 from .._runtime.memory import Scratch
-from .._runtime.owners import share
 from .._runtime.vectors import LANES, broadcast, fma, load, store
 from ._inverted import CHUNKS
-from ._linear import Walk, batches, read_all
+from ._linear import Walk, perform, read_all, sorted_blocks
 from ._march import GROUP, alternate, rows_at
 from ._rotation import STRIDE, pull_base_row, pull_coefficients
 from ._softmax import DELTA
@@ -126,16 +128,16 @@ def pull_all(walk: Walk, value: np.ndarray, other: np.ndarray, c: np.ndarray, he
         state, dc = take(walk.primes * columns * STRIDE, dtype), take(walk.primes * heads * STRIDE, dtype)
         state[:], dc[:] = 0, 0
         room = take(STRIDE * walk.most_entries(), dtype)
-        for batch in batches(walk, take):
-            for _, readers, adders in batch:
-
-                def pull(start, stop, readers=readers, adders=adders):
-                    pull_block(
-                        start, stop, heads, columns, keep, readers, adders, last, last_b, walk.limit, c,
-                        value.reshape(-1), other.reshape(-1), state, room, dc, x, dx,
-                    )  # fmt: skip
-
-                share(pull, walk.primes, 16, CHUNKS)
+        step = max(16, -(-walk.primes // (CHUNKS * get_num_threads())))
+        for _, readers, adders, ahead in sorted_blocks(walk, take):
+            pulls = [
+                partial(
+                    pull_block, start, min(start + step, walk.primes), heads, columns, keep, readers, adders, last,
+                    last_b, walk.limit, c, value.reshape(-1), other.reshape(-1), state, room, dc, x, dx,
+                )
+                for start in range(0, walk.primes, step)
+            ]  # fmt: skip
+            perform(ahead + pulls)
         return dx, dc.reshape(-1, heads, STRIDE).sum(axis=0, dtype=np.float64)
 
 
@@ -161,5 +163,5 @@ def pull_by_walking(walk: Walk, c: np.ndarray, value, inverse, out, dout):
     back = walk.reversed()
     dx, dc = pull_all(walk, y, x, flat, heads)
     dy, _ = pull_all(back, x, y, flat, heads)
-    dvalue = read_all(back, dsums, flat, heads, False)[0]
+    dvalue = read_all(back, dsums, flat, heads)
     return dvalue, dx, dy, pull_coefficients(dc)

@@ -6,8 +6,11 @@ entries. A group of four is the unit: its adders and readers alternate, one adde
 attends itself and what came before), or it has adders only, or readers only. Each number of S is then loaded and
 stored once for four multiply-adds in and four out.
 
-Threads share vectors of columns for the values, and primes for the gradients of features: nobody writes where
-another one writes, and the sums do not depend on the number of threads.
+Where readers and adders are the same entries, the last group of a prime is filled up with entries of base 0: one by
+one they would wait for each other's sums.
+
+Threads share vectors of columns for the values, and primes for the gradients of features: nobody writes where another
+one writes, and the sums do not depend on the number of threads.
 """
 
 from typing import NamedTuple
@@ -142,16 +145,6 @@ def meet(b, v, q, s, a):
 
 
 @scalar
-def meet_one(v, b, base_b, near, o, coefficient, state, z, sums):
-    """One adder, one reader."""
-    x, a = load(near, v), load(sums, o)
-    for f in range(BASE):
-        s, a = meet(broadcast(base_b[b + f]), x, broadcast(coefficient[f]), load(state, z + f * LANES), a)
-        store(state, z + f * LANES, s)
-    store(sums, o, a)
-
-
-@scalar
 def meet_four(v, b, base_b, near, o, coefficient, state, z, sums):
     """Adder, reader, adder, reader ...: S is loaded and stored once for all eight."""
     v0, v1, v2, v3 = load(near, v[0]), load(near, v[1]), load(near, v[2]), load(near, v[3])
@@ -253,6 +246,11 @@ class Grid(NamedTuple):
         """Vectors of all heads."""
         return self.heads * self.per_head
 
+    def pairs(self) -> list[tuple[int, int]]:
+        """Vectors [start, stop) of each task: two of one head, or the last one."""
+        starts = [h * self.per_head + w for h in range(self.heads) for w in range(0, self.per_head, 2)]
+        return [(w, min(w + 2, (w // self.per_head + 1) * self.per_head)) for w in starts]
+
 
 @scalar
 def span(w, grid):
@@ -326,47 +324,73 @@ def read_vector(z, near_at, sums_at, step, keep, readers, adders, limit, h, c, n
 
 
 @scalar
-def read_itself(z, y, near_at, sums_at, next_at, step, keep, side, h, c, near, state, sums, coefficient):
-    """One block where each reader meets all adders up to itself: vectors of columns at ``z`` and, unless < 0, ``y``."""
+def lay_group(s, s_stop, base, h, c, group):
+    """Bases of four readers from ``group[0]`` on and c_h times them after that; zeros from number ``s_stop`` on."""
+    nothing = broadcast(type(c[0])(0))
+    for f in range(0, STRIDE, LANES):
+        w = load(c, STRIDE * h + f)
+        for g in range(GROUP):
+            b = load(base, STRIDE * (s + g) + f) if s + g < s_stop else nothing
+            store(group, STRIDE * g + f, b)
+            store(group, STRIDE * (GROUP + g) + f, fma(w, b, nothing))
+
+
+@scalar
+def places_of(s, s_stop, place, idle):
+    """Places of four entries, in vectors; ``idle`` from number ``s_stop`` on."""
+    return (
+        place[s] * LANES,
+        (place[s + 1] if s + 1 < s_stop else idle) * LANES,
+        (place[s + 2] if s + 2 < s_stop else idle) * LANES,
+        (place[s + 3] if s + 3 < s_stop else idle) * LANES,
+    )
+
+
+@scalar
+def moved(places, origin):
+    """The four places from ``origin`` on."""
+    return places[0] + origin, places[1] + origin, places[2] + origin, places[3] + origin
+
+
+@scalar
+def read_itself(z, y, near_at, sums_at, next_at, idle, step, keep, side, h, c, near, state, sums, group):
+    """One block where each reader meets all adders up to itself: vectors of columns at ``z`` and, unless < 0, ``y``.
+
+    The last group of a prime is filled up with entries of base 0 at place ``idle``, which nobody looks at.
+    """
     offset, place, _, base = side
     nothing = broadcast(type(near[0])(0))
+    coefficient = group[GROUP * STRIDE :]
     for p in range(offset.size - 2):
-        s, s_stop = offset[p], offset[p + 1]
-        if not keep and s < s_stop:
+        s_stop = offset[p + 1]
+        if not keep and offset[p] < s_stop:
             for x in range(0, BASE * LANES, LANES):
                 store(state, z + x, nothing)
                 store(state, max(y, z) + x, nothing)
-        while s + GROUP <= s_stop:
-            weigh(s, base, h, c, coefficient)
-            v, o = vectors_at(s, place, near_at), vectors_at(s, place, sums_at)
+        for s in range(offset[p], s_stop, GROUP):
+            lay_group(s, s_stop, base, h, c, group)
+            places = places_of(s, s_stop, place, idle)
+            v, o = moved(places, near_at), moved(places, sums_at)
             if y < 0:
-                meet_four(v, STRIDE * s, base, near, o, coefficient, state, z, sums)
+                meet_four(v, 0, group, near, o, coefficient, state, z, sums)
             else:
-                v_next, o_next = vectors_at(s, place, near_at + next_at), vectors_at(s, place, sums_at + next_at)
-                meet_four_twice(v, v_next, STRIDE * s, base, near, o, o_next, coefficient, state, z, y, sums)
-            s += GROUP
-        while s < s_stop:
-            weigh_one(s, base, h, c, coefficient)
-            at = place[s] * LANES
-            meet_one(near_at + at, STRIDE * s, base, near, sums_at + at, coefficient, state, z, sums)
-            if y >= 0:
-                at += next_at
-                meet_one(near_at + at, STRIDE * s, base, near, sums_at + at, coefficient, state, y, sums)
-            s += 1
+                w, u = moved(places, near_at + next_at), moved(places, sums_at + next_at)
+                meet_four_twice(v, w, 0, group, near, o, u, coefficient, state, z, y, sums)
         z += step
         y += step
 
 
 @kernel
 def read_block(
-    start, stop, grid, block, keep, itself, readers, adders, last, last_b, limit, c, value, near, sums, coefficient,
-    state, out,
+    start, stop, grid, block, keep, itself, readers, adders, last, last_b, limit, c, value, near, sums, group, state,
+    out,
 ):  # fmt: skip
     """One block for the vectors of columns [start, stop): what its readers read, into their rows of ``out``.
 
     ``keep``: states live on in later blocks, state[((vector P + p) BASE + f) LANES + lane]; else there is one block
     only, and one state serves all primes. ``itself``: readers and adders are the same entries, and each reader meets
-    all adders up to itself. ``near``, ``sums`` and ``coefficient`` are room for each vector.
+    all adders up to itself. ``near``, ``sums`` and ``group`` (four bases) are room for each vector; ``itself`` needs
+    one row more in ``near`` and ``sums``, which is nobody's, and twice the ``group``.
     """
     first, until, first_b, until_b = block
     size, vectors = BASE * LANES, grid.heads * grid.per_head
@@ -376,14 +400,19 @@ def read_block(
         bring_rows(w, first_b, until_b, last_b, grid, value, near, w * room)
         for z in range(w * room, w * room + (until - first) * LANES, LANES):
             store(sums, z, nothing)
+        if itself:
+            store(near, (w + 1) * room - LANES, nothing)
+            store(sums, (w + 1) * room - LANES, nothing)
     w, apart = start, ((readers[0].size - 2) if keep else 1) * size
     while w < stop:
         h, two = w // grid.per_head, itself and w + 1 < stop and (w + 1) % grid.per_head != 0
-        near_at, sums_at, own = w * room - first_b * LANES, w * room - first * LANES, coefficient[w * GROUP * STRIDE :]
+        near_at, sums_at = w * room - first_b * LANES, w * room - first * LANES
+        own = group[w * (1 + itself) * GROUP * STRIDE :]
         z = w * apart
         if itself:
             y = z + apart if two else -1 - step * (readers[0].size - 2)
-            read_itself(z, y, near_at, sums_at, room, step, keep, readers, h, c, near, state, sums, own)
+            idle = first + room // LANES - 1
+            read_itself(z, y, near_at, sums_at, room, idle, step, keep, readers, h, c, near, state, sums, own)
         else:
             read_vector(z, near_at, sums_at, step, keep, readers, adders, limit, h, c, near, state, sums, own)
         w += 1 + two
