@@ -84,38 +84,40 @@ _TERMS = (
 _SIGNS = (1, -1, -1, 1, 1, -1, -1, -1, 1, -1, 1, 1, 1, 1, 1, 1)
 
 
-@intrinsic
-def lay_base(typing, s, e, x, base):
-    """``base_row`` of entry e, number s, by vectors: ten products at once, picked and added."""
-
-    def build(context, builder, signature, arguments):
-        s, e, x, base = arguments
-        kinds = signature.args[2:]
-        begin, to = (builder.mul(i, ir.Constant(i.type, step)) for i, step in ((e, ENTRY), (s, STRIDE)))
-        numbers = builder.load(address(context, builder, kinds[0], x, begin, ENTRY))
-        numbers.align = size(kinds[0])
-        constants = ir.Constant(numbers.type, [1.0] + [0.0] * (ENTRY - 1))
-
-        def pick(x, y, lanes):
-            return builder.shuffle_vector(x, y, lanes_of(list(lanes)))
-
-        left, right = (pick(numbers, constants, side) for side in zip(*_PRODUCTS, strict=True))
-        product = builder.fmul(left, right)
-        first, second, third, fourth = (pick(product, product, term) for term in zip(*_TERMS, strict=True))
-        signs = ir.Constant(product.type, [float(sign) for sign in _SIGNS])
-        turned = builder.fmul(signs, builder.fadd(third, fourth), flags=("contract",))
-        whole = builder.fadd(builder.fadd(first, second), turned, flags=("contract",))
-        base_at = address(context, builder, kinds[1], base, to, STRIDE)
-        builder.store(builder.fmul(pick(numbers, numbers, [MASS] * STRIDE), whole), base_at).align = size(kinds[1])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp, x, base), build
-
-
 if config.DISABLE_JIT:
 
     def lay_base(s, e, x, base):
+        """``base_row`` of entry e, number s."""
         base_row(0, [e], x, base[STRIDE * s :])
+
+else:
+
+    @intrinsic
+    def lay_base(typing, s, e, x, base):
+        """``base_row`` of entry e, number s, by vectors: ten products at once, picked and added."""
+
+        def build(context, builder, signature, arguments):
+            s, e, x, base = arguments
+            kinds = signature.args[2:]
+            begin, to = (builder.mul(i, ir.Constant(i.type, step)) for i, step in ((e, ENTRY), (s, STRIDE)))
+            numbers = builder.load(address(context, builder, kinds[0], x, begin, ENTRY))
+            numbers.align = size(kinds[0])
+            constants = ir.Constant(numbers.type, [1.0] + [0.0] * (ENTRY - 1))
+
+            def pick(x, y, lanes):
+                return builder.shuffle_vector(x, y, lanes_of(list(lanes)))
+
+            left, right = (pick(numbers, constants, side) for side in zip(*_PRODUCTS, strict=True))
+            product = builder.fmul(left, right)
+            first, second, third, fourth = (pick(product, product, term) for term in zip(*_TERMS, strict=True))
+            signs = ir.Constant(product.type, [float(sign) for sign in _SIGNS])
+            turned = builder.fmul(signs, builder.fadd(third, fourth), flags=("contract",))
+            whole = builder.fadd(builder.fadd(first, second), turned, flags=("contract",))
+            base_at = address(context, builder, kinds[1], base, to, STRIDE)
+            builder.store(builder.fmul(pick(numbers, numbers, [MASS] * STRIDE), whole), base_at).align = size(kinds[1])
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp, x, base), build
 
 
 @kernel
