@@ -145,3 +145,185 @@ def fixed(
             reached = (sample, step, count)
     if me == 0 and last > first:
         place[0], place[1], place[2] = reached
+
+@part
+def measure(block, x, g, s, h, base, y, slopes, trial, rtol, atol, errors):
+    """Sums over a block of the squares of the error estimates, in units of the tolerance."""
+    states = g.variables * g.n
+    for estimate in range(len(s.errors)):
+        squares = 0.0
+        for variable in range(g.variables):
+            for i in range(variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]):
+                error = 0.0
+                for j in range(s.errors.shape[1]):
+                    error += s.errors[estimate, j] * slopes[j * states + i]
+                scale = atol + rtol * max(abs(y[base + i]), abs(trial[i]))
+                squares += (h * error / scale) ** 2
+        errors[2 * block + estimate] = squares
+
+
+@part
+def error_norm(blocks, estimates, states, errors):
+    """Root mean square over all blocks; of two estimates Hairer's mixture."""
+    first = second = 0.0
+    for block in range(blocks):
+        first += errors[2 * block]
+        if estimates == 2:
+            second += errors[2 * block + 1]
+    if estimates == 1:
+        return math.sqrt(first / states)
+    if first == 0 and second == 0:
+        return 0.0
+    return first / math.sqrt((first + 0.01 * second) * states)
+
+
+@part
+def interpolate(block, x, g, s, fraction, h, base, y, slopes, saved, to):
+    """saved = y(t + fraction h) of a block."""
+    states = g.variables * g.n
+    for variable in range(g.variables):
+        first, last = variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]
+        for i in range(first, last):
+            saved[nonnegative(to + i)] = y[nonnegative(base + i)]
+        for j in range(s.dense.shape[1]):
+            weight = 0.0
+            for r in range(s.dense.shape[0] - 1, -1, -1):
+                weight = (weight + s.dense[r, j]) * fraction
+            if weight != 0:
+                for i in range(first, last):
+                    saved[nonnegative(to + i)] += h * weight * slopes[nonnegative(j * states + i)]
+
+
+@part
+def first_step(block, x, g, base, y, slopes, rtol, atol, errors):
+    """Sums of squares of y and of y', in units of the tolerance."""
+    errors[2 * block] = errors[2 * block + 1] = 0.0
+    for variable in range(g.variables):
+        for i in range(variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]):
+            scale = atol + rtol * abs(y[base + i])
+            errors[2 * block] += (y[base + i] / scale) ** 2
+            errors[2 * block + 1] += (slopes[i] / scale) ** 2
+
+
+@part
+def advance(block, x, g, slopes, row):
+    """F_0 = the derivative at the end of the step."""
+    for variable in range(g.variables):
+        for i in range(variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]):
+            slopes[nonnegative(i)] = slopes[nonnegative(row + i)]
+
+
+#: What a run has come to, in ``cursor``.
+GOING, TOO_SMALL = 0, 1
+
+
+@kernel
+def controlled(
+    me, team, state, first, last, phases, sizes, steps, space, owned, y, times, saved, rtol, atol, power, longest,
+    clock, cursor, budget,
+):  # fmt: skip
+    """Runs first to last - 1 with error control, for at most ``budget`` attempts or to the last of ``times``.
+
+    ``clock`` (runs, 3) holds time, next step (0: choose one), and 1 after a rejection; ``cursor`` (runs, 4) the next
+    sample, accepted and rejected steps, status. Samples between steps are interpolated.
+    """
+    x, g, s, w = Phases(*phases), Sizes(*sizes), Steps(*steps), Space(*space)
+    states, stages, blocks, end = g.variables * g.n, len(s.b), len(x.edges) - 1, times[len(times) - 1]
+    moments = w.moments[me * g.groups * g.harmonics * 2 :]
+    field = w.field[me * g.groups * g.harmonics * 2 :]
+    low, high = owned[me], owned[me + 1]
+    for run in range(first, last):
+        base, parity, left, status = run * states, 0, budget, GOING
+        t, h, rejected = clock[3 * run], clock[3 * run + 1], clock[3 * run + 2] != 0
+        sample, taken, refused = cursor[4 * run], cursor[4 * run + 1], cursor[4 * run + 2]
+        forward = 1.0 if end >= t else -1.0
+        for block in range(low, high):
+            combine(block, x, g, base, y, w.slopes, w.stage, 0.0, s.b[:0])
+            sense(block, x, g, w.stage, w.features, parity, w.sums)
+        if not meet(state, team):
+            return
+        fields(run, t, x, g, w.sums, parity, moments, field)
+        for block in range(low, high):
+            slope(block, run, x, g, field, w.features, parity, w.stage, w.slopes, 0)
+            first_step(block, x, g, base, y, w.slopes, rtol, atol, w.errors)
+        if not meet(state, team):
+            return
+        if h == 0:
+            size = error_norm(blocks, 1, states, w.errors)
+            speed = error_norm(blocks, 1, states, w.errors[1:])
+            h = 0.01 * max(size, 1e-3) / speed if speed > 0 else abs(end - t)
+            h = min(max(h, 1e-6), longest)
+        while sample < len(times) and forward * (times[sample] - t) <= 0:  # samples at the very start
+            for block in range(low, high):
+                settle(block, x, g, w.stage, saved, (run * len(times) + sample) * states)
+            sample += 1
+        if not meet(state, team):  # all have read the norms
+            return
+        while sample < len(times) and left > 0:
+            left -= 1
+            if not h > 16 * 2.3e-16 * max(abs(t), abs(end - t)):
+                status = TOO_SMALL
+                break
+            final = h >= forward * (end - t)
+            reach = end if final else t + forward * h
+            step = reach - t
+            for stage in range(stages + 1):
+                if stage > 0:
+                    fields(run, t + (s.c[stage] if stage < stages else 1.0) * step, x, g, w.sums, parity, moments, field)
+                for block in range(low, high):
+                    if stage > 0:
+                        now = w.stage if stage < stages else w.trial
+                        slope(block, run, x, g, field, w.features, parity, now, w.slopes, stage * states)
+                    if stage + 1 < stages:
+                        combine(block, x, g, base, y, w.slopes, w.stage, step, s.a[stage + 1, : stage + 1])
+                        sense(block, x, g, w.stage, w.features, 1 - parity, w.sums)
+                    elif stage + 1 == stages:
+                        combine(block, x, g, base, y, w.slopes, w.trial, step, s.b)
+                        sense(block, x, g, w.trial, w.features, 1 - parity, w.sums)
+                    else:
+                        measure(block, x, g, s, step, base, y, w.slopes, w.trial, rtol, atol, w.errors)
+                parity = 1 - parity
+                if not meet(state, team):
+                    return
+            parity = 1 - parity  # the last pass wrote no features
+            norm = error_norm(blocks, len(s.errors), states, w.errors)
+            factor = 10.0 if norm == 0 else 0.9 * norm**-power
+            if not norm < 1:  # NaN, too
+                h, rejected, refused = h * max(0.2, min(factor, 1.0) if norm == norm else 0.2), True, refused + 1
+                if not meet(state, team):
+                    return
+                continue
+            if len(s.extra_c) > 0 and forward * (reach - times[sample]) > 0:
+                for extra in range(len(s.extra_c)):
+                    row = stages + 1 + extra
+                    for block in range(low, high):
+                        combine(block, x, g, base, y, w.slopes, w.stage, step, s.extra_a[extra, :row])
+                        sense(block, x, g, w.stage, w.features, 1 - parity, w.sums)
+                    parity = 1 - parity
+                    if not meet(state, team):
+                        return
+                    fields(run, t + s.extra_c[extra] * step, x, g, w.sums, parity, moments, field)
+                    for block in range(low, high):
+                        slope(block, run, x, g, field, w.features, parity, w.stage, w.slopes, row * states)
+            while sample < len(times) and forward * (reach - times[sample]) >= 0:
+                to = (run * len(times) + sample) * states
+                for block in range(low, high):
+                    if times[sample] == reach:
+                        settle(block, x, g, w.trial, saved, to)
+                    else:
+                        interpolate(block, x, g, s, (times[sample] - t) / step, step, base, y, w.slopes, saved, to)
+                sample += 1
+            for block in range(low, high):
+                settle(block, x, g, w.trial, y, base)
+                advance(block, x, g, w.slopes, stages * states)
+            t, taken = reach, taken + 1
+            if not final:
+                h *= min(10.0, max(0.2, factor) if not rejected else min(1.0, max(0.2, factor)))
+            h, rejected = min(h, longest), False
+            if not meet(state, team):
+                return
+        if me == 0:
+            clock[3 * run], clock[3 * run + 1], clock[3 * run + 2] = t, h, 1.0 if rejected else 0.0
+            cursor[4 * run], cursor[4 * run + 1], cursor[4 * run + 2], cursor[4 * run + 3] = sample, taken, refused, status
+        if not meet(state, team):
+            return
