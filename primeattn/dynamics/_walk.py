@@ -146,6 +146,7 @@ def fixed(
     if me == 0 and last > first:
         place[0], place[1], place[2] = reached
 
+
 @part
 def measure(block, x, g, s, h, base, y, slopes, trial, rtol, atol, errors):
     """Sums over a block of the squares of the error estimates, in units of the tolerance."""
@@ -269,7 +270,9 @@ def controlled(
             step = reach - t
             for stage in range(stages + 1):
                 if stage > 0:
-                    fields(run, t + (s.c[stage] if stage < stages else 1.0) * step, x, g, w.sums, parity, moments, field)
+                    fields(
+                        run, t + (s.c[stage] if stage < stages else 1.0) * step, x, g, w.sums, parity, moments, field
+                    )
                 for block in range(low, high):
                     if stage > 0:
                         now = w.stage if stage < stages else w.trial
@@ -324,6 +327,11 @@ def controlled(
                 return
         if me == 0:
             clock[3 * run], clock[3 * run + 1], clock[3 * run + 2] = t, h, 1.0 if rejected else 0.0
-            cursor[4 * run], cursor[4 * run + 1], cursor[4 * run + 2], cursor[4 * run + 3] = sample, taken, refused, status
+            cursor[4 * run], cursor[4 * run + 1], cursor[4 * run + 2], cursor[4 * run + 3] = (
+                sample,
+                taken,
+                refused,
+                status,
+            )
         if not meet(state, team):
             return
