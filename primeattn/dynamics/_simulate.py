@@ -82,7 +82,7 @@ def simulate(
     >>> model = pa.Kuramoto(np.linspace(-1, 1, 50), coupling=3.0)
     >>> trajectory = pa.simulate(model, (0, 20), rng=0)
     >>> trajectory.R[-1].round(3)
-    np.float64(0.977)
+    np.float64(0.98)
     """
     rng = as_generator(rng)
     name = method or ("sra1" if np.any(model.diffusion) else "rk4")
