@@ -21,6 +21,8 @@ and r e^{i alpha} is the mean of it over g.
 """
 
 import math
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -189,7 +191,12 @@ def _locked_root(distribution, coupling, width, lag, diffusion):
     def excess(a):
         return coupling * abs(_field_mean(distribution, a, width, lag)) - a
 
-    return brentq(excess, 1e-6 * coupling, coupling * (1 + 1e-9), xtol=1e-14, rtol=1e-13) / coupling
+    high = coupling * (1 + 1e-9)
+    for low in coupling * np.concatenate([np.linspace(0.99, 0.02, 98), np.geomspace(0.02, 1e-3, 8)]):
+        if excess(low) > 0:
+            return brentq(excess, low, high, xtol=1e-14, rtol=1e-13) / coupling
+        high = low
+    return 0.0
 
 
 def _field_mean(distribution, a, width, lag) -> complex:
@@ -202,7 +209,9 @@ def _field_mean(distribution, a, width, lag) -> complex:
         return float(np.angle(_contribution(distribution, a, width, frame) * np.exp(-1j * lag)))
 
     sign, reach = -math.copysign(1.0, lag), 0.1 * a
-    while excess(sign * reach) * excess(0.0) > 0:
+    for _ in range(60):
+        if excess(sign * reach) * excess(0.0) <= 0:
+            break
         reach *= 1.3
     return _contribution(distribution, a, width, brentq(excess, 0.0, sign * reach, xtol=1e-13, rtol=1e-13))
 
@@ -223,33 +232,26 @@ def _contribution(distribution, a, width, frame) -> complex:
         half = (high - low) / 2
         return half * float(np.sum(weights * integrand(low + half * (nodes + 1))))
 
+    def locked(phi, by):
+        return a * np.cos(phi) * by(phi) * density(frame + a * np.sin(phi))
+
+    def drifting(side, phi):
+        jacobian = np.cos(phi) / np.sin(phi) ** 2
+        return a * jacobian * (1 - np.cos(phi)) / np.sin(phi) * density(frame + side * a / np.sin(phi))
+
     # where the density jumps, or is narrow, the intervals of phi end
     edges = [-width, width] if distribution == "uniform" else [k * width for k in (-38, -8, -4, -2, 0, 2, 4, 8, 38)]
     cuts = sorted({min(max((e - frame) / a, -1.0), 1.0) for e in edges} | {-1.0, 1.0})
     angles = np.arcsin(cuts)
-    real = sum(
-        over(p, q, lambda phi: a * np.cos(phi) ** 2 * density(frame + a * np.sin(phi))) for p, q in _pairs(angles)
-    )
-    imaginary = sum(
-        over(p, q, lambda phi: a * np.sin(phi) * np.cos(phi) * density(frame + a * np.sin(phi)))
-        for p, q in _pairs(angles)
-    )
+    real, imaginary = (sum(over(p, q, partial(locked, by=f)) for p, q in pairwise(angles)) for f in (np.cos, np.sin))
     for side in (-1.0, 1.0):  # drifting, x = side / sin phi, dx = cos phi / sin^2 phi dphi
         beyond = [side * (e - frame) / a for e in edges]
-        ends = sorted({math.asin(1 / x) for x in beyond if x > 1} | {math.pi / 2})
-        if distribution == "gaussian" or len(ends) > 1:
-            imaginary += side * sum(
-                over(
-                    p, q,
-                    lambda phi: a * (1 - np.cos(phi)) * np.cos(phi) / np.sin(phi) ** 3 * density(frame + side * a / np.sin(phi)),
-                )
-                for p, q in _pairs(np.array(ends))
-            )  # fmt: skip
+        ends = [math.asin(1 / x) for x in beyond if x > 1]
+        if not ends:
+            continue
+        ends = sorted({*ends, math.pi / 2, *np.geomspace(min(ends), math.pi / 2, 8)[1:-1]})
+        imaginary += side * sum(over(p, q, partial(drifting, side)) for p, q in pairwise(ends))
     return complex(real, imaginary)
-
-
-def _pairs(x):
-    return [(float(p), float(q)) for p, q in zip(x[:-1], x[1:], strict=True) if q > p]
 
 
 def relaxation(t: Any, r0: float, coupling: float, width: float = 1.0, *, phase_lag: float = 0.0) -> np.ndarray:
