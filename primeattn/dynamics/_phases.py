@@ -65,9 +65,6 @@ class Sizes(NamedTuple):
     sigma_each: int
 
 
-part = njit(**MATH)  # a piece of a kernel, called, not inlined
-
-
 @scalar
 def pull(re, im, c, s):
     """Im (re + i im)(c - i s): what a field does to a phase."""
@@ -91,7 +88,7 @@ def total(x, start, stop):
     return result
 
 
-@part
+@scalar
 def sense(block, x, g, theta, features, parity, sums):
     """cos and sin of all harmonics over a block, and their sums."""
     first, last = x.edges[block], x.edges[block + 1]
@@ -121,7 +118,7 @@ def sense(block, x, g, theta, features, parity, sums):
             sums[to + 1] = total(features, c + g.n + first, c + g.n + last)
 
 
-@part
+@scalar
 def fields(run, t, x, g, sums, parity, moments, out):
     """F_m of all groups, (groups, harmonics, 2), from the sums of the blocks."""
     blocks, m2 = len(x.edges) - 1, 2 * g.harmonics
@@ -167,7 +164,7 @@ def add_triads(run, x, g, moments, out):
         out[e * m2 + 3] += x.triads[h + 2] * w + x.triads[h + 3] * r
 
 
-@part
+@scalar
 def slope(block, run, x, g, field, features, parity, stage, out, to):
     """The derivative of a block, at ``to`` in out."""
     first, last = x.edges[block], x.edges[block + 1]

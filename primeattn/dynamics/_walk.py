@@ -10,14 +10,11 @@ Runs of an ensemble are independent: each thread takes whole runs, and is a team
 import math
 from typing import Any, NamedTuple
 
-from numba import njit
 
-from .._runtime.jit import MATH, kernel, nonnegative
+from .._runtime.jit import kernel, nonnegative, scalar
 from .._runtime.random import normals
 from .._runtime.team import meet
 from ._phases import Phases, Sizes, fields, sense, slope
-
-part = njit(**MATH)
 
 
 class Space(NamedTuple):
@@ -47,7 +44,7 @@ class Steps(NamedTuple):
     dense: Any
 
 
-@part
+@scalar
 def combine(block, x, g, base, y, slopes, stage, h, coefficients):
     """A block of stage = y + h sum_j coefficients_j F_j."""
     states = g.variables * g.n
@@ -62,7 +59,7 @@ def combine(block, x, g, base, y, slopes, stage, h, coefficients):
                     stage[nonnegative(i)] += weight * slopes[nonnegative(row + i)]
 
 
-@part
+@scalar
 def draw(block, run, x, g, h, seed, step, noise):
     """sigma W and sigma Z of a block."""
     root, at = math.sqrt(abs(h)), run * g.sigma_step
@@ -73,7 +70,7 @@ def draw(block, run, x, g, h, seed, step, noise):
         noise[nonnegative(g.n + i)] = sigma * (first / 2 + second / math.sqrt(12.0))
 
 
-@part
+@scalar
 def kick(block, x, g, noise, w, z, stage):
     """stage += w W + z Z, on the last variable."""
     to = (g.variables - 1) * g.n
@@ -81,7 +78,7 @@ def kick(block, x, g, noise, w, z, stage):
         stage[nonnegative(to + i)] += w * noise[nonnegative(i)] + z * noise[nonnegative(g.n + i)]
 
 
-@part
+@scalar
 def settle(block, x, g, stage, y, base):
     """y = stage over a block."""
     for variable in range(g.variables):
@@ -147,7 +144,7 @@ def fixed(
         place[0], place[1], place[2] = reached
 
 
-@part
+@scalar
 def measure(block, x, g, s, h, base, y, slopes, trial, rtol, atol, errors):
     """Sums over a block of the squares of the error estimates, in units of the tolerance."""
     states = g.variables * g.n
@@ -163,7 +160,7 @@ def measure(block, x, g, s, h, base, y, slopes, trial, rtol, atol, errors):
         errors[2 * block + estimate] = squares
 
 
-@part
+@scalar
 def error_norm(blocks, estimates, states, errors):
     """Root mean square over all blocks; of two estimates Hairer's mixture."""
     first = second = 0.0
@@ -178,7 +175,7 @@ def error_norm(blocks, estimates, states, errors):
     return first / math.sqrt((first + 0.01 * second) * states)
 
 
-@part
+@scalar
 def interpolate(block, x, g, s, fraction, h, base, y, slopes, saved, to):
     """saved = y(t + fraction h) of a block."""
     states = g.variables * g.n
@@ -195,7 +192,7 @@ def interpolate(block, x, g, s, fraction, h, base, y, slopes, saved, to):
                     saved[nonnegative(to + i)] += h * weight * slopes[nonnegative(j * states + i)]
 
 
-@part
+@scalar
 def first_step(block, x, g, base, y, slopes, rtol, atol, errors):
     """Sums of squares of y and of y', in units of the tolerance."""
     errors[2 * block] = errors[2 * block + 1] = 0.0
@@ -206,7 +203,7 @@ def first_step(block, x, g, base, y, slopes, rtol, atol, errors):
             errors[2 * block + 1] += (slopes[i] / scale) ** 2
 
 
-@part
+@scalar
 def advance(block, x, g, slopes, row):
     """F_0 = the derivative at the end of the step."""
     for variable in range(g.variables):
