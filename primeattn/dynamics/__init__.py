@@ -1,11 +1,23 @@
 """Kuramoto dynamics: models as data, one call to simulate them, and the theory beside it."""
 
 from . import frequencies, theory
-
 from ._methods import METHODS
 from ._model import Kuramoto
-from ._observables import OBSERVABLES, Observable
+from ._observables import OBSERVABLES, observable
+from ._seen import Observable, Reduction, Seen
 from ._simulate import simulate
 from ._trajectory import Trajectory
 
-__all__ = ["METHODS", "OBSERVABLES", "Kuramoto", "Observable", "Trajectory", "frequencies", "simulate", "theory"]
+__all__ = [
+    "METHODS",
+    "OBSERVABLES",
+    "Kuramoto",
+    "Observable",
+    "Reduction",
+    "Seen",
+    "Trajectory",
+    "frequencies",
+    "observable",
+    "simulate",
+    "theory",
+]

@@ -1,18 +1,25 @@
 """One call from a model to its trajectory."""
 
 import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from .._runtime.checks import as_generator
+from .._runtime.progress import Bar
 from . import _drive
-from ._methods import STOCHASTIC, method as scheme
+from ._checkpoint import Checkpoint, fingerprint
+from ._collect import Collector
+from ._methods import STOCHASTIC
+from ._methods import method as scheme
 from ._model import Kuramoto
 from ._observables import chosen
-from ._trajectory import Trajectory
-
-_CHUNK = 1 << 22  # numbers of saved states in memory at a time: 32 MiB
+from ._run import FINISHED, INTERRUPTED, Run
+from ._seen import Reduction
+from ._trajectory import Label, Trajectory
 
 
 def simulate(
@@ -30,7 +37,11 @@ def simulate(
     atol: float = 1e-9,
     observables: Any = ("R",),
     save_theta: bool = False,
+    transient: float = 0.0,
     rng: Any = None,
+    checkpoint: Any = None,
+    checkpoint_every: float = 60.0,
+    progress: bool | Callable[[float, float], None] | None = None,
 ) -> Trajectory:
     r"""Integrate a model.
 
@@ -39,8 +50,9 @@ def simulate(
     model : Kuramoto
     t_span : (float, float)
         First and last time; the second may be the smaller one without noise.
-    theta0 : array_like of float, shape (N,) or (runs, N), optional
-        Initial phases, radians; uniform on the circle by default, drawn from ``rng``.
+    theta0 : array_like of float, shape (N,) or (runs, N), or Trajectory, optional
+        Initial phases, radians; uniform on the circle by default, drawn from ``rng``. Of a Trajectory: the phases, and with
+        inertia the velocities, where it ended.
     velocity0 : array_like of float, shape (N,) or (runs, N), optional
         Initial theta' of a model with inertia; omega by default.
     runs : int, optional
@@ -53,15 +65,27 @@ def simulate(
         turn by a radian, at most 0.05.
     t_eval : array_like of float, shape (samples,), optional
         Times at which observables and phases are taken, in the order of ``t_span``; ``samples`` equally spaced ones by
-        default.
+        default. The simulation ends with the last of them. Fixed steps divide the time between two samples evenly.
     rtol, atol : float
         Tolerances of a method with error control.
-    observables : sequence of str or Observable
-        What to compute at every sample; see `OBSERVABLES`.
+    observables : sequence of str, Observable or Reduction
+        What to compute at every sample, or from all of them; see `OBSERVABLES` and `observable`.
     save_theta : bool
         Keep the phases at every sample.
+    transient : float
+        Observables that reduce over time ("frequencies", "locking", ...) leave out the samples before this much time has
+        passed.
     rng : int or numpy.random.Generator, optional
         Initial phases and noise.
+    checkpoint : path_like, optional
+        A file that holds the run so far. If it is there when the same call is made again, the run goes on from it, to the same
+        bits; a file of another run is refused. A finished run leaves it behind, and the same call then returns at once.
+    checkpoint_every : float
+        Seconds between two writings; writing takes a twentieth of the time at most. With ``save_theta`` the phases so far
+        are in the file.
+    progress : bool or callable, optional
+        Whether to show a bar with the time left; by default at a terminal, after a second. A callable gets the share that is
+        done and the time reached.
 
     Returns
     -------
@@ -72,9 +96,15 @@ def simulate(
     ValueError, TypeError
         For arguments that do not fit.
 
+    Warns
+    -----
+    RuntimeWarning
+        If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state.
+
     Notes
     -----
-    Results depend neither on the number of threads nor on how a run is cut into pieces. Ctrl-C returns what there is.
+    Results depend neither on the number of threads nor on how a run is cut into pieces. Ctrl-C returns what there is, with
+    the status "interrupted"; so does a KeyboardInterrupt from anywhere else.
 
     Examples
     --------
@@ -84,66 +114,74 @@ def simulate(
     >>> trajectory.R[-1].round(3)
     np.float64(0.98)
     """
+    given = rng is not None
     rng = as_generator(rng)
     name = method or ("sra1" if np.any(model.diffusion) else "rk4")
     m = scheme(name)
-    if np.any(model.diffusion) and name not in STOCHASTIC:
-        raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
     t0, times = _sample_times(t_span, t_eval, samples)
+    if np.any(model.diffusion):
+        if name not in STOCHASTIC:
+            raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
+        if times[-1] < t0:
+            raise ValueError(f"t_span is {t_span!r}: with diffusion there is no way back in time")
+    if isinstance(theta0, Trajectory):
+        theta0, velocity0 = theta0.theta_end, theta0.velocity_end if velocity0 is None else velocity0
+    fixed = given or theta0 is not None
     y0, many = _initial_state(model, theta0, velocity0, runs, rng)
-    wanted = chosen(observables)
+    wanted = chosen(observables, model)
+    if not (math.isfinite(transient) and transient >= 0):
+        raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
     seed = int(rng.integers(1 << 63))
     step = _default_step(model) if dt is None else _positive("dt", dt)
+    rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
     phases, sizes = model.arrays()
-    drive = _drive.Drive(
-        phases, sizes, m, dt=step, rtol=_positive("rtol", rtol), atol=_positive("atol", atol), seed=seed
-    )
-    return _collect(
-        model, drive, _drive.start(y0, t0), t0, times, wanted, save_theta, many, {"method": name, "dt": step}
-    )
+    drive = _drive.Drive(phases, sizes, m, dt=step, rtol=rtol, atol=atol, seed=seed)
+    collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
+    run = Run(drive, _drive.start(y0, t0), t0, collector)
+    saver = None
+    if checkpoint is not None:
+        names = [(o.name, o.dims) for o in wanted]
+        numbers = name, step, rtol, atol, save_theta, transient, t0
+        identity = fingerprint(
+            __version__, tuple(phases), tuple(sizes), numbers, times, names, y0 if fixed else (), seed if given else ()
+        )
+        saver = Checkpoint(checkpoint, identity, _positive("checkpoint_every", checkpoint_every))
+        stored = saver.read()
+        if stored is not None:
+            run.restore(stored)
+    if callable(progress):
+        status = run.go(saver, progress)
+    else:
+        with Bar(progress) as bar:
+            status = run.go(saver, lambda share, t: bar(share, f"t = {t:.4g}"))
+    if status not in (FINISHED, INTERRUPTED):
+        warnings.warn(f"simulate {status}", RuntimeWarning, stacklevel=2)
+    settings = {"method": name, "t0": t0, "transient": float(transient), "seed": drive.seed} | run.steps()
+    settings |= {"rtol": rtol, "atol": atol} if m.adaptive else {"dt": step}
+    return _trajectory(model, collector, many, settings, status)
 
 
-def _collect(model, drive, position, t0, times, wanted, save_theta, many, settings) -> Trajectory:
-    runs, n, states = len(position.y), model.size, model.states
-    chunk = max(1, _CHUNK // (runs * states))
-    taken: dict[str, list] = {o.name: [] for o in wanted}
-    kept, status, reached = [], "finished", 0
-    good = position.y.copy()
-    try:
-        for first in range(0, len(times), chunk):
-            here = times[first : first + chunk]
-            saved = np.empty((runs, len(here), states))
-            for done in drive.pieces(position, t0 if first == 0 else times[first - 1], here, saved):
-                pass
-            finite = np.isfinite(saved[:, :done]).all(axis=(0, 2))
-            count = done if finite.all() else int(np.argmin(finite))
-            for o in wanted:
-                taken[o.name].append(o.compute(saved[:, :count, :n], model))
-            if save_theta:
-                kept.append(saved[:, :count].copy() if count < chunk else saved)
-            reached += count
-            if count:
-                good = saved[:, count - 1].copy()
-            if count < len(here):
-                status = f"stopped after t = {times[reached - 1] if reached else t0:g}: the state is no longer finite"
-                break
-            position.place[:2] = 0
-            position.cursor[:, 0] = 0
-    except KeyboardInterrupt:
-        status = "interrupted"
+def _trajectory(model, collector, many, settings, status) -> Trajectory:
+    n, second = model.size, model.inertia is not None
     one = (lambda x: x) if many else (lambda x: x[0])
-    whole = np.concatenate(kept, axis=1) if kept else np.empty((runs, 0, states))
-    second = model.inertia is not None
+    lead = ("run",) if many else ()
+    labels = {
+        o.name: Label(o.says, o.unit, lead + (() if isinstance(o, Reduction) else ("time",)) + o.dims)
+        for o in collector.wanted
+    }
+    kept = None if collector.states is None else collector.states[:, : collector.count]
     return Trajectory(
-        times[:reached].copy(),
-        {k: one(np.concatenate(v, axis=1)) for k, v in taken.items() if v},
-        one(whole[..., :n]) if save_theta else None,
-        one(whole[..., n:]) if save_theta and second else None,
-        one(good[:, :n]),
-        one(good[:, n:]) if second else None,
-        model,
-        settings,
-        status,
+        t=collector.times[: collector.count].copy(),
+        observables={name: one(x) for name, x in collector.observables().items()},
+        theta=None if kept is None else one(kept[..., :n]),
+        velocity=one(kept[..., n:]) if kept is not None and second else None,
+        t_end=collector.t_end,
+        theta_end=one(collector.last[:, :n]),
+        velocity_end=one(collector.last[:, n:]) if second else None,
+        model=model,
+        settings=settings,
+        status=status,
+        labels=labels,
     )
 
 
@@ -152,7 +190,7 @@ def _sample_times(t_span, t_eval, samples):
     if span.shape != (2,) or not np.isfinite(span).all() or span[0] == span[1]:
         raise ValueError(f"t_span is {t_span!r}: two different finite times are wanted")
     if t_eval is None:
-        return span[0], np.linspace(*span, max(int(samples), 2))
+        return float(span[0]), np.linspace(*span, max(int(samples), 2))
     times = np.asarray(t_eval, float)
     low, high = sorted(span)
     sign = np.sign(span[1] - span[0])
@@ -163,7 +201,7 @@ def _sample_times(t_span, t_eval, samples):
         or (sign * np.diff(times) <= 0).any()
     ):
         raise ValueError("t_eval must be times within t_span, in its order, without repetition")
-    return span[0], times
+    return float(span[0]), times
 
 
 def _initial_state(model, theta0, velocity0, runs, rng):
@@ -196,10 +234,20 @@ def _positive(name, x) -> float:
 
 
 def _default_step(model) -> float:
-    strength = float(np.max(np.abs(model.coupling)))
+    """A twentieth of the time in which the fastest oscillator could turn by a radian, at most 0.05."""
+    strength = float(np.max(np.abs(model.coupling))) + sum(m * abs(k) for m, (k, _) in model.harmonics.items())
     if model.edges is not None and model.normalize != "degree":
         degree = float(model.edges.in_degree.max(initial=0))
         strength *= degree / model.size if model.normalize == "size" else degree
-    strength += sum(m * abs(k) for m, (k, _) in model.harmonics.items())
+    elif model.edges is None and model.normalize is None:
+        strength *= model.size
+    strength += sum(map(abs, model.triadic or ())) + sum(map(abs, (model.forcing or ())[:2]))
     fastest = float(np.max(np.abs(model.omega))) + strength
+    if model.inertia is not None:  # the velocity's own time, and that of a swing about the locked state
+        friction, inertia = np.broadcast_arrays(model.friction, model.inertia)
+        fastest = max(
+            fastest / max(float(friction.min()), 1.0),
+            float((friction / inertia).max()) / 4,
+            math.sqrt(strength / inertia.min()),
+        )
     return min(0.05, 0.05 / fastest) if fastest > 0 else 0.05

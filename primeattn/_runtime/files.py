@@ -1,0 +1,46 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole(path) -> Iterator[Path]:
+    """An empty file beside the target, renamed to it at the end: nobody ever meets half a file.
+
+    A link stays a link and a mode stays a mode; a file that others may not read is not theirs while it grows, either.
+
+    Raises
+    ------
+    OSError
+        With the target as its ``filename``, whatever was being written.
+    """
+    target = Path(os.path.realpath(os.fsdecode(path)))
+    beside = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else 0o600))
+        yield beside
+        if mode is not None:
+            beside.chmod(mode)
+        with open(beside, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except OSError as error:
+        reason = " ".join((error.strerror or str(error)).split())  # HDF5's own may be lines long, without a number
+        raise OSError(error.errno or errno.EIO, reason, os.fspath(path)) from error
+    finally:
+        with contextlib.suppress(OSError):  # as that of a folder that cannot be written: the first error says more
+            beside.unlink()
+
+
+def write_whole(path: Path, content: bytes | str) -> Path:
+    """Write a file, whole or not at all."""
+    with whole(path) as beside:
+        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return path
