@@ -23,9 +23,10 @@ class Collector:
         The state at the last of them; the initial one before the first.
     """
 
-    def __init__(self, model: Any, wanted: Wanted, times: np.ndarray, t0: float, y0: np.ndarray, *, save_theta, transient):
+    def __init__(self, model: Any, wanted: Wanted, times, t0: float, y0, *, save_theta: bool, transient: float):
         self.model, self.wanted, self.times, self.t0 = model, wanted, times, t0
-        self.count, self.last = 0, y0.copy()
+        self.count: int = 0
+        self.last: np.ndarray = y0.copy()
         self._from = int(np.searchsorted(np.abs(times - t0), transient))  # the first sample of reductions
         self._taken: dict[str, list[np.ndarray]] = {o.name: [] for o in wanted if isinstance(o, Observable)}
         self._sums = {o.name: o.start(model, len(y0)) for o in wanted if isinstance(o, Reduction)}
@@ -102,9 +103,7 @@ def _room(runs: int, samples: int, states: int) -> np.ndarray:
     wanted, there = 8 * runs * samples * states, physical_memory()
     if wanted > 0.8 * there:
         raise ValueError(
-            f"save_theta would keep {wanted / 2**30:.3g} GiB ({runs} runs, {samples} samples, {states} numbers each) but "
-            f"this machine has {there / 2**30:.3g} GiB: fewer samples, or observables instead, are wanted"
+            f"save_theta would keep {wanted / 2**30:.3g} GiB ({runs} runs, {samples} samples, {states} numbers each) "
+            f"but this machine has {there / 2**30:.3g} GiB: fewer samples, or observables instead, are wanted"
         )
     return np.empty((runs, samples, states))
-
-

@@ -1,8 +1,8 @@
 """Trajectories as xarray Datasets and netCDF files, and back: every parameter of the model is in them.
 
-Numbers and text become attributes under the parameter's own name; an array becomes a coordinate along "oscillator", "run" or
-"group"; a dict an attribute in JSON; a network three variables, compressed sparse rows. What none of this holds (a function)
-is named in the attribute "not_stored", and a file that has it brings no model back.
+Numbers and text become attributes under the parameter's own name; an array becomes a coordinate along "oscillator",
+"run" or "group"; a dict an attribute in JSON; a network three variables, compressed sparse rows. What none of this
+holds (a function) is named in the attribute "not_stored", and a file that has it brings no model back.
 """
 
 import dataclasses
@@ -96,11 +96,10 @@ def _parameters(model: Kuramoto, sizes: dict[str, int]) -> tuple[dict[str, Any],
 
 
 def _dims(name: str, value: np.ndarray, model: Kuramoto, sizes: dict[str, int]) -> tuple[str, ...]:
+    meant: tuple[str, ...] = ("run", "oscillator")
     if name in ("coupling", "phase_lag"):
         meant = ("run", "group", "heard") if model.groups is not None and value.ndim >= 2 else ("run",)
-        meant = meant[len(meant) - value.ndim :]
-    else:
-        meant = ("run", "oscillator")[2 - value.ndim :]
+    meant = meant[len(meant) - value.ndim :]
     return tuple(
         dim if sizes.get(dim, size) == size else f"{name}_{axis}"
         for axis, (dim, size) in enumerate(zip(meant, value.shape, strict=True))
@@ -115,7 +114,7 @@ def from_dataset(data) -> Trajectory:
         name: Label(data[name].attrs.get("long_name", ""), data[name].attrs.get("units", ""), tuple(data[name].dims))
         for name in names
     }
-    state = {name: data[name].values if name in data else None for name in _STATE}
+    state: dict[str, Any] = {name: data[name].values if name in data else None for name in _STATE}
     settings = {
         str(name): data[name].values if name in data.coords else data.attrs[name]
         for name in np.atleast_1d(data.attrs["settings"])
@@ -179,7 +178,7 @@ def read(path):
         raise ValueError(f"{os.fspath(path)} is damaged, or no netCDF file ({error})") from error
     if missing:
         raise ValueError(f"{os.fspath(path)} is netCDF, but no trajectory: pass a file that Trajectory.save wrote")
-    for name in [name.removesuffix("_real") for name in data.variables if str(name).endswith("_real")]:
+    for name in [str(name).removesuffix("_real") for name in data.variables if str(name).endswith("_real")]:
         if f"{name}_imag" in data:
             both = data[f"{name}_real"] + 1j * data[f"{name}_imag"]
             data = data.drop_vars([f"{name}_real", f"{name}_imag"]).assign(

@@ -1,7 +1,7 @@
 r"""The table of observables: what is computed while a simulation runs, so that phases need not be kept.
 
-One more is one more entry. Communities are the ``groups`` of the model or labels that the user gives; R of a community is
-:math:`|\langle e^{i\theta_j} \rangle|` over its members.
+One more is one more entry. Communities are the ``groups`` of the model or labels that the user gives; R of a community
+is :math:`|\langle e^{i\theta_j} \rangle|` over its members.
 """
 
 import math
@@ -60,6 +60,15 @@ def _velocity(seen: Seen) -> np.ndarray:
     return np.concatenate([first, np.diff(mean, axis=1) / np.diff(t)], axis=1)
 
 
+def _group(labels: Any = None) -> Observable:
+    compute = partial(_communities, labels=labels)
+    return Observable("R_group", "order parameter of each community", "1", ("community",), compute)
+
+
+def _histogram(bins: int) -> Observable:
+    return Observable("entropy", "entropy of the histogram of phases", "nat", (), partial(_entropy, bins=bins))
+
+
 def _table() -> dict[str, Observable | Reduction]:
     entries: list[Observable | Reduction] = [
         Observable("R", "order parameter |Z_1|", "1", (), lambda seen: np.abs(seen.moment(1))),
@@ -67,8 +76,8 @@ def _table() -> dict[str, Observable | Reduction]:
         _moment("R", 2),
         _moment("Z", 1),
         Observable("R_local", "order parameter of the neighbours", "1", ("oscillator",), _local),
-        Observable("R_group", "order parameter of each community", "1", ("community",), partial(_communities, labels=None)),
-        Observable("entropy", "entropy of the histogram of phases", "nat", (), partial(_entropy, bins=64)),
+        _group(),
+        _histogram(64),
         Observable("velocity", "mean velocity since the sample before", "rad / time", (), _velocity),
         *_reductions.TABLE,
     ]
@@ -78,7 +87,7 @@ def _table() -> dict[str, Observable | Reduction]:
 OBSERVABLES: dict[str, Observable | Reduction] = _table()
 
 _WITH_LABELS: dict[str, Callable[..., Any]] = {
-    "R_group": lambda labels: OBSERVABLES["R_group"]._replace(compute=partial(_communities, labels=labels)),
+    "R_group": _group,
     "chimera": _reductions.chimera,
     "metastability": _reductions.metastability,
 }
@@ -121,7 +130,7 @@ def observable(name: str, *, labels: Any = None, bins: int | None = None) -> Obs
     if bins is not None:
         if name != "entropy" or not isinstance(bins, int) or bins < 2:
             raise ValueError(f"bins is {bins!r} of {name!r}: 2 or more, of 'entropy', are wanted")
-        return OBSERVABLES["entropy"]._replace(compute=partial(_entropy, bins=bins))  # type: ignore[call-arg]
+        return _histogram(bins)
     if name in OBSERVABLES:
         return OBSERVABLES[name]
     match = _MOMENT.fullmatch(name) if isinstance(name, str) else None

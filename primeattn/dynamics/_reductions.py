@@ -9,6 +9,7 @@ metastability  mean over communities of the variance of R over time      (the sa
 
 import math
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def by_community(seen: Seen, labels: Any) -> np.ndarray:
     labels = seen.model.groups if labels is None else labels
     order = np.argsort(labels, kind="stable")
     edges = np.flatnonzero(np.diff(labels[order], prepend=labels[order[0]] - 1, append=labels[order[-1]] + 1))
-    parts = [circle.order_parameter(seen.theta[..., order[a:b]]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [circle.order_parameter(seen.theta[..., order[a:b]]) for a, b in pairwise(edges)]
     return np.abs(np.stack(parts, axis=-1))
 
 
@@ -53,7 +54,7 @@ def check(observable: Any, model: Any) -> None:
         raise ValueError("observables has 'chimera' of one community: two or more are wanted")
 
 
-# --- frequencies -------------------------------------------------------------------------------------------------------
+# --- frequencies ----------------------------------------------------------------------------------------------------
 
 
 def _begin_frequencies(model: Any, runs: int) -> State:
@@ -73,7 +74,7 @@ def _end_frequencies(state: State) -> np.ndarray:
     return (state["last"] - state["first"]) / (span if span != 0 else math.nan)
 
 
-# --- locking -----------------------------------------------------------------------------------------------------------
+# --- locking --------------------------------------------------------------------------------------------------------
 
 
 def _begin_locking(model: Any, runs: int) -> State:
@@ -93,7 +94,7 @@ def _end_locking(state: State) -> np.ndarray:
     return np.abs(state["sum"]) / (state["count"] or math.nan)
 
 
-# --- moments of R over time (Welford) ----------------------------------------------------------------------------------
+# --- moments of R over time (Welford) -------------------------------------------------------------------------------
 
 
 def _begin_R(model: Any, runs: int, labels: Any = None, whole: bool = False) -> State:
@@ -128,7 +129,7 @@ def metastability(labels: Any = None) -> Reduction:
     )  # fmt: skip
 
 
-# --- chimera -----------------------------------------------------------------------------------------------------------
+# --- chimera --------------------------------------------------------------------------------------------------------
 
 
 def _begin_chimera(model: Any, runs: int) -> State:

@@ -1,7 +1,7 @@
 """What observables are: a value at every sample, or one value from all samples; and what they are shown.
 
-An observable is shown consecutive samples of all runs, as many at a time as memory and patience allow. What it returns must
-not depend on how the samples are cut: a `Reduction` adds up sample by sample.
+An observable is shown consecutive samples of all runs, as many at a time as memory and patience allow. What it returns
+must not depend on how the samples are cut: a `Reduction` adds up sample by sample.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,8 @@ class Seen:
         self.model, self.t, self.before = model, t, before
         self.theta = np.ascontiguousarray(states[..., :n])
         self.velocity = states[..., n:] if states.shape[-1] > n else None
-        self._states, self._moments = states, {}  # type: ignore[var-annotated]
+        self._states = states
+        self._moments: dict[int, np.ndarray] = {}
 
     def since(self, first: int) -> "Seen":
         """Without the samples before number ``first``."""

@@ -51,18 +51,18 @@ def simulate(
     t_span : (float, float)
         First and last time; the second may be the smaller one without noise.
     theta0 : array_like of float, shape (N,) or (runs, N), or Trajectory, optional
-        Initial phases, radians; uniform on the circle by default, drawn from ``rng``. Of a Trajectory: the phases, and with
-        inertia the velocities, where it ended.
+        Initial phases, radians; uniform on the circle by default, drawn from ``rng``. Of a Trajectory: the phases, and
+        with inertia the velocities, where it ended.
     velocity0 : array_like of float, shape (N,) or (runs, N), optional
         Initial theta' of a model with inertia; omega by default.
     runs : int, optional
         How many runs, where neither the model nor theta0 says so.
     method : str, optional
-        "rk4", "dopri5", "dop853", "heun", "euler"; with noise "euler_maruyama", "heun", "sra1". "rk4" by default, "sra1" with
-        noise.
+        "rk4", "dopri5", "dop853", "heun", "euler"; with noise "euler_maruyama", "heun", "sra1". By default "rk4", and
+        "sra1" with noise.
     dt : float, optional
-        Largest step of a method of fixed steps. By default a twentieth of the time in which the fastest oscillator could
-        turn by a radian, at most 0.05.
+        Largest step of a method of fixed steps. By default a twentieth of the time in which the fastest oscillator
+        could turn by a radian, at most 0.05.
     t_eval : array_like of float, shape (samples,), optional
         Times at which observables and phases are taken, in the order of ``t_span``; ``samples`` equally spaced ones by
         default. The simulation ends with the last of them. Fixed steps divide the time between two samples evenly.
@@ -73,19 +73,20 @@ def simulate(
     save_theta : bool
         Keep the phases at every sample.
     transient : float
-        Observables that reduce over time ("frequencies", "locking", ...) leave out the samples before this much time has
-        passed.
+        Observables that reduce over time ("frequencies", "locking", ...) leave out the samples before this much time
+        has passed.
     rng : int or numpy.random.Generator, optional
         Initial phases and noise.
     checkpoint : path_like, optional
-        A file that holds the run so far. If it is there when the same call is made again, the run goes on from it, to the same
-        bits; a file of another run is refused. A finished run leaves it behind, and the same call then returns at once.
+        A file that holds the run so far. If it is there when the same call is made again, the run goes on from it, to
+        the same bits; a file of another run is refused. A finished run leaves it behind, and the same call then returns
+        at once.
     checkpoint_every : float
-        Seconds between two writings; writing takes a twentieth of the time at most. With ``save_theta`` the phases so far
-        are in the file.
+        Seconds between two writings; writing takes a twentieth of the time at most. With ``save_theta`` the phases so
+        far are in the file.
     progress : bool or callable, optional
-        Whether to show a bar with the time left; by default at a terminal, after a second. A callable gets the share that is
-        done and the time reached.
+        Whether to show a bar with the time left; by default at a terminal, after a second. A callable gets the share
+        that is done and the time reached.
 
     Returns
     -------
@@ -103,8 +104,8 @@ def simulate(
 
     Notes
     -----
-    Results depend neither on the number of threads nor on how a run is cut into pieces. Ctrl-C returns what there is, with
-    the status "interrupted"; so does a KeyboardInterrupt from anywhere else.
+    Results depend neither on the number of threads nor on how a run is cut into pieces. Ctrl-C returns what there is,
+    with the status "interrupted"; so does a KeyboardInterrupt from anywhere else.
 
     Examples
     --------
@@ -190,7 +191,9 @@ def _sample_times(t_span, t_eval, samples):
     if span.shape != (2,) or not np.isfinite(span).all() or span[0] == span[1]:
         raise ValueError(f"t_span is {t_span!r}: two different finite times are wanted")
     if t_eval is None:
-        return float(span[0]), np.linspace(*span, max(int(samples), 2))
+        if not isinstance(samples, int | np.integer) or samples < 2:
+            raise ValueError(f"samples is {samples!r}: a whole number, 2 or more, is wanted")
+        return float(span[0]), np.linspace(span[0], span[1], int(samples))
     times = np.asarray(t_eval, float)
     low, high = sorted(span)
     sign = np.sign(span[1] - span[0])
@@ -227,8 +230,8 @@ def _initial_state(model, theta0, velocity0, runs, rng):
     return np.concatenate([theta, np.broadcast_to(velocity, (count, n))], axis=1), many
 
 
-def _positive(name, x) -> float:
-    if not np.isscalar(x) or not math.isfinite(x) or x <= 0:
+def _positive(name: str, x: Any) -> float:
+    if not isinstance(x, int | float | np.number) or not math.isfinite(x) or x <= 0:
         raise ValueError(f"{name} is {x!r}: a positive number is wanted")
     return float(x)
 

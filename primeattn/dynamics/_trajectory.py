@@ -87,9 +87,9 @@ class Trajectory:
         Returns
         -------
         xarray.Dataset
-            Dimensions run (if there are several), time, oscillator; observables, ``theta``, ``velocity``, ``theta_end``,
-            ``velocity_end``, and the network's edges as variables; omega and whatever else has one number an oscillator or a
-            run as coordinates; every other parameter of the model and of the method in ``attrs``.
+            Dimensions run (if there are several), time, oscillator; observables, ``theta``, ``velocity``,
+            ``theta_end``, ``velocity_end``, and the network's edges as variables; omega and whatever else has one number
+            an oscillator or a run as coordinates; every other parameter of the model and of the method in ``attrs``.
 
         Examples
         --------
