@@ -34,9 +34,7 @@ class Collector:
 
     def add(self, states: np.ndarray) -> bool:
         """Take the next samples, (runs, samples, N or 2 N); False if one of them means nothing, which ends it all."""
-        n = self.model.size
-        good = (np.isfinite(states).all(axis=-1) & (np.abs(states[..., :n]) < _MEANINGFUL).all(axis=-1)).all(axis=0)
-        count = states.shape[1] if good.all() else int(np.argmin(good))
+        count = _good(states, self.model.size)
         if count:
             seen = self._seen(states[:, :count])
             new = {o.name: o.compute(seen) for o in self.wanted if isinstance(o, Observable)}
@@ -97,6 +95,14 @@ class Collector:
                 state[key] = arrays[f"sums.{name}.{key}"]
         if self.states is not None:
             self.states[:, : self.count] = arrays["states"]
+
+
+def _good(states: np.ndarray, n: int) -> int:
+    """How many samples there are before the first that is not finite, or whose phases have no direction."""
+    if states.size and -_MEANINGFUL < states.min() and states.max() < _MEANINGFUL:  # NaN is neither
+        return states.shape[1]
+    good = (np.isfinite(states).all(axis=-1) & (np.abs(states[..., :n]) < _MEANINGFUL).all(axis=-1)).all(axis=0)
+    return len(good) if good.all() else int(np.argmin(good))
 
 
 def _room(runs: int, samples: int, states: int) -> np.ndarray:

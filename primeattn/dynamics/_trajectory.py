@@ -88,8 +88,8 @@ class Trajectory:
         -------
         xarray.Dataset
             Dimensions run (if there are several), time, oscillator; observables, ``theta``, ``velocity``,
-            ``theta_end``, ``velocity_end``, and the network's edges as variables; omega and whatever else has one number
-            an oscillator or a run as coordinates; every other parameter of the model and of the method in ``attrs``.
+            ``theta_end``, ``velocity_end``, and the network's edges as variables; omega and whatever else has one
+            number an oscillator or a run as coordinates; all other parameters of model and method in ``attrs``.
 
         Examples
         --------
