@@ -99,7 +99,7 @@ class Collector:
 
 def _good(states: np.ndarray, n: int) -> int:
     """How many samples there are before the first that is not finite, or whose phases have no direction."""
-    if states.size and -_MEANINGFUL < states.min() and states.max() < _MEANINGFUL:  # NaN is neither
+    if states.size and max(states.max(), -states.min()) < _MEANINGFUL:  # NaN is neither
         return states.shape[1]
     good = (np.isfinite(states).all(axis=-1) & (np.abs(states[..., :n]) < _MEANINGFUL).all(axis=-1)).all(axis=0)
     return len(good) if good.all() else int(np.argmin(good))

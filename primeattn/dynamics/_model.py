@@ -1,11 +1,12 @@
 """The model: what couples to what, as data. Changing a number compiles nothing."""
 
 import dataclasses
-from typing import Any
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ._network import as_edges
+from ._network import Edges, as_edges
 from ._phases import BLOCK, Phases, Sizes
 
 NORMALIZERS = ("size", "degree", None)
@@ -57,13 +58,14 @@ class Kuramoto:
               + \frac{1}{N^2}\sum_{jk} \big[ p \sin(2\theta_j - \theta_k - \theta_i)
               + q \sin(\theta_j + \theta_k - 2\theta_i) \big] + \sqrt{2 D}\,\xi_i
 
-    and with inertia :math:`m_i \theta_i'' + \text{friction}_i\,\theta_i' =` the same. All to all, the sum runs over j = i, too,
-    which adds the constant :math:`-g \sin\alpha` to all frequencies.
+    and with inertia :math:`m_i \theta_i'' + \text{friction}_i\,\theta_i' =` the same. All to all, the sum runs over
+    j = i, too, which adds the constant :math:`-g \sin\alpha` to all frequencies.
 
     References
     ----------
     Y. Kuramoto (1975); H. Sakaguchi and Y. Kuramoto (1986); H. Daido (1992); P. S. Skardal and A. Arenas (2019),
-    "Abrupt desynchronization ... in simplicial complexes" (triads); H. Tanaka, A. Lichtenberg, S. Oishi (1997) (inertia).
+    "Abrupt desynchronization ... in simplicial complexes" (triads); H. Tanaka, A. Lichtenberg, S. Oishi (1997)
+    (inertia).
 
     Examples
     --------
@@ -85,6 +87,7 @@ class Kuramoto:
     diffusion: Any = 0.0
     inertia: Any = None
     friction: Any = 1.0
+    edges: ClassVar[Edges | None]  # made of network; ClassVar keeps it from the fields
 
     def __post_init__(self):
         def put(name, value):  # frozen for users, checked once here
@@ -112,7 +115,8 @@ class Kuramoto:
         for field in dataclasses.fields(self)[4:]:
             value = getattr(self, field.name)
             default = field.default
-            if value is not None and not (np.ndim(value) == 0 and value == default) and value != {}:
+            usual = value is None or (isinstance(value, dict) and not value)
+            if not usual and not (np.ndim(value) == 0 and value == default):
                 parts.append(f"{field.name}={_short(value)}")
         return f"Kuramoto({', '.join(parts)})"
 
@@ -176,7 +180,8 @@ class Kuramoto:
         shapes = {(): "a number"} | ({(count, count): f"({count}, {count})"} if count else {})
         if not any(x.shape[x.ndim - len(tail) :] == tail and x.ndim - len(tail) <= 1 for tail in shapes):
             raise ValueError(
-                f"{name} has shape {x.shape}: {' or '.join(shapes.values())}, perhaps with a leading axis of runs, is wanted"
+                f"{name} has shape {x.shape}: {' or '.join(shapes.values())}, perhaps with a leading axis of runs, "
+                "is wanted"
             )
         return x
 
@@ -253,9 +258,7 @@ def _blocks(groups):
     """Edges of blocks of at most BLOCK oscillators, none across two groups, and the group of each."""
     sizes = np.bincount(groups)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    edges = np.concatenate(
-        [np.arange(a, b, BLOCK) for a, b in zip(starts[:-1], starts[1:], strict=True)] + [starts[-1:]]
-    )
+    edges = np.concatenate([np.arange(a, b, BLOCK) for a, b in pairwise(starts)] + [starts[-1:]])
     return edges.astype(np.int64), groups[edges[:-1]]
 
 
