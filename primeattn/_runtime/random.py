@@ -1,7 +1,7 @@
 r"""Random numbers that depend on where they are used, not on who asks first: Philox 4x32 with 10 rounds.
 
-The words of a (key, counter) are a fixed function of them, so that oscillator 17 at step 1000 gets the same number on any
-thread, in any order, on any device. J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+The words of a (key, counter) are a fixed function of them, so that oscillator 17 at step 1000 gets the same number on
+any thread, in any order, on any device. J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
 import math

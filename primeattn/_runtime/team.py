@@ -78,7 +78,7 @@ def meet(state, team):
 
 
 def march(work, team: int, state: np.ndarray) -> None:
-    """Call ``work(0)`` here and ``work(1)`` to ``work(team - 1)`` on threads of their own; all must call ``meet`` alike."""
+    """Call ``work(0)`` here and ``work(1)`` to ``work(team - 1)`` on threads of their own; all ``meet`` alike."""
     if team == 1:
         work(0)
         return

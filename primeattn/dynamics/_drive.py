@@ -54,7 +54,7 @@ class Drive:
         self._steps = tuple(Steps(m.a, m.b, m.c, m.noise, m.errors, m.extra_a, m.extra_c, m.dense))
 
     def pieces(self, position: Position, t0: float, times: np.ndarray, saved: np.ndarray) -> Iterator[int]:
-        """Fill ``saved`` (runs, samples, N) from ``position`` on, which moves; yields the samples that all runs have."""
+        """Fill ``saved`` (runs, samples, N) from ``position``, which moves; yields how many samples all runs have."""
         runs, g = len(position.y), self.sizes
         work = (g.n * g.variables + len(self.phases.indices)) * self.method.stages
         threads = get_num_threads()

@@ -113,10 +113,12 @@ def _dop853() -> Method:
     first, last, step = np.eye(width)[0], np.eye(width)[stages], np.zeros(width)
     step[:stages] = DOP853.B
     rows = [step, first - step, 2 * step - first - last, *DOP853.D]
-    x, basis = Polynomial([0, 1]), []
+    x = Polynomial([0, 1])
+    basis: list[Polynomial] = []
     for r in range(len(rows)):  # x, x(1-x), x^2(1-x), x^2(1-x)^2, ...
         basis.append((basis[-1] if basis else 1) * (x if r % 2 == 0 else 1 - x))
-    dense = sum(np.outer(np.pad(p.coef, (0, len(rows) + 1 - len(p.coef)))[1:], row) for p, row in zip(basis, rows))
+    powers = [np.pad(p.coef, (0, len(rows) + 1 - len(p.coef)))[1:] for p in basis]
+    dense = sum(np.outer(power, row) for power, row in zip(powers, rows, strict=True))
     return _scheme(
         "dop853", 8, [row[: i + 1] for i, row in enumerate(DOP853.A[1:])], DOP853.B, errors=[DOP853.E5, DOP853.E3],
         error_order=7, extra_a=DOP853.A_EXTRA, extra_c=DOP853.C_EXTRA, dense=dense,

@@ -32,8 +32,8 @@ class Edges(NamedTuple):
 def as_edges(network: Any, n: int) -> Edges:
     """Incoming edges of a SciPy sparse or dense matrix W with W[i, j] from j to i, or of a NetworkX graph.
 
-    A NetworkX edge (u, v) goes from u to v, so v hears u; an undirected edge is heard both ways. Nodes keep their order in
-    the graph; weights are the edge attribute "weight", 1 where there is none.
+    A NetworkX edge (u, v) goes from u to v, so v hears u; an undirected edge is heard both ways. Nodes keep their order
+    in the graph; weights are the edge attribute "weight", 1 where there is none.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def as_edges(network: Any, n: int) -> Edges:
     from scipy import sparse
 
     if hasattr(network, "adjacency") and hasattr(network, "is_directed"):
-        import networkx
+        import networkx  # type: ignore[import-untyped]
 
         if network.number_of_nodes() != n:
             raise ValueError(

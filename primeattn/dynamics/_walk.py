@@ -1,15 +1,14 @@
 r"""Time steps: one kernel for fixed steps and one for controlled ones, whatever the model has in it.
 
 A stage is one pass over the blocks: the derivative of the stage before, the state of this one, its cosines and sines,
-their sums. Only then do threads meet, so a stage costs one barrier; features and sums lie twice in memory, one copy being
-read while the other is written. A thread always does the same blocks.
+their sums. Only then do threads meet, so a stage costs one barrier; features and sums lie twice in memory, one copy
+being read while the other is written. A thread always does the same blocks.
 
 Runs of an ensemble are independent: each thread takes whole runs, and is a team of one.
 """
 
 import math
 from typing import Any, NamedTuple
-
 
 from .._runtime.jit import kernel, nonnegative, scalar
 from .._runtime.random import normals

@@ -26,8 +26,8 @@ def lorentzian(
         gamma > 0.
     center : float
     limit : float, optional
-        Leave out what is further than this from the center: the quantiles of the distribution between the limits. Without it
-        the largest of n quantiles is about 0.64 n gamma, and steps with error control crawl.
+        Leave out what is further than this from the center: the quantiles of the distribution between the limits.
+        Without it the largest of n quantiles is about 0.64 n gamma, and steps with error control crawl.
     rng : int or numpy.random.Generator, optional
         Draw; quantiles by default.
 
