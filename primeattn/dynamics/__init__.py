@@ -1,6 +1,6 @@
 """Kuramoto dynamics: models as data, one call to simulate them, and the theory beside it."""
 
-from . import frequencies, theory
+from . import analysis, frequencies, theory
 from ._methods import METHODS
 from ._model import Kuramoto
 from ._observables import OBSERVABLES, observable
@@ -16,6 +16,7 @@ __all__ = [
     "Reduction",
     "Seen",
     "Trajectory",
+    "analysis",
     "frequencies",
     "observable",
     "simulate",
