@@ -241,6 +241,7 @@ class Kuramoto:
             2 * count if runs > 1 and self.edges is not None else 0,
             sigma.shape[-1] if sigma.ndim == 2 and len(sigma) > 1 else 0,
             int(sigma.ndim > 0 and sigma.shape[-1] > 1),
+            0, 1 << 32,
         )  # fmt: skip
         return phases, sizes
 

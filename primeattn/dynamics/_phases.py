@@ -14,7 +14,6 @@ Oscillators are cut into blocks, none of which straddles two groups; a block is 
 first-level cache, and sums are sums over blocks in order, so that no bit depends on the number of threads.
 """
 
-import math
 from typing import Any, NamedTuple
 
 from numba import njit
@@ -63,6 +62,8 @@ class Sizes(NamedTuple):
     link_step: int
     sigma_step: int
     sigma_each: int
+    stream: int  # of random numbers, of run 0; those of the others follow, modulo streams
+    streams: int
 
 
 @scalar
@@ -111,11 +112,18 @@ def sense(block, x, g, theta, features, parity, sums):
             features[nonnegative(c + i)] = p * a - q * b
             features[nonnegative(s + i)] = p * b + q * a
     if g.mean:
-        for m in range(g.harmonics):
-            c = at(parity, m, g)
-            to = ((parity * (len(x.edges) - 1) + block) * g.harmonics + m) * 2
-            sums[to] = total(features, c + first, c + last)
-            sums[to + 1] = total(features, c + g.n + first, c + g.n + last)
+        add_up(block, x, g, features, parity, sums)
+
+
+@scalar
+def add_up(block, x, g, features, parity, sums):
+    """Sums of cosines and sines over a block."""
+    first, last = x.edges[block], x.edges[block + 1]
+    for m in range(g.harmonics):
+        c = at(parity, m, g)
+        to = ((parity * (len(x.edges) - 1) + block) * g.harmonics + m) * 2
+        sums[to] = total(features, c + first, c + last)
+        sums[to + 1] = total(features, c + g.n + first, c + g.n + last)
 
 
 @scalar
@@ -139,10 +147,10 @@ def fields(run, t, x, g, sums, parity, moments, out):
         add_triads(run, x, g, moments, out)
     if len(x.forcing):
         f = run * g.forcing_step
-        angle = x.forcing[f + 1] * t + x.forcing[f + 2]
+        sine, cosine = el.sincos(x.forcing[f + 1] * t + x.forcing[f + 2])
         for a in range(g.groups):
-            out[a * m2] += x.forcing[f] * math.cos(angle)
-            out[a * m2 + 1] += x.forcing[f] * math.sin(angle)
+            out[a * m2] += x.forcing[f] * cosine
+            out[a * m2 + 1] += x.forcing[f] * sine
 
 
 @scalar
@@ -150,13 +158,14 @@ def add_triads(run, x, g, moments, out):
     """F_1 += p Z_2 conj(Z_1), F_2 += q Z_1^2."""
     m2, h = 2 * g.harmonics, run * g.triads_step
     a = b = c = d = moments[0] - moments[0]
+    n = type(a)(g.n)
     for e in range(g.groups):
-        a += moments[e * m2] / g.n
-        b += moments[e * m2 + 1] / g.n
-        c += moments[e * m2 + 2] / g.n
-        d += moments[e * m2 + 3] / g.n
+        a += moments[e * m2] / n
+        b += moments[e * m2 + 1] / n
+        c += moments[e * m2 + 2] / n
+        d += moments[e * m2 + 3] / n
     u, v = c * a + d * b, d * a - c * b  # Z_2 conj(Z_1)
-    r, w = a * a - b * b, 2 * a * b  # Z_1^2
+    r, w = a * a - b * b, a * b + a * b  # Z_1^2
     for e in range(g.groups):
         out[e * m2] += x.triads[h] * u - x.triads[h + 1] * v
         out[e * m2 + 1] += x.triads[h] * v + x.triads[h + 1] * u
