@@ -45,7 +45,7 @@ def as_edges(network: Any, n: int) -> Edges:
     from scipy import sparse
 
     if hasattr(network, "adjacency") and hasattr(network, "is_directed"):
-        import networkx  # type: ignore[import-untyped]
+        import networkx
 
         if network.number_of_nodes() != n:
             raise ValueError(
