@@ -109,7 +109,12 @@ def order_parameter(
             ax.plot(t, values, color=tone(number), linewidth=1.6 if len(R) == 1 else 1.1)
     if theory is not None:
         ax.axhline(theory, color=INK, linewidth=1.0, linestyle=(0, (5, 3)))
-        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "va": "top"}
+        place: dict[str, Any] = {
+            "xycoords": ("axes fraction", "data"),
+            "textcoords": "offset points",
+            "ha": "right",
+            "va": "top",
+        }
         ax.annotate("theory", (1, theory), (-3, -6), color=INK, size=9, **place)
     plain_axes(ax, grid="y")
     ax.set_ylim(0, 1.03)
