@@ -35,6 +35,7 @@ def _signature(owner, floating):
         "F1": floating[::1],
         "F2": floating[:, ::1],
         "I1": types.int64[::1],
+        "J1": types.int32[::1],
         "U1": types.uint8[::1],
     }
 
