@@ -38,7 +38,7 @@ def lorentzian(
     Raises
     ------
     ValueError
-        If n < 1, or width or limit is not positive.
+        If n < 1, width or limit is not positive, or center is not finite.
 
     Notes
     -----
@@ -53,7 +53,7 @@ def lorentzian(
     p = _probabilities(n, rng)
     width = _positive("width", width)
     half = 0.5 if limit is None else math.atan(_positive("limit", limit) / width) / math.pi
-    return center + width * np.tan(2 * math.pi * half * (p - 0.5))
+    return _finite(center) + width * np.tan(2 * math.pi * half * (p - 0.5))
 
 
 def gaussian(n: int, width: float = 1.0, center: float = 0.0, *, rng: Any = None) -> np.ndarray:
@@ -67,7 +67,7 @@ def gaussian(n: int, width: float = 1.0, center: float = 0.0, *, rng: Any = None
     """
     from scipy.special import ndtri
 
-    return center + _positive("width", width) * ndtri(_probabilities(n, rng))
+    return _finite(center) + _positive("width", width) * ndtri(_probabilities(n, rng))
 
 
 def uniform(n: int, width: float = 1.0, center: float = 0.0, *, rng: Any = None) -> np.ndarray:
@@ -79,7 +79,7 @@ def uniform(n: int, width: float = 1.0, center: float = 0.0, *, rng: Any = None)
     >>> pa.dynamics.frequencies.uniform(4)
     array([-0.75, -0.25,  0.25,  0.75])
     """
-    return center + _positive("width", width) * (2 * _probabilities(n, rng) - 1)
+    return _finite(center) + _positive("width", width) * (2 * _probabilities(n, rng) - 1)
 
 
 def bimodal(
@@ -113,7 +113,7 @@ def bimodal(
 
 
 def by_degree(network: Any, scale: float = 1.0) -> np.ndarray:
-    """Frequencies equal to ``scale`` times the in-degree of every node (sum of the weights that it hears).
+    r"""Frequencies equal to ``scale`` times the in-degree of every node (sum of the \|weights\| that it hears).
 
     Parameters
     ----------
@@ -147,3 +147,9 @@ def _positive(name, x) -> float:
     if not math.isfinite(x) or x <= 0:
         raise ValueError(f"{name} is {x!r}: a positive number is wanted")
     return float(x)
+
+
+def _finite(center) -> float:
+    if not math.isfinite(center):
+        raise ValueError(f"center is {center!r}: a finite number is wanted")
+    return float(center)

@@ -10,7 +10,7 @@ from ..._runtime.checks import as_generator
 from ..._runtime.owners import share
 from .._methods import method as scheme
 from .._model import Kuramoto
-from .._simulate import simulate
+from .._simulate import _default_step, simulate
 from ._jacobian import checked
 from ._tangent import Base, Columns, tangents
 
@@ -120,12 +120,13 @@ def lyapunov_exponents(
         raise ValueError(f"duration {duration}, transient {transient}, every {every}: > 0, >= 0 and >= 1 are wanted")
     rng = as_generator(rng)
     name = method or ("sra1" if np.any(model.diffusion) else "rk4")
+    dt = _default_step(model) if dt is None else dt
     settle = 0.25 * transient
     before = simulate(
         model, (0.0, max(transient - settle, 1e-6)), theta0, velocity0=velocity0, method=name, dt=dt, samples=2, rng=rng
     )
     y = before.theta_end if model.inertia is None else np.concatenate([before.theta_end, before.velocity_end])
-    carried = _Carried(model, name, before.settings["dt"], np.array(y).reshape(-1), k, rng)
+    carried = _Carried(model, name, dt, np.array(y).reshape(-1), k, rng)
     carried.walk(settle, every, None)
     logs = np.zeros(k)
     t, history = carried.walk(duration, every, logs)

@@ -40,6 +40,6 @@ def twisted_state_rate(n: int, neighbours: int, winding: int = 1) -> float:
             f"neighbours is {neighbours!r}: 1 to {(n - 1) // 2} on either side of a ring of {n} are wanted"
         )
     d = np.arange(1, neighbours + 1)
-    m = np.arange(1, n)[:, None]
-    weight = np.cos(2 * math.pi * winding * d / n)
-    return float((2 * weight * (np.cos(2 * math.pi * m * d / n) - 1)).sum(axis=1).max())
+    heard = np.zeros(n)
+    heard[d] = heard[-d] = np.cos(2 * math.pi * winding * d / n)
+    return float((np.fft.fft(heard).real - heard.sum())[1:].max())

@@ -176,26 +176,28 @@ def stationary_frequency(
 def _states(distribution, k, width, lag, diffusion):
     """r and Omega for a list of couplings."""
     width = _checked(distribution, width, lag, diffusion)
+    if distribution == "identical":
+        width = 0.0
     if not (np.isfinite(k) & (k >= 0)).all():
         raise ValueError(f"coupling has entries that are negative or not finite: {k!r}; K >= 0 is wanted")
     if diffusion == 0 and distribution in ("lorentzian", "identical"):
-        width = 0.0 if distribution == "identical" else width
         spread = 2 * width / math.cos(lag)
         on = k > spread
         r = np.where(on, np.sqrt(np.maximum(1 - spread / np.where(on, k, 1.0), 0)), 0.0)
         return r, np.where(on, (width - k * math.cos(lag)) * math.tan(lag), math.nan)
-    if not k.size or not k.any():
-        return np.zeros(len(k)), np.full(len(k), math.nan)
-
+    r, frequency = np.zeros(len(k)), np.full(len(k), math.nan)
+    if not k.size:
+        return r, frequency
     # r <= 1, so that a = K r lies below K, where a state of a needs more than a: right of the last a that needs less
     grid = np.geomspace(1e-6 * (width + diffusion), max(k.max(), width + diffusion) * (1 + 1e-9), 100)
     needed, turning = _consistent(distribution, grid, width, lag, diffusion, accuracy=1e-6)
     below = needed <= k[:, None]
     on = below.any(axis=1)
+    if not on.any():
+        return r, frequency
     last = len(grid) - 1 - below[on, ::-1].argmax(axis=1)
     low, high = grid[last], grid[np.minimum(last + 1, len(grid) - 1)]
     a, omega = _newton(distribution, k[on], low, high, turning[last], width, lag, diffusion)
-    r, frequency = np.zeros(len(k)), np.full(len(k), math.nan)
     r[on], frequency[on] = np.minimum(a / k[on], 1.0), omega
     return r, frequency
 
@@ -206,7 +208,7 @@ def _newton(distribution, k, low, high, frequency, width, lag, diffusion):
     a = (low + high) / 2
     for _ in range(60):
         parts = _response_slopes(a[:, None], width * nodes - frequency[:, None], diffusion)
-        f, by_a, by_u = (part @ weight for part in parts)
+        f, by_a, by_u = ((part * weight).sum(axis=1) for part in parts)
         miss, by_a, by_u = np.log(k * f) - 1j * lag, by_a / f, -by_u / f
         bend = by_a.real * by_u.imag - by_a.imag * by_u.real
         bend = np.where(bend == 0, 1e-300, bend)
@@ -226,7 +228,8 @@ def _consistent(distribution, a, width, lag, diffusion, accuracy=1e-15):
     nodes, weight = _nodes(distribution)
 
     def mean(frequency):
-        return _response(a[:, None], width * nodes - frequency[:, None], diffusion) @ weight
+        each = _response(a[:, None], width * nodes - frequency[:, None], diffusion)
+        return (each * weight).sum(axis=1)  # no BLAS: its threads cost more than they bring here
 
     frequency = np.zeros(len(a))
     if lag != 0:  # without one, the symmetry of g says Omega = 0
