@@ -10,12 +10,13 @@ def mean_unit_vector(u, a, diffusion):
         if abs(x) <= 1:
             return np.sqrt(1 - x**2) + 1j * x
         return 1j * x * (1 - np.sqrt(1 - 1 / x**2))
-    modes = 200  # n (n D - i u) w_n = n (a/2) (w_{n-1} - w_{n+1}), w_0 = 1
-    n = np.arange(1, modes + 1)
-    matrix = np.diag(n * diffusion - 1j * u) + a / 2 * (np.eye(modes, k=1) - np.eye(modes, k=-1))
-    right = np.zeros(modes, complex)
-    right[0] = a / 2
-    return np.linalg.solve(matrix, right)[0]
+    # n (n D - i u) w_n = n (a/2) (w_{n-1} - w_{n+1}) with w_0 = 1 and w_201 = 0: elimination from the last row up
+    modes, diagonal = 200, {}
+    for n in range(modes, 0, -1):
+        diagonal[n] = n * (n * diffusion - 1j * u)
+        if n < modes:  # row n + 1 says w_{n+1} = (n + 1) (a/2) w_n / diagonal_{n+1}
+            diagonal[n] += n * a / 2 * (n + 1) * a / 2 / diagonal[n + 1]
+    return a / 2 / diagonal[1]
 
 
 def density(distribution, omega):
