@@ -1,6 +1,7 @@
 """Kuramoto dynamics: models as data, one call to simulate them, and the theory beside it."""
 
 from . import analysis, frequencies, theory
+from ._flow import Flow, derivative, step
 from ._methods import METHODS
 from ._model import Kuramoto
 from ._observables import OBSERVABLES, observable
@@ -11,14 +12,17 @@ from ._trajectory import Trajectory
 __all__ = [
     "METHODS",
     "OBSERVABLES",
+    "Flow",
     "Kuramoto",
     "Observable",
     "Reduction",
     "Seen",
     "Trajectory",
     "analysis",
+    "derivative",
     "frequencies",
     "observable",
     "simulate",
+    "step",
     "theory",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._runtime import devices
 from .._runtime.files import whole
 from ._model import Kuramoto
 from ._trajectory import Label, Trajectory
@@ -32,7 +33,10 @@ _UNITS = {
 def to_dataset(trajectory: Trajectory):
     import xarray
 
-    x = trajectory
+    x, velocity = trajectory, trajectory.velocity_end
+    if devices.is_device_array(x.theta_end):
+        velocity = None if velocity is None else devices.to_host(velocity)
+        x = dataclasses.replace(x, theta_end=devices.to_host(x.theta_end), velocity_end=velocity)
     lead = ("run",) if x.theta_end.ndim == 2 else ()
     variables: dict[str, Any] = {
         name: (x.labels[name].dims, values, {"long_name": x.labels[name].says, "units": x.labels[name].unit})

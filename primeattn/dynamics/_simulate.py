@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from .._runtime.checks import as_generator
+from .._runtime import devices
+from .._runtime.checks import as_floating, as_generator
 from .._runtime.progress import Bar
 from . import _drive
 from ._checkpoint import Checkpoint, fingerprint
 from ._collect import Collector
+from ._drive_cuda import DeviceDrive
+from ._flow import fixed_scheme
 from ._methods import STOCHASTIC
 from ._methods import method as scheme
 from ._model import Kuramoto
@@ -52,7 +55,9 @@ def simulate(
         First and last time; the second may be the smaller one without noise.
     theta0 : array_like of float, shape (N,) or (runs, N), or Trajectory, optional
         Initial phases, radians; uniform on the circle by default, drawn from ``rng``. Of a Trajectory: the phases, and
-        with inertia the velocities, where it ended.
+        with inertia the velocities, where it ended. A CUDA array, float32 or float64, computes on its device and in its
+        precision, by a method of fixed steps; ``theta_end`` and ``velocity_end`` are then such arrays, everything else
+        is in host memory.
     velocity0 : array_like of float, shape (N,) or (runs, N), optional
         Initial theta' of a model with inertia; omega by default.
     runs : int, optional
@@ -128,6 +133,9 @@ def simulate(
     if isinstance(theta0, Trajectory):
         theta0, velocity0 = theta0.theta_end, theta0.velocity_end if velocity0 is None else velocity0
     fixed = given or theta0 is not None
+    device = as_floating("theta0", theta0) if devices.is_device_array(theta0) else None
+    if device is not None and velocity0 is not None:
+        devices.on_cuda(theta0=theta0, velocity0=velocity0)
     y0, many = _initial_state(model, theta0, velocity0, runs, rng)
     wanted = chosen(observables, model)
     if not (math.isfinite(transient) and transient >= 0):
@@ -136,13 +144,17 @@ def simulate(
     step = _default_step(model) if dt is None else _positive("dt", dt)
     rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
     phases, sizes = model.arrays()
-    drive = _drive.Drive(phases, sizes, m, dt=step, rtol=rtol, atol=atol, seed=seed)
+    drive: _drive.Drive | DeviceDrive
+    if device is None:
+        drive = _drive.Drive(phases, sizes, m, dt=step, rtol=rtol, atol=atol, seed=seed)
+    else:
+        drive = DeviceDrive(phases, sizes, fixed_scheme(name, model), dt=step, seed=seed, like=device)
     collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
     run = Run(drive, _drive.start(y0, t0), t0, collector)
     saver = None
     if checkpoint is not None:
         names = [(o.name, o.dims) for o in wanted]
-        numbers = name, step, rtol, atol, save_theta, transient, t0
+        numbers = name, step, rtol, atol, save_theta, transient, t0, str(None if device is None else device.dtype)
         identity = fingerprint(
             __version__, tuple(phases), tuple(sizes), numbers, times, names, y0 if fixed else (), seed if given else ()
         )
@@ -159,11 +171,12 @@ def simulate(
         warnings.warn(f"simulate {status}", RuntimeWarning, stacklevel=2)
     settings = {"method": name, "t0": t0, "transient": float(transient), "seed": drive.seed} | run.steps()
     settings |= {"rtol": rtol, "atol": atol} if m.adaptive else {"dt": step}
-    return _trajectory(model, collector, many, settings, status)
+    return _trajectory(model, collector, many, settings, status, device)
 
 
-def _trajectory(model, collector, many, settings, status) -> Trajectory:
+def _trajectory(model, collector, many, settings, status, device) -> Trajectory:
     n, second = model.size, model.inertia is not None
+    end = (lambda x: x) if device is None else (lambda x: devices.to_device(x.astype(device.dtype)))
     one = (lambda x: x) if many else (lambda x: x[0])
     lead = ("run",) if many else ()
     labels = {
@@ -177,8 +190,8 @@ def _trajectory(model, collector, many, settings, status) -> Trajectory:
         theta=None if kept is None else one(kept[..., :n]),
         velocity=one(kept[..., n:]) if kept is not None and second else None,
         t_end=collector.t_end,
-        theta_end=one(collector.last[:, :n]),
-        velocity_end=one(collector.last[:, n:]) if second else None,
+        theta_end=end(one(collector.last[:, :n])),
+        velocity_end=end(one(collector.last[:, n:])) if second else None,
         model=model,
         settings=settings,
         status=status,
@@ -210,7 +223,7 @@ def _sample_times(t_span, t_eval, samples):
 def _initial_state(model, theta0, velocity0, runs, rng):
     """(runs, states), and whether results keep the axis of runs."""
     n = model.size
-    given = None if theta0 is None else np.asarray(theta0, float)
+    given = None if theta0 is None else np.asarray(devices.to_host(theta0), float)
     if given is not None and (given.ndim not in (1, 2) or given.shape[-1] != n):
         raise ValueError(f"theta0 has shape {given.shape}: ({n},) or (runs, {n}) is wanted")
     counts = {model.runs, runs, len(given) if given is not None and given.ndim == 2 else None} - {None}
@@ -224,7 +237,7 @@ def _initial_state(model, theta0, velocity0, runs, rng):
         if velocity0 is not None:
             raise ValueError("velocity0 is given, but the model has no inertia")
         return theta, many
-    velocity = model.omega if velocity0 is None else np.asarray(velocity0, float)
+    velocity = model.omega if velocity0 is None else np.asarray(devices.to_host(velocity0), float)
     if velocity.shape[-1:] != (n,):
         raise ValueError(f"velocity0 has shape {velocity.shape}: ({n},) or (runs, {n}) is wanted")
     return np.concatenate([theta, np.broadcast_to(velocity, (count, n))], axis=1), many

@@ -30,7 +30,7 @@ class Trajectory:
     t_end : float
         The time of the last sample; the first time of all if there is none.
     theta_end, velocity_end : ndarray of float, shape ([runs,] N)
-        The state then, the last good one: what the next call can start from.
+        The state then, the last good one: what the next call can start from; a CUDA array where the run had one.
     model : Kuramoto
     settings : dict
         Method, tolerances, seed, steps taken.
