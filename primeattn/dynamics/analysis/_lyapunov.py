@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from ..._runtime.checks import as_generator
+from ..._runtime.linalg import single_threaded
 from ..._runtime.owners import share
 from .._methods import method as scheme
 from .._model import Kuramoto
@@ -155,8 +157,7 @@ class _Carried:
             return np.array(times), np.array(history)
         for done in range(1, rounds + 1):
             self._steps(h, every)
-            self.q, r = np.linalg.qr(self.q)
-            growth = np.abs(np.diag(r))
+            growth = self._orthonormalise()
             if not (np.isfinite(growth).all() and growth.all()):
                 raise ValueError(f"vectors left the numbers near t = {self.t:g}: a smaller dt or `every` is wanted")
             if logs is not None:
@@ -165,6 +166,15 @@ class _Carried:
                     times.append(done * every * h)
                     history.append(logs / times[-1])
         return np.array(times), np.array(history)
+
+    def _orthonormalise(self) -> np.ndarray:
+        """How much longer each vector has become, at right angles to those before it."""
+        from scipy.linalg import qr
+
+        small = self.q.shape[0] * self.q.shape[1] ** 2 < 1e7
+        with single_threaded() if small else nullcontext():
+            self.q, r = qr(self.q, mode="economic", check_finite=False)
+        return np.abs(np.diag(r))
 
     def _steps(self, h, steps):
         g, states = self.sizes, len(self.y)
