@@ -62,7 +62,7 @@ class Sizes(NamedTuple):
     link_step: int
     sigma_step: int
     sigma_each: int
-    stream: int  # of random numbers, of run 0; those of the others follow, modulo streams
+    stream: int  # of random numbers: run r has stream + r % streams
     streams: int
 
 

@@ -61,7 +61,7 @@ def combine(block, x, g, base, y, slopes, stage, h, coefficients):
 @scalar
 def draw(block, run, x, g, h, seed, step, noise):
     """sigma W and sigma Z of a block."""
-    root, at, stream = math.sqrt(abs(h)), run * g.sigma_step, (g.stream + run) % g.streams
+    root, at, stream = math.sqrt(abs(h)), run * g.sigma_step, g.stream + run % g.streams
     half, rest = type(h)(0.5), type(h)(0.28867513459481287)  # 1 / sqrt(12)
     for i in range(x.edges[block], x.edges[block + 1]):
         sigma = root * x.sigma[at + i * g.sigma_each]
