@@ -7,6 +7,7 @@ from ._model import Kuramoto
 from ._observables import OBSERVABLES, observable
 from ._seen import Observable, Reduction, Seen
 from ._simulate import simulate
+from ._sweep import sweep
 from ._trajectory import Trajectory
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "observable",
     "simulate",
     "step",
+    "sweep",
     "theory",
 ]
