@@ -48,8 +48,8 @@ def to_dataset(trajectory: Trajectory):
             dims = (*lead, *(() if name.endswith("end") else ("time",)), "oscillator")
             variables[name] = (dims, values, {"long_name": says, "units": unit})
     coordinates, attributes = _parameters(x.model, {"oscillator": x.theta_end.shape[-1], "run": len(x.theta_end)})
-    if x.model.edges is not None:
-        edges = x.model.edges
+    edges = getattr(x.model, "edges", None)
+    if edges is not None:
         for name, dim, values in zip(_NETWORK, ("row", "edge", "edge"), edges, strict=True):
             if len(values) or name != "network_weight":
                 variables[name] = ((dim,), values)
@@ -73,10 +73,12 @@ def _versions() -> dict[str, str]:
     return {"title": "Kuramoto dynamics", "conventions": "radians; time in the user's unit", "primeattn": __version__}
 
 
-def _parameters(model: Kuramoto, sizes: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Coordinates and attributes."""
     coordinates: dict[str, Any] = {}
     attributes: dict[str, Any] = {"model": type(model).__name__}
+    if model is None:  # of a file that could not hold it
+        return coordinates, attributes | {"not_stored": ["model"]}
     lost = []
     for field in dataclasses.fields(model):
         name, value = field.name, getattr(model, field.name)
@@ -103,9 +105,9 @@ def _dims(name: str, value: np.ndarray, model: Kuramoto, sizes: dict[str, int]) 
     meant: tuple[str, ...] = ("run", "oscillator")
     if name in ("coupling", "phase_lag"):
         meant = ("run", "group", "heard") if model.groups is not None and value.ndim >= 2 else ("run",)
-    meant = meant[len(meant) - value.ndim :]
+    meant = ("",) * (value.ndim - len(meant)) + meant[max(len(meant) - value.ndim, 0) :]
     return tuple(
-        dim if sizes.get(dim, size) == size else f"{name}_{axis}"
+        dim if dim and sizes.get(dim, size) == size else f"{name}_{axis}"
         for axis, (dim, size) in enumerate(zip(meant, value.shape, strict=True))
     )
 
