@@ -91,7 +91,8 @@ class _Walk:
     def __init__(self, protocol, path, outer, inner, runs, progress):
         self.protocol, self.path, self.inner, self.runs, self._progress = protocol, path, inner, runs, progress
         self.outer = [dict(zip([x.name for x in outer], v, strict=True)) for v in product(*(x.values for x in outer))]
-        self.points = np.array(list(product(*(x.values for x in inner)))).reshape(-1, len(inner))
+        count = math.prod(len(x.values) for x in inner)
+        self.points = np.array(list(product(*(x.values for x in inner))), float).reshape(count, len(inner))
         count = 1 if path is None else len(path.values)
         forth = range(count)
         self.steps = [
