@@ -1,7 +1,7 @@
 """Results that a correct simulator reproduces: theory, published numbers, orders of convergence, constants of motion.
 
-Frequencies are quantiles, and start phases are paired with them by a golden-ratio sequence, so that N oscillators stand for
-infinitely many to about 10 / N and not 1 / sqrt(N): each tolerance says which it is.
+Frequencies are quantiles, and start phases are paired with them by a golden-ratio sequence, so that N oscillators stand
+for infinitely many much better than to 1 / sqrt(N): each tolerance says what it is.
 """
 
 import math
@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.integrate import solve_ivp
 
 import primeattn as pa
 from primeattn._runtime.random import normals
@@ -46,8 +47,9 @@ def test_lorentzian_relaxes_as_ott_and_antonsen_say():
     model = pa.Kuramoto(frequencies.lorentzian(N), 4.0)
     t = np.array([0.5, 1.0, 2.0, 4.0, 8.0])
     got = pa.simulate(model, (0, 8), spread(theory.poisson_phases(N, 0.1)), dt=0.05, t_eval=t).R
-    np.testing.assert_allclose(got[:4], [0.162110, 0.255966, 0.513332, 0.701366], rtol=0, atol=1e-3)  # 10 / N
-    np.testing.assert_allclose(got, theory.relaxation(t, 0.1, 4.0), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(got[:4], [0.162110, 0.255966, 0.513332, 0.701366], rtol=0, atol=3e-3)
+    # the first deviation, 4 / N, grows with r, by e^((K - 2 gamma) t / 2) = 7 until t = 2
+    np.testing.assert_allclose(got, theory.relaxation(t, 0.1, 4.0), rtol=0, atol=3e-3)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +84,7 @@ def test_no_order_below_the_threshold(distribution):
     ("distribution", "k", "lag", "diffusion"), [("identical", 3.0, 0.0, 1.0), ("gaussian", 3.0, 0.5, 0.3)]
 )
 def test_noise(distribution, k, lag, diffusion):
-    """Noise of N oscillators: 3 / sqrt(N), less for the mean over time. Its convention, and no shift of the frequency."""
-    omega = np.zeros(N) if distribution == "identical" else frequencies.gaussian(N)
+    """Of N oscillators: 3 / sqrt(N), a third of it for the mean over time. The convention; no shift of the frequency.""" omega = np.zeros(N) if distribution == "identical" else frequencies.gaussian(N)
     model = pa.Kuramoto(omega, k, phase_lag=lag, diffusion=diffusion)
     r, frequency = settled(model, r0=0.7, until=30.0, dt=0.1, rng=5)
     options = {"phase_lag": lag, "diffusion": diffusion}
@@ -121,18 +122,25 @@ def test_two_oscillators():
 
 
 def test_watanabe_and_strogatz():
+    """As well as SciPy's integrator of the same name and tolerance keeps them, but for a factor of 3."""
     theta0 = np.random.default_rng(3).uniform(-np.pi, np.pi, 50)
     model = pa.Kuramoto(np.full(50, 0.3), 1.0, phase_lag=1.5)
     before = analysis.cross_ratios(theta0)
-    drifts = []
-    for tolerance in (1e-6, 1e-9, 1e-12):
-        end = pa.simulate(model, (0, 20), theta0, method="dop853", rtol=tolerance, atol=tolerance, samples=2).theta_end
-        drifts.append(np.abs(analysis.cross_ratios(end) / before - 1).max())
-    assert drifts[0] < 1e-6  # the tolerance itself; published for a good DOP853: 1.2e-7, 2.8e-11, 8.9e-13
-    assert drifts[1] < 1e-9
-    assert drifts[2] < 1e-11  # rounding of 20 time units
+
+    def derivative(t, theta):
+        z = np.exp(1j * theta)
+        return 0.3 + (z.mean() * np.exp(-1.5j) * z.conj()).imag
+
+    def drift(theta):
+        return np.abs(analysis.cross_ratios(theta) / before - 1).max()
+
+    for tolerance, bound in ((1e-6, 1e-5), (1e-9, 1e-8), (1e-12, 1e-11)):
+        options = {"rtol": tolerance, "atol": tolerance}
+        ours = pa.simulate(model, (0, 20), theta0, method="dop853", samples=2, **options).theta_end
+        theirs = solve_ivp(derivative, (0, 20), theta0, method="DOP853", **options).y[:, -1]
+        assert drift(ours) < min(bound, 3 * drift(theirs))
     other = pa.simulate(model.replace(harmonics={2: 0.01}), (0, 20), theta0, samples=2).theta_end
-    assert np.abs(analysis.cross_ratios(other) / before - 1).max() > 1e-3  # alive: a second harmonic breaks them
+    assert drift(other) > 1e-3  # alive: a second harmonic breaks them
 
 
 def test_the_mean_frequency_is_kept():
@@ -160,10 +168,10 @@ def test_energy_without_friction():
         )  # fmt: skip
         theta, v = trajectory.theta, trajectory.velocity
         energy = (m * v**2 / 2 - omega * theta).sum(1) - k * n / 2 * trajectory.R**2
-        drift.append(np.abs(energy - energy[0]).max())
+        drift.append(np.abs(energy - energy[0]).max() / (m * v**2 / 2).sum(1).max())
         np.testing.assert_allclose(m * v.sum(1), m * v[0].sum() + trajectory.t * omega.sum(), rtol=0, atol=1e3 * rtol)
-    assert drift[0] < 1e-3  # velocities reach 20, energies 1e4
-    assert drift[1] < 1e-7
+    assert drift[0] < 1e-5  # ten times the tolerance, of the kinetic energy
+    assert drift[1] < 1e-9
 
 
 # 6: chimeras
@@ -221,7 +229,7 @@ def test_twisted_states_of_a_ring():
     n = 100
     twisted = 2 * np.pi * np.arange(n) / n
     kick = 1e-3 * np.random.default_rng(1).standard_normal(n)
-    for neighbours, stable in ((34, True), (35, False)):  # R / N = 0.340
+    for neighbours, stable in ((33, True), (34, False)):  # R / N = 0.340 at N = 2000: test_dynamics_theory
         model = pa.Kuramoto(np.zeros(n), 1.0, ring(n, neighbours), None)
         rate = theory.twisted_state_rate(n, neighbours)
         assert (rate < 0) == stable
@@ -274,14 +282,14 @@ def test_explosive_transition():
     """J. Gómez-Gardeñes et al. (2011): omega = degree makes the transition of a scale-free network abrupt."""
     rng = np.random.default_rng(2)
     w = scale_free(300, 3, rng)
-    couplings = np.linspace(0.6, 2.2, 9)
+    couplings = np.linspace(1.0, 1.7, 15)
     omega = frequencies.by_degree(w)
     areas = []
     for frequency in (omega - omega.mean(), rng.permutation(omega - omega.mean())):
         forward, backward = loop(pa.Kuramoto(frequency, 1.0, w, None), couplings, 40.0, 0.02)
         areas.append(np.trapezoid(backward - forward, couplings))
-    assert areas[0] > 0.05
-    assert abs(areas[1]) < 0.02
+    assert areas[0] > 0.03  # two steps of 0.05 over a jump of 0.7
+    assert abs(areas[1]) < 0.01
 
 
 # 10: orders
@@ -308,52 +316,58 @@ def in_fixed_steps(model, name, theta0, until, dt):
 
 @pytest.mark.parametrize(
     ("name", "order", "coarsest"),
-    [("euler", 1, 0.02), ("heun", 2, 0.05), ("rk4", 4, 0.1), ("dopri5", 5, 0.2), ("dop853", 8, 0.4)],
+    [("euler", 1, 0.02), ("heun", 2, 0.05), ("rk4", 4, 0.1), ("dopri5", 5, 0.2), ("dop853", 8, 1.0)],
 )
 def test_order_of_integrators(name, order, coarsest):
+    """Three halvings; the two of small error constants still feel the next order, and no method less than its own."""
     model, theta0 = smooth_problem()
     exact = pa.simulate(model, (0, 2), theta0, method="dop853", rtol=1e-13, atol=1e-14, samples=2).theta_end
-    steps = coarsest / 2.0 ** np.arange(4)
-    errors = [np.abs(in_fixed_steps(model, name, theta0, 2.0, dt) - exact).max() for dt in steps]
-    slopes = np.diff(np.log2(errors))
-    assert -slopes[-2:].mean() == pytest.approx(order, abs=0.35)  # two halvings still feel the next order
-    assert errors[-1] > 1e-13  # above rounding
+    errors = [np.abs(in_fixed_steps(model, name, theta0, 2.0, coarsest / 2**i) - exact).max() for i in range(4)]
+    slope = np.log2(errors[0] / errors[-1]) / 3
+    assert order - 0.1 < slope < order + (0.95 if order > 4 else 0.1)
+    assert errors[-1] > 1e-12  # above rounding
 
 
 def test_error_control_keeps_its_word():
+    """Errors fall with the tolerance, those between steps, too, and are at most ten times SciPy's."""
     model, theta0 = smooth_problem()
-    exact = pa.simulate(model, (0, 10), theta0, method="dop853", rtol=1e-13, atol=1e-14, samples=41, save_theta=True)
-    for name in ("dopri5", "dop853"):
+    t = np.linspace(0, 10, 41)
+
+    def derivative(t, theta):
+        z = np.exp(1j * theta)
+        first = 1.5 * np.exp(-0.4j) * z.mean() + 0.7 * np.exp(1j * (2 * t + 0.1))
+        return model.omega + (first * z.conj() + 0.5 * (z**2).mean() * z.conj() ** 2).imag
+
+    exact = solve_ivp(derivative, (0, 10), theta0, method="DOP853", rtol=1e-13, atol=1e-14, t_eval=t).y.T
+    for name, peer in (("dopri5", "RK45"), ("dop853", "DOP853")):
         errors = []
         for tolerance in (1e-4, 1e-7, 1e-10):
-            got = pa.simulate(
-                model, (0, 10), theta0, method=name, rtol=tolerance, atol=tolerance, samples=41, save_theta=True
-            )
-            errors.append(np.abs(got.theta - exact.theta).max())
-        assert (np.array(errors) < [3e-3, 3e-6, 3e-9]).all()  # 30 local errors of about a tolerance each, dense output
-        slope = np.log10(errors[0] / errors[2]) / 6
-        assert slope == pytest.approx(1.0, abs=0.25)
+            options = {"rtol": tolerance, "atol": tolerance, "t_eval": t}
+            ours = pa.simulate(model, (0, 10), theta0, method=name, save_theta=True, **options).theta
+            theirs = solve_ivp(derivative, (0, 10), theta0, method=peer, **options).y.T
+            errors.append(np.abs(ours - exact).max())
+            assert errors[-1] < 10 * np.abs(theirs - exact).max()
+        assert np.log10(errors[0] / errors[2]) / 6 == pytest.approx(1.0, abs=0.15)
 
 
-OSCILLATORS, DIFFUSION, UNTIL = 4000, 0.3, 2.0
-COARSE = (0.5, 0.25, 0.125)
+OSCILLATORS, UNTIL = 20_000, 0.5
+COARSE = (0.25, 0.125, 0.0625, 0.03125)
 
 
 @pytest.fixture(scope="module")
 def paths():
-    """The problem, and by step the exact ends on the Brownian paths that the kernel draws for a seed."""
-    n = OSCILLATORS
-    omega, theta0 = frequencies.gaussian(n), uniform_phases(n)
-    model = pa.Kuramoto(omega, 1.5, phase_lag=0.3, forcing=(1.5, 1.0, 0.0), diffusion=DIFFUSION)
+    """A problem whose errors noise rules, and by step the ends on the Brownian paths of the kernel for a seed.""" n, diffusion = OSCILLATORS, 4.0
+    theta0 = np.ones(n)
+    model = pa.Kuramoto(np.full(n, 0.5), 0.5, forcing=(2.0, 1.0, 0.0), diffusion=diffusion)
 
     def drift(t, theta):
-        field = 1.5 * np.exp(1j * theta).mean() * np.exp(-0.3j) + 1.5 * np.exp(1j * t)
-        return omega + field.imag * np.cos(theta) - field.real * np.sin(theta)
+        field = 0.5 * np.exp(1j * theta).mean() + 2.0 * np.exp(1j * t)
+        return 0.5 + field.imag * np.cos(theta) - field.real * np.sin(theta)
 
-    seed = pa.simulate(model, (0, 0.5), theta0, dt=0.5, samples=2, rng=9).settings["seed"]
+    seed = pa.simulate(model, (0, 0.25), theta0, dt=0.25, samples=2, rng=9).settings["seed"]
     ends = {}
     for h in COARSE:
-        rng, y, sigma, parts = np.random.default_rng(1), theta0, math.sqrt(2 * DIFFUSION), 16
+        rng, y, sigma, parts = np.random.default_rng(1), theta0, math.sqrt(2 * diffusion), 8
         for step in range(round(UNTIL / h)):
             pair = np.array([normals(seed, 0, step, i, 1.0) for i in range(n)]).T * math.sqrt(h)
             w, z = sde.refine(pair[0], pair[0] / 2 + pair[1] / math.sqrt(12), h, parts, rng)
@@ -366,13 +380,12 @@ def paths():
 
 @pytest.mark.parametrize(("name", "strong", "weak"), [("euler_maruyama", 1, 1), ("heun", 1, 2), ("sra1", 1.5, 2)])
 def test_strong_and_weak_order(name, strong, weak, paths):
-    """Errors on the same path, and of the mean of e^{i theta}, whose sampling noise is the strong error / sqrt(N)."""
+    """Errors on the same path; and of the mean of e^{i theta}, known to the strong error / sqrt(N)."""
     model, theta0, ends = paths
     off, biased = [], []
     for h in COARSE:
         end = pa.simulate(model, (0, UNTIL), theta0, method=name, dt=h, t_eval=[UNTIL], rng=9).theta_end
         off.append(np.sqrt(np.mean((end - ends[h]) ** 2)))
         biased.append(abs(np.mean(np.exp(1j * end) - np.exp(1j * ends[h]))))
-    assert np.log2(off[0] / off[-1]) / 2 == pytest.approx(strong, abs=0.2)
-    assert np.log2(biased[0] / biased[-1]) / 2 == pytest.approx(weak, abs=0.4)
-    assert off[-1] < 0.3
+    assert np.log2(off[0] / off[3]) / 3 == pytest.approx(strong, abs=0.1)
+    assert np.log2(biased[0] / biased[2]) / 2 == pytest.approx(weak, abs=0.4)  # the noise of biased[2] is up to a third

@@ -72,7 +72,7 @@ def _scheme(name, order, a, b, *, noise=None, errors=(), error_order=0, extra_a=
         error_order,
         np.array(extra_a, float).reshape(more, s + 1 + more),
         np.array(extra_c, float),
-        np.array(dense, float).reshape(-1, s + 1 + more),
+        np.array(dense, float, order="C").reshape(-1, s + 1 + more),  # of one layout: kernels are compiled once
     )
 
 

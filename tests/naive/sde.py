@@ -6,8 +6,8 @@ import numpy as np
 def refine(coarse_w, coarse_z, h, parts, rng):
     """Increments (w, z) of ``parts`` equal pieces of a step h, given W and Z of the step; arrays (parts, n).
 
-    W = B(h), Z = (1/h) int_0^h B; a piece has the same of its own. Drawn freely, then moved by the regression on what their
-    W and Z came to: the law of Gaussian numbers given two linear functions of them.
+    W = B(h), Z = (1/h) int_0^h B; a piece has the same of its own. Drawn freely, then moved by the regression on what
+    their W and Z came to: the law of Gaussian numbers given two linear functions of them.
     """
     n, piece = len(coarse_w), h / parts
     w = rng.standard_normal((parts, n)) * np.sqrt(piece)
