@@ -3,12 +3,14 @@
 What the equations do is in test_dynamics_results.py.
 """
 
+import contextlib
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -495,10 +497,21 @@ def test_progress_shows_the_time_left_at_a_terminal(model, theta0, short_pieces,
     monkeypatch.setattr(progress, "_OFTEN", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     reader, writer = os.openpty()
-    with open(reader, "rb", buffering=0) as seen, open(writer, "w") as terminal:
+    seen: list[bytes] = []
+
+    def watch():  # a terminal takes a few kilobytes that nobody reads, and then makes the writer wait
+        with contextlib.suppress(OSError):
+            while part := os.read(reader, 4096):
+                seen.append(part)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with open(writer, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         pa.simulate(model, (0, 2), theta0, dt=0.02)
-        text = seen.read(100_000).decode(errors="replace")
+    watcher.join()
+    os.close(reader)
+    text = b"".join(seen).decode(errors="replace")
     assert "t = " in text
     assert "%" in text
     assert "0:00:0" in text or "-:--:--" in text

@@ -91,8 +91,8 @@ class Collector:
         for name in self._taken:
             self._taken[name] = [arrays[f"taken.{name}"]] if self.count else []
         for name, state in self._sums.items():
-            for key in state:
-                state[key] = arrays[f"sums.{name}.{key}"]
+            prefix = f"sums.{name}."
+            state |= {key.removeprefix(prefix): x for key, x in arrays.items() if key.startswith(prefix)}
         if self.states is not None:
             self.states[:, : self.count] = arrays["states"]
 
