@@ -63,13 +63,13 @@ ax.set_xlabel("natural frequency");
 # %% [markdown]
 # ## R against K
 #
-# A coupling a run: 33 runs in one call. The curve is the theory; below the critical coupling $K_c = \sqrt{8/\pi}$ what is
-# left of $R$ is of the size $1/\sqrt N$, and just at $K_c$ it is slow.
+# `sweep` simulates all couplings together, here two runs of each, and averages over time. The curve is the theory; below
+# the critical coupling $K_c = \sqrt{8/\pi}$ what is left of $R$ is of the size $1/\sqrt N$, and just at $K_c$ it is slow.
 
 # %%
-many = pa.simulate(model.replace(coupling=np.linspace(0, 4, 33)), (0, 80), rng=1, observables="R_mean", transient=40)
+data = pa.dynamics.sweep(model, coupling=np.linspace(0, 4, 33), runs=2, transient=40, duration=40, rng=1)
 pa.plot.synchronization(
-    many,
+    data,
     theory=lambda K: theory.stationary_order_parameter("gaussian", K),
     critical=theory.critical_coupling("gaussian"),
 );
@@ -78,9 +78,8 @@ pa.plot.synchronization(
 # The largest difference from the theory for $K \ge 1.8$, against $1/\sqrt{N}$:
 
 # %%
-data = many.to_xarray()
-above = data.where(data["coupling"] >= 1.8, drop=True)
-difference = above.R_mean - [theory.stationary_order_parameter("gaussian", K) for K in above["coupling"].values]
+above = data.sel(coupling=slice(1.8, None))
+difference = above.R.mean("run") - theory.stationary_order_parameter("gaussian", above["coupling"].values)
 float(abs(difference).max().round(4)), round(1000**-0.5, 4)
 
 # %% [markdown]
@@ -91,36 +90,18 @@ float(abs(difference).max().round(4)), round(1000**-0.5, 4)
 # couplings both states are stable, and which of them one sees depends on where one comes from.
 
 # %%
-heavy = pa.Kuramoto(pa.dynamics.frequencies.lorentzian(500, 1.0, limit=20.0), 0.0, inertia=4.0)
-couplings = np.linspace(0.0, 12.0, 25)
-
-
-def follow(ladder, state):
-    """R after each rung, and the state at the end."""
-    found = []
-    for K in ladder:
-        state = pa.simulate(heavy.replace(coupling=K), (0, 40), state, rng=0, dt=0.02, observables="R_mean", transient=25)
-        found.append(float(state["R_mean"]))
-    return np.array(found), state
-
-
-up, state = follow(couplings, None)
-down, _ = follow(couplings[::-1], state)
-
-# %%
-import xarray
-
-sweep = xarray.Dataset(
-    {"R_mean": (("direction", "coupling"), [up, down[::-1]])},
-    {"direction": ["forward", "backward"], "coupling": couplings},
+heavy = pa.Kuramoto(pa.dynamics.frequencies.lorentzian(500, 1.0, limit=20.0), inertia=4.0)
+loop = pa.dynamics.sweep(
+    heavy, coupling=np.linspace(0, 12, 25), continuation="both", transient=25, duration=15, dt=0.02, rng=0
 )
-pa.plot.synchronization(sweep, title="Inertia 4: up and down");
+pa.plot.synchronization(loop, title="Inertia 4: up and down");
 
 # %% [markdown]
 # The area between the two, in units of $K$:
 
 # %%
-round(float(np.trapezoid(down[::-1] - up, couplings)), 2)
+R = loop.R.squeeze("run")
+float((R.sel(direction="backward") - R.sel(direction="forward")).integrate("coupling").round(2))
 
 # %% [markdown]
 # ## Two populations
