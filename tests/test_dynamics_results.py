@@ -84,7 +84,8 @@ def test_no_order_below_the_threshold(distribution):
     ("distribution", "k", "lag", "diffusion"), [("identical", 3.0, 0.0, 1.0), ("gaussian", 3.0, 0.5, 0.3)]
 )
 def test_noise(distribution, k, lag, diffusion):
-    """Of N oscillators: 3 / sqrt(N), a third of it for the mean over time. The convention; no shift of the frequency.""" omega = np.zeros(N) if distribution == "identical" else frequencies.gaussian(N)
+    """Of N oscillators: 3 / sqrt(N), a third of it for the mean over time. No shift of the frequency."""
+    omega = np.zeros(N) if distribution == "identical" else frequencies.gaussian(N)
     model = pa.Kuramoto(omega, k, phase_lag=lag, diffusion=diffusion)
     r, frequency = settled(model, r0=0.7, until=30.0, dt=0.1, rng=5)
     options = {"phase_lag": lag, "diffusion": diffusion}
@@ -356,7 +357,8 @@ COARSE = (0.25, 0.125, 0.0625, 0.03125)
 
 @pytest.fixture(scope="module")
 def paths():
-    """A problem whose errors noise rules, and by step the ends on the Brownian paths of the kernel for a seed.""" n, diffusion = OSCILLATORS, 4.0
+    """A problem whose errors noise rules, and by step the ends on the Brownian paths of the kernel for a seed."""
+    n, diffusion = OSCILLATORS, 4.0
     theta0 = np.ones(n)
     model = pa.Kuramoto(np.full(n, 0.5), 0.5, forcing=(2.0, 1.0, 0.0), diffusion=diffusion)
 
