@@ -129,7 +129,7 @@ def sweep(
     (scheme if device is None else lambda name: fixed_scheme(name, model))(name)
     protocol = Protocol(
         model, name, _step(sample, grid) if dt is None else _positive("dt", dt), _positive("rtol", rtol),
-        _positive("atol", atol), _positive("transient", transient), _positive("duration", duration), int(samples),
+        _positive("atol", atol), _nonnegative("transient", transient), _positive("duration", duration), int(samples),
         tuple(averaged(o) if isinstance(o, Observable) else o for o in chosen(observables, model)), seed,
         _states(sample, theta0, runs, seed), drawn, device, directions,
     )  # fmt: skip
@@ -144,6 +144,10 @@ def sweep(
             values, status = evaluate(protocol, grid, range(runs), lambda share: bar(share, "sweep"))
     data = _dataset(protocol, grid, runs, values, status, sample)
     return data if client is None else client.persist(data)
+
+
+def _nonnegative(name: str, x: Any) -> float:
+    return 0.0 if isinstance(x, int | float) and x == 0 else _positive(name, x)
 
 
 def _axis(model: Kuramoto, name: str, values: Any) -> Axis:
