@@ -98,6 +98,18 @@ def test_against_scipy(method, span, model, theta0, network):
         assert found.status == "finished"
 
 
+@pytest.mark.parametrize("name", ["DOP853", "Radau"])
+def test_the_oracle_behind_the_same_call(name, model, theta0, network):
+    """Harmonics, triads, inertia, forcing, a network; several runs."""
+    full = model.replace(network=network, harmonics={2: 0.4}, triadic=(0.3, 0.2), forcing=(0.2, 1.5), inertia=0.7)
+    call = {"samples": 6, "save_theta": True, "runs": 2, "rng": 0, "rtol": 1e-8, "atol": 1e-8}
+    ours = pa.simulate(full, (0, 4), method="dop853", **call)
+    theirs = pa.simulate(full, (0, 4), method=f"scipy:{name}", **call)
+    np.testing.assert_allclose(ours.theta, theirs.theta, atol=3e-6)  # errors of steps add up over hundreds of them
+    np.testing.assert_allclose(ours.velocity_end, theirs.velocity_end, atol=3e-6)
+    assert theirs.settings["method"] == f"scipy:{name}"
+
+
 def test_defaults(model):
     found = pa.simulate(model, (0, 1), rng=0)
     assert found.R.shape == found.t.shape == (201,)
@@ -247,6 +259,8 @@ def test_a_model_refuses(change, says):
         ({"theta0": np.zeros((2, N)), "runs": 3}, "[2, 3] runs"),
         ({"velocity0": np.zeros(N)}, "no inertia"),
         ({"method": "rk5"}, "method is 'rk5'"),
+        ({"method": "scipy:RK4"}, "'scipy:DOP853'"),
+        ({"method": "scipy:RK45", "checkpoint": "x.npz"}, "no checkpoint, and no CUDA array"),
         ({"dt": 0.0}, "dt is 0.0"),
         ({"dt": "small"}, "dt is 'small'"),
         ({"rtol": -1.0}, "rtol is -1.0"),

@@ -12,6 +12,7 @@ from ._checkpoint import Checkpoint
 from ._collect import Collector
 from ._drive import Drive, Position
 from ._drive_cuda import DeviceDrive
+from ._drive_scipy import ScipyDrive
 
 _CHUNK = 1 << 22  # numbers of saved states in memory at a time: 32 MiB
 
@@ -48,7 +49,7 @@ class Interruption(AbstractContextManager):
 class Run:
     """A drive, where it is, and what is kept."""
 
-    def __init__(self, drive: Drive | DeviceDrive, position: Position, t0: float, collector: Collector):
+    def __init__(self, drive: Drive | DeviceDrive | ScipyDrive, position: Position, t0: float, collector: Collector):
         self.drive, self.position, self.t0, self.collector = drive, position, t0, collector
         self.times = collector.times
         runs, states = position.y.shape

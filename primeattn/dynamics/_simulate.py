@@ -15,6 +15,7 @@ from . import _drive
 from ._checkpoint import Checkpoint, fingerprint
 from ._collect import Collector
 from ._drive_cuda import DeviceDrive
+from ._drive_scipy import PREFIX, ScipyDrive, ScipyMethod, scipy_method
 from ._flow import fixed_scheme
 from ._methods import STOCHASTIC
 from ._methods import method as scheme
@@ -64,7 +65,8 @@ def simulate(
         How many runs, where neither the model nor theta0 says so.
     method : str, optional
         "rk4", "dopri5", "dop853", "heun", "euler"; with noise "euler_maruyama", "heun", "sra1". By default "rk4", and
-        "sra1" with noise.
+        "sra1" with noise. "scipy:RK45", "scipy:DOP853", "scipy:Radau", "scipy:BDF" and "scipy:LSODA" are SciPy's, as
+        an oracle: all runs are one system to them, and there are no checkpoints.
     dt : float, optional
         Largest step of a method of fixed steps. By default a twentieth of the time in which the fastest oscillator
         could turn by a radian, at most 0.05.
@@ -123,7 +125,7 @@ def simulate(
     given = rng is not None
     rng = as_generator(rng)
     name = method or ("sra1" if np.any(model.diffusion) else "rk4")
-    m = scheme(name)
+    m = scipy_method(name) if name.startswith(PREFIX) else scheme(name)
     t0, times = _sample_times(t_span, t_eval, samples)
     if np.any(model.diffusion):
         if name not in STOCHASTIC:
@@ -144,9 +146,14 @@ def simulate(
     step = _default_step(model) if dt is None else _positive("dt", dt)
     rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
     phases, sizes = model.arrays()
-    drive: _drive.Drive | DeviceDrive
-    if device is None:
-        drive = _drive.Drive(phases, sizes, m, dt=step, rtol=rtol, atol=atol, seed=seed)
+    accuracy: dict[str, Any] = {"dt": step, "rtol": rtol, "atol": atol, "seed": seed}
+    drive: _drive.Drive | DeviceDrive | ScipyDrive
+    if isinstance(m, ScipyMethod):
+        if checkpoint is not None or device is not None:
+            raise ValueError(f"method is {name!r}: no checkpoint, and no CUDA array, goes with it; leave it out")
+        drive = ScipyDrive(model, m, **accuracy)
+    elif device is None:
+        drive = _drive.Drive(phases, sizes, m, **accuracy)
     else:
         drive = DeviceDrive(phases, sizes, fixed_scheme(name, model), dt=step, seed=seed, like=device)
     collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
@@ -155,13 +162,8 @@ def simulate(
     if checkpoint is not None:
         names = [(o.name, o.dims) for o in wanted]
         numbers = name, step, rtol, atol, save_theta, transient, t0, str(None if device is None else device.dtype)
-        identity = fingerprint(
-            __version__, tuple(phases), tuple(sizes), numbers, times, names, y0 if fixed else (), seed if given else ()
-        )
-        saver = Checkpoint(checkpoint, identity, _positive("checkpoint_every", checkpoint_every))
-        stored = saver.read()
-        if stored is not None:
-            run.restore(stored)
+        parts = tuple(phases), tuple(sizes), numbers, times, names, y0 if fixed else (), seed if given else ()
+        saver = _opened(checkpoint, _positive("checkpoint_every", checkpoint_every), run, parts)
     if callable(progress):
         status = run.go(saver, progress)
     else:
@@ -172,6 +174,15 @@ def simulate(
     settings = {"method": name, "t0": t0, "transient": float(transient), "seed": drive.seed} | run.steps()
     settings |= {"rtol": rtol, "atol": atol} if m.adaptive else {"dt": step}
     return _trajectory(model, collector, many, settings, status, device)
+
+
+def _opened(path: Any, every: float, run: Run, parts: tuple) -> Checkpoint:
+    """The file of a run, which goes on from it if it is there."""
+    saver = Checkpoint(path, fingerprint(__version__, parts), every)
+    stored = saver.read()
+    if stored is not None:
+        run.restore(stored)
+    return saver
 
 
 def _trajectory(model, collector, many, settings, status, device) -> Trajectory:
