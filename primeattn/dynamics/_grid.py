@@ -26,7 +26,7 @@ class Axis(NamedTuple):
     """A parameter and its values: an array of numbers, or a list of anything."""
 
     name: str
-    values: Sequence[Any]
+    values: Any
 
     @property
     def by_run(self) -> bool:
