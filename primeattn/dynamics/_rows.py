@@ -11,7 +11,9 @@ from .._runtime.owners import Owner
 from ._phases import Phases, Sizes, add_up, fields, sense, slope
 from ._walk import combine, draw, kick
 
-_KINDS = {"indptr": "I1", "edges": "I1", "group": "I1", "indices": "J1"}
+_KINDS = {"indptr": "I1", "edges": "I1", "group": "I1", "indices": "J1"} | {
+    name: {"i8": "I1", "i4": "J1", "f8": "F1"}[x.dtype.str[1:]] for name, x in Phases._field_defaults.items()
+}
 _PHASES = "(" + ",".join(_KINDS.get(name, "F1") for name in Phases._fields) + ")"
 _SIZES = "(" + ",".join("i" for _ in Sizes._fields) + ")"
 _GRAIN = 8  # blocks
