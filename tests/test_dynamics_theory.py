@@ -42,6 +42,28 @@ def test_uniform_frequencies_that_are_all_locked():
         assert (math.sqrt(1 - x**2) + math.asin(x) / x) / 2 == pytest.approx(r, abs=1e-13)
 
 
+def test_identical_oscillators_with_strong_and_weak_noise():
+    """r = I_1(K r / D) / I_0(K r / D)."""
+    from scipy.special import i0e, i1e
+
+    for diffusion in (1.0, 0.1, 1e-3, 1e-5, 1e-7):
+        r = theory.stationary_order_parameter("identical", 3.0, diffusion=diffusion)
+        x = 3 * r / diffusion
+        assert r == pytest.approx(i1e(x) / i0e(x), abs=1e-11)
+
+
+def test_couplings_of_any_size():
+    """Strong coupling: r = 1, Omega = -K sin(alpha); in one list with weak coupling."""
+    k = np.array([0.0, 1e-9, 1e6, 1e12])
+    for distribution in ("gaussian", "uniform"):
+        for diffusion in (0.0, 1.0):
+            options = {"phase_lag": 0.5, "diffusion": diffusion}
+            r = theory.stationary_order_parameter(distribution, k, **options)
+            np.testing.assert_allclose(r, [0, 0, 1, 1], rtol=0, atol=2e-6)  # 1 - O(width / K)
+            frequency = theory.stationary_frequency(distribution, k, **options)
+            np.testing.assert_allclose(frequency[2:] / k[2:], -np.sin(0.5), rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("lag", [0.0, 0.7, -1.2])
 def test_the_continued_fraction_knows_the_lorentzian(lag):
     """A vanishing noise takes the general path; it moves r by its order."""

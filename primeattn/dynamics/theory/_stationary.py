@@ -189,38 +189,49 @@ def _states(distribution, k, width, lag, diffusion):
     if not k.size:
         return r, frequency
     # r <= 1, so that a = K r lies below K, where a state of a needs more than a: right of the last a that needs less
-    grid = np.geomspace(1e-6 * (width + diffusion), max(k.max(), width + diffusion) * (1 + 1e-9), 100)
+    least, most = 1e-6 * (width + diffusion), max(k.max(), width + diffusion) * (1 + 1e-9)
+    grid = np.geomspace(least, most, 20 + int(16 * math.log10(most / least)))
     needed, turning = _consistent(distribution, grid, width, lag, diffusion, accuracy=1e-6)
     below = needed <= k[:, None]
     on = below.any(axis=1)
     if not on.any():
         return r, frequency
-    last = len(grid) - 1 - below[on, ::-1].argmax(axis=1)
-    low, high = grid[last], grid[np.minimum(last + 1, len(grid) - 1)]
-    a, omega = _newton(distribution, k[on], low, high, turning[last], width, lag, diffusion)
+    last = np.minimum(len(grid) - 1 - below[on, ::-1].argmax(axis=1), len(grid) - 2)
+    left, right = last, last + 1
+    part = np.clip((k[on] - needed[left]) / (needed[right] - needed[left] + 1e-300), 0, 1)
+    a, omega = _newton(
+        distribution, k[on], grid[left], grid[right], part, turning[left] + part * (turning[right] - turning[left]),
+        width, lag, diffusion,
+    )  # fmt: skip
+    lost = ~np.isfinite(a)
+    if lost.any():  # at a fold, or where a threshold is not smooth
+        a[lost] = _root(
+            lambda a: _consistent(distribution, a, width, lag, diffusion)[0] - k[on][lost],
+            grid[left[lost]], grid[right[lost]], 1e-14,
+        )  # fmt: skip
+        omega[lost] = _consistent(distribution, a[lost], width, lag, diffusion)[1]
     r[on], frequency[on] = np.minimum(a / k[on], 1.0), omega
     return r, frequency
 
 
-def _newton(distribution, k, low, high, frequency, width, lag, diffusion):
-    """The roots a in [low, high] and Omega of log(K F) = i alpha, a complex equation."""
+def _newton(distribution, k, low, high, part, frequency, width, lag, diffusion):
+    """The roots a in [low, high] and Omega of log(K F) = i alpha, a complex equation; NaN where they are lost."""
     nodes, weight = _nodes(distribution)
-    a = (low + high) / 2
-    for _ in range(60):
+    a, done = low + part * (high - low), np.zeros(len(k), bool)
+    for _ in range(25):
         parts = _response_slopes(a[:, None], width * nodes - frequency[:, None], diffusion)
         f, by_a, by_u = ((part * weight).sum(axis=1) for part in parts)
         miss, by_a, by_u = np.log(k * f) - 1j * lag, by_a / f, -by_u / f
         bend = by_a.real * by_u.imag - by_a.imag * by_u.real
-        bend = np.where(bend == 0, 1e-300, bend)
-        step = (miss.imag * by_u.real - miss.real * by_u.imag) / bend
-        turn = (miss.real * by_a.imag - miss.imag * by_a.real) / bend
-        wanted = np.clip(a + step, low, high)
-        reach = 10 * (high - low) + 1e-3 * np.abs(frequency)
-        moved = np.maximum(np.abs(wanted - a), np.abs(turn))
-        a, frequency = wanted, frequency + np.clip(turn, -reach, reach)
-        if (moved <= 1e-14 * (a + np.abs(frequency))).all():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = (miss.imag * by_u.real - miss.real * by_u.imag) / bend
+            turn = (miss.real * by_a.imag - miss.imag * by_a.real) / bend
+        done = (np.abs(step) <= 1e-13 * a) & (np.abs(turn) <= 1e-13 * (a + np.abs(frequency)))
+        if done.all():
             break
-    return a, frequency if lag else np.zeros(len(k))
+        moves = ~done & (np.abs(step) < high) & (np.abs(turn) < 4 * high + width)  # others are lost
+        a, frequency = np.where(moves, np.clip(a + step, low, high), a), np.where(moves, frequency + turn, frequency)
+    return np.where(done, a, np.nan), np.where(done, frequency if lag else 0.0, np.nan)
 
 
 def _consistent(distribution, a, width, lag, diffusion, accuracy=1e-15):
@@ -266,15 +277,17 @@ def _response_slopes(a, u, diffusion):
 
 
 def _deep(a, u, diffusion):
-    r"""How many levels of the fraction, and rho_n / a there, as if its neighbours were equal.
+    r"""How many levels of the fraction, and rho_n / a there, to second order in what it differs from its neighbours by.
 
     Errors shrink by \|w\|^2 a level: by noise as exp(-levels^2 D / a), by the height of u as exp(-2 levels asinh(Im u /
-    a)).
+    a)). Where 600 levels were too few, noise is so weak that the start is good to 1e-9.
     """
     strongest = max(a.max(), 1e-300)
     height = max(float(np.arcsinh(u.imag.min() / strongest)), 1e-300)
-    levels = 12 + int(min(6 * math.sqrt(strongest / diffusion), 18 / height, 3000))
+    levels = 12 + int(min(6 * math.sqrt(strongest / diffusion), 18 / height, 600))
     x = levels * diffusion - 1j * u
+    q = np.sqrt(x**2 + a**2)
+    x = x - diffusion * a**2 / (2 * q * (x + q))  # rho_{n+1} = rho_n + D d rho / dx
     return levels, 1 / (x + np.sqrt(x**2 + a**2))
 
 
