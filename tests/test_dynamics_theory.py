@@ -55,13 +55,12 @@ def test_identical_oscillators_with_strong_and_weak_noise():
 def test_couplings_of_any_size():
     """Strong coupling: r = 1, Omega = -K sin(alpha); in one list with weak coupling."""
     k = np.array([0.0, 1e-9, 1e6, 1e12])
-    for distribution in ("gaussian", "uniform"):
-        for diffusion in (0.0, 1.0):
-            options = {"phase_lag": 0.5, "diffusion": diffusion}
-            r = theory.stationary_order_parameter(distribution, k, **options)
-            np.testing.assert_allclose(r, [0, 0, 1, 1], rtol=0, atol=2e-6)  # 1 - O(width / K)
-            frequency = theory.stationary_frequency(distribution, k, **options)
-            np.testing.assert_allclose(frequency[2:] / k[2:], -np.sin(0.5), rtol=0, atol=2e-6)
+    for distribution, diffusion in (("gaussian", 0.0), ("uniform", 0.0), ("identical", 1.0)):
+        options = {"phase_lag": 0.5, "diffusion": diffusion}
+        r = theory.stationary_order_parameter(distribution, k, **options)
+        np.testing.assert_allclose(r, [0, 0, 1, 1], rtol=0, atol=2e-6)  # 1 - O(width / K)
+        frequency = theory.stationary_frequency(distribution, k, **options)
+        np.testing.assert_allclose(frequency[2:] / k[2:], -np.sin(0.5), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("lag", [0.0, 0.7, -1.2])
