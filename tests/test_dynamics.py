@@ -260,7 +260,7 @@ def test_a_model_refuses(change, says):
         ({"velocity0": np.zeros(N)}, "no inertia"),
         ({"method": "rk5"}, "method is 'rk5'"),
         ({"method": "scipy:RK4"}, "'scipy:DOP853'"),
-        ({"method": "scipy:RK45", "checkpoint": "x.npz"}, "no checkpoint, and no CUDA array"),
+        ({"method": "scipy:RK45", "checkpoint": "x.npz"}, "no checkpoint goes with it"),
         ({"dt": 0.0}, "dt is 0.0"),
         ({"dt": "small"}, "dt is 'small'"),
         ({"rtol": -1.0}, "rtol is -1.0"),

@@ -244,7 +244,7 @@ def test_without_dask_one_line_says_so(model, monkeypatch):
         ({"continuation": "both"}, "no axis"),
         ({"omega": OMEGA}, "a callable of a random generator"),
         ({"omega": lambda rng: OMEGA[:3]}, "12 finite numbers"),
-        ({"method": "rk4", "diffusion": [0.1]}, "there is diffusion"),
+        ({"method": "rk4", "diffusion": [0.1]}, "the model has diffusion"),
         ({"method": "rk5"}, "method is 'rk5'"),
         ({"observables": "Q"}, "observables has 'Q'"),
         ({"theta0": np.zeros((2, N)), "runs": 3}, "[2, 3] runs"),

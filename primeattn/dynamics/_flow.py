@@ -1,5 +1,6 @@
 r"""The functional layer: derivatives and single steps, on NumPy or CUDA arrays, in float32 or float64."""
 
+import dataclasses
 import math
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,12 @@ from ._methods import STOCHASTIC, Method
 from ._methods import method as scheme
 from ._model import Kuramoto
 from ._phases import Phases, Sizes
+
+#: Parameters of a model whose terms stand in the pieces that `_rows` calls.
+_SERVED = {
+    "omega", "coupling", "network", "normalize", "phase_lag", "harmonics", "triadic", "forcing", "groups", "diffusion",
+    "inertia", "friction",
+}  # fmt: skip
 
 
 class Engine:
@@ -144,6 +151,7 @@ class Flow:
     """
 
     def __init__(self, model: Kuramoto, *, like: Any = None):
+        serve(model)
         self.model = model
         self._like = np.zeros(1) if like is None else as_floating("like", like)
         self._arrays = model.arrays()
@@ -254,8 +262,19 @@ def copy(source: Any, to: Any) -> None:
         to[...] = source
 
 
+def serve(model: Kuramoto) -> None:
+    """Refuse a model with a term that the rows do not have: nothing is left out in silence."""
+    for field in dataclasses.fields(model):
+        value = getattr(model, field.name)
+        if field.name not in _SERVED and value is not None and value is not field.default:
+            raise ValueError(
+                f"the model has {field.name}, which the functional layer and CUDA lack: pa.simulate on the CPU has it"
+            )
+
+
 def fixed_scheme(name: str, model: Kuramoto) -> Method:
     """A method of fixed steps that serves the model."""
+    serve(model)
     found = scheme(name)
     if found.adaptive:
         raise ValueError(f"method is {name!r}: one of fixed steps is wanted here, such as 'rk4', 'heun', 'sra1'")

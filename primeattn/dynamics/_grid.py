@@ -11,8 +11,7 @@ from numba import get_num_threads
 
 from . import _drive
 from ._collect import Collector
-from ._drive_cuda import DeviceDrive
-from ._methods import method as scheme
+from ._drives import drive_for
 from ._model import Kuramoto
 from ._run import FINISHED, INTERRUPTED, Run
 from ._seen import Reduction, Seen
@@ -38,6 +37,7 @@ class Protocol(NamedTuple):
 
     model: Kuramoto
     method: str
+    stages: int
     dt: float
     rtol: float
     atol: float
@@ -128,7 +128,7 @@ class _Walk:
     def _batches(self) -> Iterator[tuple[range, range]]:
         p, threads = self.protocol, get_num_threads()
         edges = 0 if p.model.edges is None else len(p.model.edges.indices)
-        work = scheme(p.method).stages * (p.transient + p.duration) / p.dt * (p.model.states + edges)
+        work = p.stages * (p.transient + p.duration) / p.dt * (p.model.states + edges)
         size = max(threads, min(_NUMBERS // p.model.states, int(_WORK / work)))
         abreast = min(size, len(self.runs))
         for points in _cut(range(len(self.points)), max(1, size // len(self.runs))):
@@ -204,15 +204,10 @@ def _cut(whole: range, size: int) -> Iterator[range]:
 
 def _simulate(p: Protocol, model: Kuramoto, state, t: float, count: int, numbers: range, progress):
     """Values, last state, steps taken in all, how it ended."""
-    phases, sizes = model.arrays()
-    sizes = sizes._replace(stream=numbers.start, streams=len(numbers))
     times = t + p.transient + np.linspace(0.0, p.duration, p.samples)
-    drive: _drive.Drive | DeviceDrive
-    m = scheme(p.method)
-    if p.like is None:
-        drive = _drive.Drive(phases, sizes, m, dt=p.dt, rtol=p.rtol, atol=p.atol, seed=p.seed)
-    else:
-        drive = DeviceDrive(phases, sizes, m, dt=p.dt, seed=p.seed, like=p.like)
+    drive = drive_for(
+        model, p.method, dt=p.dt, rtol=p.rtol, atol=p.atol, seed=p.seed, device=p.like, streams=numbers
+    )  # fmt: skip
     collector = Collector(model, p.wanted, times, t, state, save_theta=False, transient=0.0)
     position = _drive.start(state, t)
     position.place[2] = count

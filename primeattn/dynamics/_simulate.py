@@ -14,11 +14,8 @@ from .._runtime.progress import Bar
 from . import _drive
 from ._checkpoint import Checkpoint, fingerprint
 from ._collect import Collector
-from ._drive_cuda import DeviceDrive
-from ._drive_scipy import PREFIX, ScipyDrive, ScipyMethod, scipy_method
-from ._flow import fixed_scheme
-from ._methods import STOCHASTIC
-from ._methods import method as scheme
+from ._drive_scipy import ScipyDrive
+from ._drives import drive_for, method_for
 from ._model import Kuramoto
 from ._observables import chosen
 from ._run import FINISHED, INTERRUPTED, Run
@@ -124,14 +121,10 @@ def simulate(
     """
     given = rng is not None
     rng = as_generator(rng)
-    name = method or ("sra1" if np.any(model.diffusion) else "rk4")
-    m = scipy_method(name) if name.startswith(PREFIX) else scheme(name)
+    name, m = method_for(model, method)
     t0, times = _sample_times(t_span, t_eval, samples)
-    if np.any(model.diffusion):
-        if name not in STOCHASTIC:
-            raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
-        if times[-1] < t0:
-            raise ValueError(f"t_span is {t_span!r}: with diffusion there is no way back in time")
+    if np.any(model.diffusion) and times[-1] < t0:
+        raise ValueError(f"t_span is {t_span!r}: with diffusion there is no way back in time")
     if isinstance(theta0, Trajectory):
         theta0, velocity0 = theta0.theta_end, theta0.velocity_end if velocity0 is None else velocity0
     fixed = given or theta0 is not None
@@ -145,24 +138,24 @@ def simulate(
     seed = int(rng.integers(1 << 63))
     step = _default_step(model) if dt is None else _positive("dt", dt)
     rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
-    phases, sizes = model.arrays()
-    accuracy: dict[str, Any] = {"dt": step, "rtol": rtol, "atol": atol, "seed": seed}
-    drive: _drive.Drive | DeviceDrive | ScipyDrive
-    if isinstance(m, ScipyMethod):
-        if checkpoint is not None or device is not None:
-            raise ValueError(f"method is {name!r}: no checkpoint, and no CUDA array, goes with it; leave it out")
-        drive = ScipyDrive(model, m, **accuracy)
-    elif device is None:
-        drive = _drive.Drive(phases, sizes, m, **accuracy)
-    else:
-        drive = DeviceDrive(phases, sizes, fixed_scheme(name, model), dt=step, seed=seed, like=device)
+    drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
     collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
     run = Run(drive, _drive.start(y0, t0), t0, collector)
     saver = None
     if checkpoint is not None:
+        if isinstance(drive, ScipyDrive):
+            raise ValueError(f"method is {name!r}: no checkpoint goes with it; leave it out")
         names = [(o.name, o.dims) for o in wanted]
         numbers = name, step, rtol, atol, save_theta, transient, t0, str(None if device is None else device.dtype)
-        parts = tuple(phases), tuple(sizes), numbers, times, names, y0 if fixed else (), seed if given else ()
+        parts = (
+            tuple(drive.phases),
+            tuple(drive.sizes),
+            numbers,
+            times,
+            names,
+            y0 if fixed else (),
+            seed if given else (),
+        )
         saver = _opened(checkpoint, _positive("checkpoint_every", checkpoint_every), run, parts)
     if callable(progress):
         status = run.go(saver, progress)

@@ -12,10 +12,9 @@ from .._runtime.checks import as_floating, as_generator
 from .._runtime.progress import Bar
 from . import _labelled
 from ._averages import averaged
+from ._drives import method_for
 from ._flow import fixed_scheme
 from ._grid import Axis, Protocol, as_runs, evaluate
-from ._methods import STOCHASTIC
-from ._methods import method as scheme
 from ._model import Kuramoto
 from ._observables import chosen
 from ._seen import Observable
@@ -122,15 +121,15 @@ def sweep(
     seed = int(as_generator(rng).integers(1 << 63))
     drawn = None if omega is None else np.stack([_drawn(omega, model, _stream(seed, r, 1)) for r in range(runs)])
     sample = model if drawn is None else model.replace(omega=drawn)
-    name = method or ("sra1" if _noisy(model, grid) else "rk4")
-    if _noisy(model, grid) and name not in STOCHASTIC:
-        raise ValueError(f"method is {name!r} but there is diffusion: one of {STOCHASTIC} is wanted")
+    name, m = method_for(_loudest(model, grid), method)
     device = as_floating("theta0", theta0) if devices.is_device_array(theta0) else None
-    (scheme if device is None else lambda name: fixed_scheme(name, model))(name)
+    if device is not None:
+        fixed_scheme(name, model)  # refused before the work
+    step = _step(sample, grid) if dt is None else _positive("dt", dt)
+    wanted = tuple(averaged(o) if isinstance(o, Observable) else o for o in chosen(observables, model))
     protocol = Protocol(
-        model, name, _step(sample, grid) if dt is None else _positive("dt", dt), _positive("rtol", rtol),
-        _positive("atol", atol), _nonnegative("transient", transient), _positive("duration", duration), int(samples),
-        tuple(averaged(o) if isinstance(o, Observable) else o for o in chosen(observables, model)), seed,
+        model, name, getattr(m, "stages", 1), step, _positive("rtol", rtol), _positive("atol", atol),
+        _nonnegative("transient", transient), _positive("duration", duration), int(samples), wanted, seed,
         _states(sample, theta0, runs, seed), drawn, device, directions,
     )  # fmt: skip
     if chunks is not None or client is not None:
@@ -181,10 +180,10 @@ def _checked_directions(continuation: str | None, grid: list[Axis]) -> tuple[str
     return _DIRECTIONS[continuation]
 
 
-def _noisy(model: Kuramoto, grid: list[Axis]) -> bool:
-    return any(np.any(axis.values) for axis in grid if axis.name == "diffusion") or (
-        bool(np.any(model.diffusion)) and all(axis.name != "diffusion" for axis in grid)
-    )
+def _loudest(model: Kuramoto, grid: list[Axis]) -> Kuramoto:
+    """With the largest diffusion of all points."""
+    found = [np.max(axis.values) for axis in grid if axis.name == "diffusion" and axis.by_run]
+    return model.replace(diffusion=found[0]) if found else model
 
 
 def _stream(seed: int, run: int, what: int) -> np.random.Generator:
