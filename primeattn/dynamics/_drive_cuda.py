@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ._drive import Position
-from ._flow import Engine, Tableau, copy
+from ._engine import Engine, Tableau, copy
 from ._methods import Method
 from ._phases import Phases, Sizes
 

@@ -16,6 +16,7 @@ from ._checkpoint import Checkpoint, fingerprint
 from ._collect import Collector
 from ._drive_scipy import ScipyDrive
 from ._drives import drive_for, method_for
+from ._engine import placed
 from ._model import Kuramoto
 from ._observables import chosen
 from ._run import FINISHED, INTERRUPTED, Run
@@ -166,7 +167,7 @@ def simulate(
         warnings.warn(f"simulate {status}", RuntimeWarning, stacklevel=2)
     settings = {"method": name, "t0": t0, "transient": float(transient), "seed": drive.seed} | run.steps()
     settings |= {"rtol": rtol, "atol": atol} if m.adaptive else {"dt": step}
-    return _trajectory(model, collector, many, settings, status, device)
+    return _trajectory(model, collector, many, settings, status, None if device is None else theta0)
 
 
 def _opened(path: Any, every: float, run: Run, parts: tuple) -> Checkpoint:
@@ -178,9 +179,9 @@ def _opened(path: Any, every: float, run: Run, parts: tuple) -> Checkpoint:
     return saver
 
 
-def _trajectory(model, collector, many, settings, status, device) -> Trajectory:
+def _trajectory(model, collector, many, settings, status, like) -> Trajectory:
     n, second = model.size, model.inertia is not None
-    end = (lambda x: x) if device is None else (lambda x: devices.to_device(x.astype(device.dtype)))
+    end = (lambda x: x) if like is None else (lambda x: placed(x, like))
     one = (lambda x: x) if many else (lambda x: x[0])
     lead = ("run",) if many else ()
     labels = {
