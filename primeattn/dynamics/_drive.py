@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import get_num_threads
 
+from .._runtime.memory import zeros
 from .._runtime.owners import share
 from .._runtime.team import barrier, march
 from ._methods import Method
 from ._phases import Phases, Sizes
+from ._slices import memory, slices
 from ._walk import GOING, Space, Steps, controlled, fixed
 
 _TEAM_FROM = 16_384  # oscillators: below that, meeting costs more than a second thread brings
@@ -48,6 +50,9 @@ class Drive:
     """One model, one method, one set of tolerances."""
 
     def __init__(self, phases: Phases, sizes: Sizes, method: Method, *, dt, rtol, atol, seed, longest=math.inf):
+        if len(phases.indices):
+            found = slices(phases.indptr, phases.indices, phases.weight, phases.edges)
+            phases = phases._replace(**found._asdict())
         self.phases, self.sizes, self.method = phases, sizes, method
         self.dt, self.rtol, self.atol, self.seed, self.longest = dt, rtol, atol, seed, longest
         m = method
@@ -75,11 +80,13 @@ class Drive:
         g, m = self.sizes, self.method
         states, rows = g.n * g.variables, m.stages + 1 + len(m.extra_c)
         blocks, each = len(self.phases.group), g.groups * g.harmonics * 2
+        pairs = memory(g.harmonics, g.n) if len(self.phases.starts) else 0
         return Space(
-            np.empty((rows if m.adaptive else m.stages) * states), np.empty(states),
-            np.empty(states if m.adaptive else 0), np.empty(4 * g.harmonics * g.n),
-            np.zeros(4 * g.harmonics * blocks), np.zeros(2 * blocks), np.empty(2 * g.n if g.noisy else 0),
-            np.empty(team * each), np.empty(team * each),
+            *zeros(
+                (rows if m.adaptive else m.stages) * states, states, states if m.adaptive else 0,
+                4 * g.harmonics * g.n + pairs, 4 * g.harmonics * blocks, 2 * blocks, 2 * g.n if g.noisy else 0,
+                team * each, team * each,
+            )
         )  # fmt: skip
 
     def _owned(self, team: int) -> np.ndarray:

@@ -16,11 +16,14 @@ first-level cache, and sums are sums over blocks in order, so that no bit depend
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import njit
 
 from .._runtime import elementary as el
 from .._runtime.jit import MATH, nonnegative, scalar
+from ._slices import add_slices, pair_up, pairs_at
 
+_NO_INTEGERS = np.zeros(0, np.int64)
 BLOCK = 2048  # oscillators: five arrays of them fit the first-level cache
 
 
@@ -44,6 +47,11 @@ class Phases(NamedTuple):
     sigma: Any  # (runs, n) or (runs, 1): sqrt(2 diffusion)
     edges: Any  # (blocks + 1,) int64: block b holds the oscillators edges[b] to edges[b + 1] - 1
     group: Any  # (blocks,) int64
+    strands: Any = _NO_INTEGERS  # the network once more, see `_slices.Slices`; empty: rows are read as above
+    starts: Any = _NO_INTEGERS
+    heard: Any = np.zeros(0, np.int32)
+    strength: Any = np.zeros(0)
+    first: Any = _NO_INTEGERS
 
 
 class Sizes(NamedTuple):
@@ -78,7 +86,7 @@ def at(parity, harmonic, g):
     return (parity * g.harmonics + harmonic) * 2 * g.n
 
 
-_summing = njit(forceinline=True, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
+_summing = njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
 
 
 @_summing
@@ -111,6 +119,9 @@ def sense(block, x, g, theta, features, parity, sums):
             p, q = features[nonnegative(cb + i)], features[nonnegative(sb + i)]
             features[nonnegative(c + i)] = p * a - q * b
             features[nonnegative(s + i)] = p * b + q * a
+    if len(x.starts):
+        for m in range(g.harmonics):
+            pair_up(first, last, at(parity, m, g), g.n, pairs_at(parity, m, g), features)
     if g.mean:
         add_up(block, x, g, features, parity, sums)
 
@@ -192,7 +203,11 @@ def slope(block, run, x, g, field, features, parity, stage, out, to):
     if len(x.indptr):
         for m in range(g.harmonics):
             h = run * g.link_step + 2 * m
-            if x.link[h] != 0 or x.link[h + 1] != 0:
+            if x.link[h] == 0 and x.link[h + 1] == 0:
+                continue
+            if len(x.starts):
+                add_slices(block, x.link[h], x.link[h + 1], x, features, pairs_at(parity, m, g), out, force)
+            else:
                 add_edges(first, last, x.link[h], x.link[h + 1], x, features, at(parity, m, g), g.n, out, force)
     if g.variables == 2:
         for i in range(first, last):

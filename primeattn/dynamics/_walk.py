@@ -10,7 +10,7 @@ Runs of an ensemble are independent: each thread takes whole runs, and is a team
 import math
 from typing import Any, NamedTuple
 
-from .._runtime.jit import kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, scalar
 from .._runtime.random import normals
 from .._runtime.team import meet
 from ._phases import Phases, Sizes, fields, sense, slope
@@ -86,7 +86,7 @@ def settle(block, x, g, stage, y, base):
             y[nonnegative(base + i)] = stage[nonnegative(i)]
 
 
-@kernel
+@bare_kernel
 def fixed(
     me, team, state, first, last, phases, sizes, steps, space, owned, y, t0, times, saved, dt, seed, place, budget
 ):
@@ -215,7 +215,7 @@ def advance(block, x, g, slopes, row):
 GOING, TOO_SMALL = 0, 1
 
 
-@kernel
+@bare_kernel
 def controlled(
     me, team, state, first, last, phases, sizes, steps, space, owned, y, times, saved, rtol, atol, power, longest,
     clock, cursor, budget,
