@@ -11,7 +11,7 @@ nothing of each other: each thread takes some, with a copy of the phases, and no
 
 from typing import Any, NamedTuple
 
-from ..._runtime.jit import kernel, nonnegative, scalar
+from ..._runtime.jit import bare_kernel, nonnegative, scalar
 from .._phases import Phases, Sizes, at, fields, sense, slope
 from .._walk import combine, draw, kick, settle
 
@@ -170,7 +170,7 @@ def combine_columns(count, columns, h, coefficients, out):
                 out[nonnegative(e)] += weight * columns.slopes[nonnegative(row + e)]
 
 
-@kernel
+@bare_kernel
 def tangents(phases, sizes, table, noise, times, base, columns, y, t, h, seed, count, steps):
     """``steps`` steps of length h from time t for y and all columns; ``count`` numbers the first for the noise.
 
