@@ -187,6 +187,7 @@ def checked(model: Kuramoto, theta: Any) -> np.ndarray:
         raise ValueError(f"the model has {model.runs} runs: analyse one at a time, model.replace(coupling=..., ...)")
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
-        if field.name not in _KNOWN and field.init and not (value is None or value is field.default):
+        absent = value is None or (np.ndim(value) == 0 and value == field.default)
+        if field.name not in _KNOWN and field.init and not absent:
             raise ValueError(f"{field.name} has no Jacobian here: models without it are wanted")
     return theta
