@@ -101,3 +101,13 @@ def test_refusals(rng):
         dynamics.step(theta, omega, dt=0.1, diffusion=1.0)
     with pytest.raises(ValueError, match="method is 'rk5'"):
         dynamics.step(theta, omega, dt=0.1, method="rk5")
+
+
+def test_labelled(rng):
+    xarray = pytest.importorskip("xarray")
+    theta = xarray.DataArray(rng.uniform(-3, 3, (2, N)), {"run": [3, 5]}, ("run", "oscillator"))
+    for function in (dynamics.derivative, lambda *x: dynamics.step(*x, dt=0.1)):
+        found = function(theta, np.zeros(N), 2.0)
+        assert found.dims == theta.dims
+        np.testing.assert_array_equal(found.run, [3, 5])
+        np.testing.assert_array_equal(found, function(theta.values, np.zeros(N), 2.0))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._labelled import is_labelled
 from .._runtime import devices
 from .._runtime.checks import as_floating
 from ._engine import Engine, Tableau, copy, flat
@@ -86,7 +87,7 @@ class Flow:
         out = devices.empty(tuple(theta.shape) if hasattr(theta, "shape") else state.shape, engine.real, like=theta)
         if state.size:
             engine.slope(flat(state), float(t), 0, flat(out))
-        return out
+        return _labelled_as(theta, out)
 
     def step(self, theta: Any, dt: float, *, method: str = "rk4", t: float = 0.0, seed: int = 0, count: int = 0) -> Any:
         """The state after one step.
@@ -123,7 +124,7 @@ class Flow:
             engine.step(self._tableaus[method], float(dt), float(t), int(seed), int(count))
         out = devices.empty(tuple(state.shape), engine.real, like=theta)
         copy(engine.y, flat(out))
-        return out
+        return _labelled_as(theta, out)
 
     def _checked(self, theta: Any) -> Any:
         cuda = devices.on_cuda(theta=theta, like=self._like)
@@ -186,7 +187,7 @@ def derivative(
     Returns
     -------
     array of float, shape of ``theta``
-        float32 if both are; a CUDA array if they are.
+        float32 if both are; a CUDA array if they are, a DataArray if ``theta`` is.
 
     Raises
     ------
@@ -259,4 +260,10 @@ def _flow(theta: Any, omega: Any, coupling: Any, network: Any, **terms: Any) -> 
 
 
 def _as_like(theta: Any, flow: Flow) -> Any:
-    return theta if devices.is_device_array(theta) else np.asarray(theta, flow._like.dtype)
+    if devices.is_device_array(theta):
+        return theta
+    return theta.astype(flow._like.dtype) if is_labelled(theta) else np.asarray(theta, flow._like.dtype)
+
+
+def _labelled_as(theta: Any, out: np.ndarray) -> Any:
+    return type(theta)(out, theta.coords, theta.dims) if is_labelled(theta) else out

@@ -69,10 +69,10 @@ def sweep(
     theta0 : array_like of float, shape (N,) or (runs, N), optional
         Initial phases; uniform on the circle by default. A CUDA array computes there.
     method, dt, rtol, atol
-        As of `simulate`; the default step is short enough for all points.
+        As of `simulate`; the default step is that of the fastest point.
     rng : int or numpy.random.Generator, optional
         Frequencies, initial phases and noise. Run r has streams of its own, the same at every point, so that curves are
-        smooth, and neither more points, more runs nor other batches change a number.
+        smooth, and, with a ``dt`` of yours, neither more points, more runs nor other batches change a number.
     chunks : int or dict, optional
         Return at once, with Dask arrays: a task for so many points of the first axis, or of several axes:
         ``{"coupling": 8, "run": 4}``.
