@@ -8,9 +8,11 @@ from importlib import import_module as _import_module
 
 __version__ = "0.1.0"
 
-_ROOMS = ("primes", "quaternion", "circle", "encode", "corpus", "resonance", "attention", "plot", "report")
+_ROOMS = ("primes", "quaternion", "circle", "encode", "corpus", "resonance", "attention", "dynamics", "plot", "report")
 _NAMES = {
     "PrimeStates": "states",
+    "Kuramoto": "dynamics",
+    "simulate": "dynamics",
     "to_device": "_runtime.devices",
     "to_host": "_runtime.devices",
     "doctor": "_runtime.doctor",

@@ -37,6 +37,7 @@ def _signature(owner, floating, kind):
         "F1": floating[::1],
         "F2": floating[:, ::1],
         "I1": types.int64[::1],
+        "J1": types.int32[::1],
         "U1": types.uint8[::1],
     }
 

@@ -9,6 +9,7 @@ import json
 import platform
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,40 @@ def resonance_case(n: int, dtype):
     return lambda x: pa.resonance.matrix(x), arrays, n * n * np.dtype(dtype).itemsize
 
 
+def dynamics_cases(n: int, dtype):
+    """Steps and derivatives as functions of the state; bytes that rows read and write."""
+    rng, width = np.random.default_rng(0), np.dtype(dtype).itemsize
+
+    def phases(*shape):
+        return rng.uniform(-3, 3, shape).astype(dtype)
+
+    def stepping(model, method, theta):
+        flow = pa.dynamics.Flow(model, like=theta)
+        return lambda: flow.step(theta, 0.05, method=method)
+
+    rk4 = 55 * width  # four times (sense 3, sums 2, slope 4), combine 15, in and out 4
+    for name, model, theta, method, nbytes in (
+        ("all to all, rk4", pa.Kuramoto(rng.standard_normal(n), 2.0), phases(n), "rk4", rk4 * n),
+        ("1000 runs, rk4", pa.Kuramoto(rng.standard_normal(n // 1000), 2.0), phases(1000, n // 1000), "rk4", rk4 * n),
+        ("noise, sra1", pa.Kuramoto(np.zeros(n), 2.0, diffusion=0.1), phases(n), "sra1", 37 * width * n),
+        ("network, rk4", pa.Kuramoto(np.zeros(n), 2.0, network_of(n, rng)), phases(n), "rk4", (rk4 + 80 * width) * n),
+    ):
+        yield f"dynamics.step, {name}", theta, partial(stepping, model, method), nbytes
+
+
+def network_of(n: int, rng):
+    """Ten incoming edges each."""
+    from scipy import sparse
+
+    return sparse.csr_array((np.ones(10 * n), rng.integers(0, n, 10 * n), np.arange(0, 10 * n + 1, 10)), shape=(n, n))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/gpu.json"))
     parser.add_argument("--size", type=int, default=4_000_000, help="quaternions in a batch")
     parser.add_argument("--states", type=int, default=4_000, help="prime states whose pairs are scored")
+    parser.add_argument("--oscillators", type=int, default=1_000_000, help="phases, of one run or of a thousand")
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
     wait = cuda().synchronize
@@ -85,6 +115,8 @@ def main() -> None:
                 lambda f=function, x=operands, y=out: f(*x, out=y),
                 lambda f=function, x=there, y=there_out: f(*x, out=y),
             )
+        for name, theta, stepping, nbytes in dynamics_cases(options.oscillators, dtype):
+            add(name, dtype, theta.size, nbytes, stepping(theta), stepping(pa.to_device(theta)))
         call, arrays, nbytes = resonance_case(options.states, dtype)
         there = arrays.to_device()
         add(

@@ -229,3 +229,67 @@ def test_a_tone_belongs_to_a_name_in_every_figure():
     assert ax.lines[1].get_color() == other.lines[0].get_color() == style.tone(3)
     assert len({style.tone(k) for k in range(len(style.TONES))}) == len(style.TONES)
     assert style.ACCENT not in {style.tone(k) for k in range(1, 40)}
+
+
+# --- oscillators ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    """Three couplings at once, phases kept."""
+    model = pa.Kuramoto(np.linspace(-1, 1, 12), coupling=[0.5, 3.0, 1.5])
+    return pa.simulate(model, (0, 4), samples=9, save_theta=True, rng=0)
+
+
+def test_trajectory_draws_what_there_is(ensemble):
+    axes = plot.trajectory(ensemble, run=1, theory=0.9, figure=Figure())
+    assert [ax.get_title(loc="left") for ax in axes] == ["Order parameter", "Phases at t = 4", "Phases in time"]
+    for line, R in zip(axes[0].lines, ensemble.R, strict=False):
+        np.testing.assert_array_equal(line.get_ydata(), R)
+    assert axes[0].lines[3].get_ydata() == [0.9, 0.9]
+    assert axes[1].texts[-1].get_text() == f"R = {ensemble.R[1, -1]:.2f}"
+    np.testing.assert_allclose(axes[2].images[0].get_array(), np.mod(ensemble.theta[1].T, 2 * np.pi))
+    single = pa.simulate(pa.Kuramoto(np.linspace(-1, 1, 12)), (0, 4), samples=9, rng=0)
+    assert plot.trajectory(single, figure=Figure()).shape == (2,)
+    with pytest.raises(ValueError, match="pass save_theta=True"):
+        plot.raster(single, ax=Figure().subplots())
+
+
+def test_many_runs_are_drawn_as_bands(ax):
+    runs = pa.simulate(pa.Kuramoto(np.linspace(-1, 1, 12)), (0, 1), runs=20, samples=4, rng=0)
+    plot.order_parameter(runs, ax=ax)
+    assert len(ax.collections) == 2
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.median(runs.R, axis=0))
+
+
+def test_synchronization_sorts_and_averages(ax, ensemble):
+    plot.synchronization(ensemble, ax=ax, theory=lambda K: K / 4, critical=1.0)
+    theory, _, simulated = ax.lines
+    np.testing.assert_allclose(theory.get_ydata(), theory.get_xdata() / 4)
+    assert simulated.get_xdata().tolist() == [0.5, 1.5, 3.0]
+    np.testing.assert_allclose(simulated.get_ydata(), ensemble.R[[0, 2, 1], 4:].mean(axis=1))
+
+
+def test_synchronization_of_a_sweep_with_directions_and_runs(ax):
+    xarray = pytest.importorskip("xarray")
+    R = np.arange(24.0).reshape(2, 3, 4) / 24
+    sweep = xarray.Dataset(
+        {"R_mean": (("direction", "run", "coupling"), R)},
+        {"direction": ["forward", "backward"], "coupling": [0.0, 1.0, 2.0, 3.0]},
+    )
+    plot.synchronization(sweep, ax=ax)
+    for line, part in zip(ax.lines, R, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), np.median(part, axis=0))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["forward", "backward"]
+    with pytest.raises(ValueError, match="one named coupling is wanted"):
+        plot.synchronization(sweep.rename(coupling="K"), ax=ax)
+    with pytest.raises(ValueError, match="R or R_mean is wanted"):
+        plot.synchronization(sweep.rename(R_mean="x"), ax=ax)
+
+
+def test_runs_without_samples_draw():
+    from primeattn.dynamics import Trajectory
+
+    full = pa.simulate(pa.Kuramoto([0.0, 1.0]), (0, 1), samples=2, rng=0, save_theta=True)
+    empty = Trajectory(**(vars(full) | {"t": full.t[:0], "theta": full.theta[:0], "observables": {"R": full.R[:0]}}))
+    assert plot.trajectory(empty, figure=Figure()).shape == (3,)

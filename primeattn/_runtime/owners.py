@@ -72,7 +72,7 @@ class Owner:
     signature : str
         Types of ``arguments`` for the compile check of the CUDA twin: ``F`` floating scalar, ``i``
         integer scalar, ``F1``/``F2`` contiguous floating arrays of 1 or 2 axes, ``I1`` int64 array,
-        ``U1`` bytes, ``(I1,F1)`` a tuple of those, ``K`` a record of each of ``kinds``.
+        ``J1`` int32 array, ``U1`` bytes, ``(I1,F1)`` a tuple of those, ``K`` a record of each of ``kinds``.
     kinds : collection of NamedTuple classes
         Records of floating scalars, whose type decides what the row computes.
     grain : int

@@ -10,6 +10,7 @@ Matplotlib is imported when a figure is drawn: ``pip install "primeattn[report]"
 from .attention import attention_maps
 from .charts import agreement, components, lines, spectrum
 from .maps import mirror_map, off_diagonal_limits, score_map, score_maps
+from .of_dynamics import on_circle, order_parameter, raster, synchronization, trajectory
 from .of_states import counts, phases, rank_frequency, sparsity
 
 __all__ = [
@@ -20,10 +21,15 @@ __all__ = [
     "lines",
     "mirror_map",
     "off_diagonal_limits",
+    "on_circle",
+    "order_parameter",
     "phases",
     "rank_frequency",
+    "raster",
     "score_map",
     "score_maps",
     "sparsity",
     "spectrum",
+    "synchronization",
+    "trajectory",
 ]

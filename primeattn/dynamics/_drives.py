@@ -1,0 +1,58 @@
+"""Which integrator serves a model, and where it runs: the same choice for one simulation and for a sweep."""
+
+from typing import Any
+
+import numpy as np
+
+from ._drive import Drive
+from ._drive_cuda import DeviceDrive
+from ._drive_scipy import PREFIX, ScipyDrive, ScipyMethod, scipy_method
+from ._flow import fixed_scheme
+from ._methods import STOCHASTIC, Method
+from ._methods import method as scheme
+from ._model import Kuramoto
+
+AnyDrive = Drive | DeviceDrive | ScipyDrive
+
+
+def method_for(model: Kuramoto, name: str | None) -> tuple[str, Method | ScipyMethod]:
+    """A method by its name; by default "rk4", and "sra1" with noise.
+
+    Raises
+    ------
+    ValueError
+        For another name, or a method that knows no noise where the model has some.
+    """
+    noisy = bool(np.any(model.diffusion))
+    name = name or ("sra1" if noisy else "rk4")
+    found = scipy_method(name) if name.startswith(PREFIX) else scheme(name)
+    if noisy and name not in STOCHASTIC:
+        raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
+    return name, found
+
+
+def drive_for(
+    model: Kuramoto,
+    name: str,
+    *,
+    dt: float,
+    rtol: float,
+    atol: float,
+    seed: int,
+    device: Any = None,
+    streams: Any = None,
+) -> AnyDrive:
+    """What integrates the model: on the device of a CUDA array, in SciPy, or here.
+
+    ``streams`` are the numbers of the runs' random streams, which repeat; by default 0, 1, ...
+    """
+    if name.startswith(PREFIX):
+        if device is not None:
+            raise ValueError(f"method is {name!r}, which knows no CUDA arrays: pass pa.to_host(theta0)")
+        return ScipyDrive(model, scipy_method(name), dt=dt, rtol=rtol, atol=atol, seed=seed)
+    phases, sizes = model.arrays()
+    if streams is not None:
+        sizes = sizes._replace(stream=streams.start, streams=len(streams))
+    if device is not None:
+        return DeviceDrive(phases, sizes, fixed_scheme(name, model), dt=dt, seed=seed, like=device)
+    return Drive(phases, sizes, scheme(name), dt=dt, rtol=rtol, atol=atol, seed=seed)

@@ -1,0 +1,303 @@
+"""The model: what couples to what, as data. Changing a number compiles nothing."""
+
+import dataclasses
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ._network import Edges, as_edges
+from ._phases import BLOCK, Phases, Sizes
+
+NORMALIZERS = ("size", "degree", None)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kuramoto:
+    r"""Coupled phase oscillators.
+
+    Parameters
+    ----------
+    omega : array_like of float, shape (N,) or (runs, N)
+        Natural frequencies, radians per unit of time.
+    coupling : float or array_like, shape (runs,), (groups, groups) or (runs, groups, groups)
+        K. With ``groups``, ``coupling[a, b]`` is what group a feels of group b.
+    network : sparse or dense matrix (N, N), or NetworkX graph, optional
+        W[i, j] is the weight of the edge j -> i; None couples all to all. A NetworkX edge u -> v makes v hear u.
+    normalize : {"size", "degree", None}
+        g = K / N, K / in-degree of i (sum of \|weights\|), or K. With ``groups``: K / size of the group that is heard.
+    phase_lag : float or array_like, shape of ``coupling``
+        alpha, radians (Sakaguchi).
+    harmonics : dict of int to float or (float, float), optional
+        Further harmonics: {m: K_m} or {m: (K_m, alpha_m)}, normalised like the coupling (Daido).
+    triadic : (float, float), optional
+        Strengths of the two all-to-all triadic terms.
+    forcing : (float, float) or (float, float, float), optional
+        Strength, frequency and phase of an external drive.
+    groups : array_like of int, shape (N,), optional
+        Population of every oscillator, 0, 1, ...; all-to-all coupling only.
+    diffusion : float or array_like, shape (N,), (runs, 1) or (runs, N)
+        D of the white noise, rad^2 per unit of time.
+    inertia : float or array_like, shape (N,), optional
+        m of the second-order model (swing equation).
+    friction : float or array_like, shape (N,)
+        Factor of theta' beside the inertia.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, numbers that are not finite, negative diffusion, inertia that is not positive.
+    TypeError
+        For a network of another kind, or complex numbers.
+
+    Notes
+    -----
+    .. math:: \theta_i' = \omega_i + g \sum_j W_{ij} \sin(\theta_j - \theta_i - \alpha)
+              + \sum_m g_m \sum_j W_{ij} \sin(m(\theta_j - \theta_i) - \alpha_m)
+              + f \sin(\nu t + \chi - \theta_i)
+              + \frac{1}{N^2}\sum_{jk} \big[ p \sin(2\theta_j - \theta_k - \theta_i)
+              + q \sin(\theta_j + \theta_k - 2\theta_i) \big] + \sqrt{2 D}\,\xi_i
+
+    and with inertia :math:`m_i \theta_i'' + \text{friction}_i\,\theta_i' =` the same. All to all, the sum runs over
+    j = i, too, which adds the constant :math:`-g \sin\alpha` to all frequencies.
+
+    References
+    ----------
+    Y. Kuramoto (1975); H. Sakaguchi and Y. Kuramoto (1986); H. Daido (1992); P. S. Skardal and A. Arenas (2019),
+    "Abrupt desynchronization ... in simplicial complexes" (triads); H. Tanaka, A. Lichtenberg, S. Oishi (1997)
+    (inertia).
+
+    Examples
+    --------
+    >>> import primeattn as pa
+    >>> pa.Kuramoto([0.0, 1.0], coupling=2.0)
+    Kuramoto(N=2, coupling=2.0, all to all)
+    """
+
+    omega: Any
+    coupling: Any = 1.0
+    network: Any = None
+    normalize: str | None = "size"
+    phase_lag: Any = 0.0
+    _: dataclasses.KW_ONLY
+    harmonics: Any = None
+    triadic: Any = None
+    forcing: Any = None
+    groups: Any = None
+    diffusion: Any = 0.0
+    inertia: Any = None
+    friction: Any = 1.0
+    edges: ClassVar[Edges | None]  # made of network; ClassVar keeps it from the fields
+
+    def __post_init__(self):
+        def put(name, value):  # frozen for users, checked once here
+            object.__setattr__(self, name, value)
+
+        put("omega", _finite("omega", self.omega))
+        if self.omega.ndim not in (1, 2) or self.omega.size == 0:
+            raise ValueError(f"omega has shape {self.omega.shape}: (N,) or (runs, N) is wanted, N at least 1")
+        if self.normalize not in NORMALIZERS:
+            raise ValueError(f"normalize is {self.normalize!r}: one of {NORMALIZERS} is wanted")
+        put("edges", None if self.network is None else as_edges(self.network, self.size))
+        put("groups", None if self.groups is None else self._checked_groups())
+        for name in ("coupling", "phase_lag"):
+            put(name, self._checked_strength(name))
+        for name, wanted in (("diffusion", ">= 0"), ("inertia", "> 0"), ("friction", ">= 0")):
+            if getattr(self, name) is not None:
+                put(name, self._checked_rate(name, wanted))
+        put("harmonics", _checked_harmonics(self.harmonics))
+        put("triadic", _numbers("triadic", self.triadic, (2,)))
+        put("forcing", _numbers("forcing", self.forcing, (2, 3)))
+
+    def __repr__(self):
+        parts = [f"N={self.size}", f"coupling={_short(self.coupling)}"]
+        parts.append("all to all" if self.edges is None else f"{len(self.edges.indices)} edges")
+        for field in dataclasses.fields(self)[4:]:
+            value = getattr(self, field.name)
+            default = field.default
+            usual = value is None or (isinstance(value, dict) and not value)
+            if not usual and not (np.ndim(value) == 0 and value == default):
+                parts.append(f"{field.name}={_short(value)}")
+        return f"Kuramoto({', '.join(parts)})"
+
+    def replace(self, **changes) -> "Kuramoto":
+        """The same model with other numbers.
+
+        Examples
+        --------
+        >>> import primeattn as pa
+        >>> pa.Kuramoto([0.0, 1.0]).replace(coupling=3.0)
+        Kuramoto(N=2, coupling=3.0, all to all)
+        """
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return self.omega.shape[-1]
+
+    @property
+    def runs(self) -> int | None:
+        """How many runs the parameters describe; None if nothing varies by run."""
+        tail = 0 if self.groups is None else 2
+        by_run = [
+            (x, x.ndim == lead)
+            for x, lead in (
+                (self.omega, 2), (self.coupling, 1 + tail), (self.phase_lag, 1 + tail), (self.diffusion, 2),
+            )
+        ]  # fmt: skip
+        found = {len(x) for x, varies in by_run if varies}
+        if len(found - {1}) > 1:
+            raise ValueError(
+                f"omega, coupling, phase_lag and diffusion differ in their number of runs: {sorted(found)}"
+            )
+        return max(found, default=None)
+
+    @property
+    def states(self) -> int:
+        """Numbers that describe one run: N, or 2 N with inertia."""
+        return self.size * (1 if self.inertia is None else 2)
+
+    def _checked_groups(self):
+        if self.network is not None:
+            raise ValueError(
+                "groups are given with a network: groups couple all to all; put their weights into the network"
+            )
+        groups = np.asarray(self.groups)
+        if groups.shape != (self.size,) or groups.dtype.kind not in "iu":
+            raise ValueError(
+                f"groups has shape {groups.shape} and dtype {groups.dtype}: ({self.size},) integers are wanted"
+            )
+        if groups.min() < 0 or len(np.unique(groups)) != groups.max() + 1:
+            raise ValueError("groups must be numbered 0, 1, ... without a gap")
+        if (np.diff(groups) < 0).any():
+            raise ValueError("groups must ascend: sort the oscillators, order = numpy.argsort(groups, kind='stable')")
+        return groups.astype(np.int64)
+
+    def _checked_strength(self, name):
+        x = _finite(name, getattr(self, name))
+        count = 0 if self.groups is None else int(self.groups[-1]) + 1
+        shapes = {(): "a number"} | ({(count, count): f"({count}, {count})"} if count else {})
+        if not any(x.shape[x.ndim - len(tail) :] == tail and x.ndim - len(tail) <= 1 for tail in shapes):
+            raise ValueError(
+                f"{name} has shape {x.shape}: {' or '.join(shapes.values())}, perhaps with a leading axis of runs, "
+                "is wanted"
+            )
+        return x
+
+    def _checked_rate(self, name, wanted):
+        x = _finite(name, getattr(self, name))
+        if not (x > 0 if wanted == "> 0" else x >= 0).all():
+            raise ValueError(f"{name} has entries below their range: {name} {wanted} is wanted")
+        if x.shape[-1:] not in ((), (1,), (self.size,)) or x.ndim > (2 if name == "diffusion" else 1):
+            raise ValueError(f"{name} has shape {x.shape}: a number or ({self.size},) is wanted")
+        return x
+
+    def arrays(self) -> tuple[Phases, Sizes]:
+        """What the kernels read."""
+        n, e = self.size, np.zeros(0)
+        groups = np.zeros(n, np.int64) if self.groups is None else self.groups
+        harmonics = {1: (self.coupling, self.phase_lag)} | self.harmonics
+        count = max([*harmonics, 2 if self.triadic is not None else 1])
+        runs = self.runs or 1
+        number = int(groups[-1]) + 1
+        strength = np.zeros((runs, count, number, number), complex)
+        for m, (k, lag) in harmonics.items():
+            h = np.asarray(k * np.exp(-1j * np.asarray(lag)))
+            strength[:, m - 1] = h if self.groups is not None and h.ndim >= 2 else h.reshape(-1, 1, 1)
+        link = strength[:, :, 0, 0] if self.edges is not None else np.zeros((0, 0), complex)
+        scale = e
+        if self.edges is not None:
+            if self.normalize == "size":
+                link = link / n
+            elif self.normalize == "degree":
+                degree = self.edges.in_degree
+                scale = np.divide(1.0, degree, out=np.zeros(n), where=degree > 0)
+            strength = strength * 0
+        elif self.normalize is not None:
+            strength = strength / np.bincount(groups)
+        edges, group = _blocks(groups)
+        mean = bool(strength.any()) or self.triadic is not None
+        triads = e if self.triadic is None else np.array([[self.triadic[0], 0, self.triadic[1], 0]], float)
+        forcing = e if self.forcing is None else np.array([(*self.forcing, 0.0)[:3]])
+        second = self.inertia is not None
+        phases = Phases(
+            _flat(self.omega), _pairs(strength), triads.reshape(-1), forcing.reshape(-1), _pairs(link),
+            np.zeros(0, np.int64) if self.edges is None else self.edges.indptr,
+            np.zeros(0, np.int32) if self.edges is None else self.edges.indices,
+            e if self.edges is None else self.edges.weight,
+            scale,
+            np.full(n, self.inertia) if second else e,
+            np.full(n, self.friction) if second else e,
+            _flat(np.sqrt(2 * self.diffusion) / (1.0 if not second else self.inertia)),
+            edges, group,
+        )  # fmt: skip
+        sigma = np.sqrt(2 * self.diffusion) / (1.0 if not second else self.inertia)
+        sizes = Sizes(
+            n, 2 if second else 1, count, number, int(mean), int(bool(sigma.any())),
+            n if self.omega.ndim == 2 and len(self.omega) > 1 else 0,
+            2 * strength[0].size if runs > 1 else 0,
+            0, 0,
+            2 * count if runs > 1 and self.edges is not None else 0,
+            sigma.shape[-1] if sigma.ndim == 2 and len(sigma) > 1 else 0,
+            int(sigma.ndim > 0 and sigma.shape[-1] > 1),
+            0, 1 << 32,
+        )  # fmt: skip
+        return phases, sizes
+
+
+def _flat(x) -> np.ndarray:
+    return np.ascontiguousarray(x, float).reshape(-1)
+
+
+def _pairs(z) -> np.ndarray:
+    """Complex numbers as real and imaginary parts."""
+    return np.ascontiguousarray(z, complex).view(float).reshape(-1)
+
+
+def _blocks(groups):
+    """Edges of blocks of at most BLOCK oscillators, none across two groups, and the group of each."""
+    sizes = np.bincount(groups)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    edges = np.concatenate([np.arange(a, b, BLOCK) for a, b in pairwise(starts)] + [starts[-1:]])
+    return edges.astype(np.int64), groups[edges[:-1]]
+
+
+def _finite(name, x) -> np.ndarray:
+    x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"{name} has dtype {x.dtype}: real numbers are wanted")
+    x = x.astype(np.float64)
+    if not np.isfinite(x).all():
+        raise ValueError(f"{name} has entries that are NaN or infinite: finite numbers are wanted")
+    return x
+
+
+def _numbers(name, x, lengths):
+    if x is None:
+        return None
+    x = _finite(name, x)
+    if x.ndim != 1 or len(x) not in lengths:
+        raise ValueError(f"{name} has shape {x.shape}: {' or '.join(map(str, lengths))} numbers are wanted")
+    return tuple(map(float, x))
+
+
+def _checked_harmonics(harmonics):
+    """{m: (strength, lag)}."""
+    checked = {}
+    for m, value in (harmonics or {}).items():
+        if not isinstance(m, int | np.integer) or not 2 <= m <= 64:
+            raise ValueError(
+                f"harmonics has the key {m!r}: whole numbers from 2 to 64 are wanted; the first is coupling="
+            )
+        pair = _finite("harmonics", value).reshape(-1)
+        if len(pair) not in (1, 2):
+            raise ValueError(f"harmonics[{m}] is {value!r}: a strength, or (strength, lag), is wanted")
+        checked[int(m)] = (float(pair[0]), float(pair[1]) if len(pair) == 2 else 0.0)
+    return checked
+
+
+def _short(x) -> str:
+    if isinstance(x, np.ndarray):
+        return repr(float(x)) if x.ndim == 0 else f"array of shape {x.shape}"
+    return repr(x)

@@ -1,0 +1,240 @@
+r"""The derivative of coupled phase oscillators, all terms of it, for one time and one run.
+
+With e_i = exp(i theta_i) and complex couplings h, which hold strength and phase lag,
+
+    theta_i' = omega_i + Im sum_m e_i^{-m} ( F_m(group of i) + h_m sum_j scale_i w_ij e_j^m )
+    F_m(a)   = sum_b field_{m a b} sum_{j in b} e_j^m  +  triads and forcing (m = 1, 2)
+    triads:  F_1 += p Z_2 conj(Z_1),   F_2 += q Z_1^2,   Z_m = (1/n) sum_j e_j^m
+    forcing: F_1 += f exp(i (nu t + chi)).
+
+Everything an oscillator feels is a polynomial in its own e_i^{-1}: two numbers (cos, sin) an oscillator and harmonic, n
+sine-cosine pairs instead of one sine an edge. With inertia, m_i theta_i'' = the above - friction theta_i'.
+
+Oscillators are cut into blocks, none of which straddles two groups; a block is what one thread does at a time, in the
+first-level cache, and sums are sums over blocks in order, so that no bit depends on the number of threads.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from .._runtime import elementary as el
+from .._runtime.jit import MATH, nonnegative, scalar
+from ._slices import add_slices, pair_up, pairs_at
+
+_NO_INTEGERS = np.zeros(0, np.int64)
+BLOCK = 2048  # oscillators: five arrays of them fit the first-level cache
+
+
+class Phases(NamedTuple):
+    """Flat arrays; a leading axis of runs has one row where all runs share it, and then a step of 0 in `Sizes`.
+
+    ``weight``, ``scale``, ``inertia``, ``triads``, ``forcing`` are empty where there is none of it.
+    """
+
+    omega: Any  # (runs, n)
+    field: Any  # (runs, harmonics, groups, groups, 2)
+    triads: Any  # (runs, 4): p and q
+    forcing: Any  # (runs, 3): f, nu, chi
+    link: Any  # (runs, harmonics, 2): h
+    indptr: Any  # (n + 1,) int64; empty without a network
+    indices: Any  # (edges,) int32: edge j -> i stands in row i
+    weight: Any  # (edges,)
+    scale: Any  # (n,)
+    inertia: Any  # (n,)
+    friction: Any  # (n,)
+    sigma: Any  # (runs, n) or (runs, 1): sqrt(2 diffusion)
+    edges: Any  # (blocks + 1,) int64: block b holds the oscillators edges[b] to edges[b + 1] - 1
+    group: Any  # (blocks,) int64
+    strands: Any = _NO_INTEGERS  # the network once more, see `_slices.Slices`; empty: rows are read as above
+    starts: Any = _NO_INTEGERS
+    heard: Any = np.zeros(0, np.int32)
+    strength: Any = np.zeros(0)
+    first: Any = _NO_INTEGERS
+
+
+class Sizes(NamedTuple):
+    """Integers."""
+
+    n: int
+    variables: int  # 1, or 2 with inertia: theta, then theta'
+    harmonics: int
+    groups: int
+    mean: int  # 1 if there are mean fields
+    noisy: int
+    omega_step: int
+    field_step: int
+    triads_step: int
+    forcing_step: int
+    link_step: int
+    sigma_step: int
+    sigma_each: int
+    stream: int  # of random numbers: run r has stream + r % streams
+    streams: int
+
+
+@scalar
+def pull(re, im, c, s):
+    """Im (re + i im)(c - i s): what a field does to a phase."""
+    return im * c - re * s
+
+
+@scalar
+def at(parity, harmonic, g):
+    """Where the cosines of a harmonic (0 is m = 1) start in ``features``; sines follow."""
+    return (parity * g.harmonics + harmonic) * 2 * g.n
+
+
+_summing = njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
+
+
+@_summing
+def total(x, start, stop):
+    result = type(x[0])(0)
+    for i in range(start, stop):
+        result += x[nonnegative(i)]
+    return result
+
+
+@scalar
+def sense(block, x, g, theta, features, parity, sums):
+    """cos and sin of all harmonics over a block, and their sums."""
+    first, last = x.edges[block], x.edges[block + 1]
+    c1 = at(parity, 0, g)
+    s1 = c1 + g.n
+    if el.all_near(theta, first, last):
+        for i in range(first, last):
+            sine, cosine = el.sincos_near(theta[nonnegative(i)])
+            features[nonnegative(c1 + i)] = cosine
+            features[nonnegative(s1 + i)] = sine
+    else:
+        for i in range(first, last):
+            features[s1 + i], features[c1 + i] = el.sincos(theta[i])
+    for m in range(1, g.harmonics):
+        c, s = at(parity, m, g), at(parity, m, g) + g.n
+        cb, sb = at(parity, m - 1, g), at(parity, m - 1, g) + g.n
+        for i in range(first, last):
+            a, b = features[nonnegative(c1 + i)], features[nonnegative(s1 + i)]
+            p, q = features[nonnegative(cb + i)], features[nonnegative(sb + i)]
+            features[nonnegative(c + i)] = p * a - q * b
+            features[nonnegative(s + i)] = p * b + q * a
+    if len(x.starts):
+        for m in range(g.harmonics):
+            pair_up(first, last, at(parity, m, g), g.n, pairs_at(parity, m, g), features)
+    if g.mean:
+        add_up(block, x, g, features, parity, sums)
+
+
+@scalar
+def add_up(block, x, g, features, parity, sums):
+    """Sums of cosines and sines over a block."""
+    first, last = x.edges[block], x.edges[block + 1]
+    for m in range(g.harmonics):
+        c = at(parity, m, g)
+        to = ((parity * (len(x.edges) - 1) + block) * g.harmonics + m) * 2
+        sums[to] = total(features, c + first, c + last)
+        sums[to + 1] = total(features, c + g.n + first, c + g.n + last)
+
+
+@scalar
+def fields(run, t, x, g, sums, parity, moments, out):
+    """F_m of all groups, (groups, harmonics, 2), from the sums of the blocks."""
+    blocks, m2 = len(x.edges) - 1, 2 * g.harmonics
+    for e in range(g.groups * m2):
+        moments[e] = out[e] = 0
+    if g.mean:
+        for block in range(blocks):
+            for e in range(m2):
+                moments[x.group[block] * m2 + e] += sums[(parity * blocks + block) * m2 + e]
+        for a in range(g.groups):
+            for b in range(g.groups):
+                for m in range(g.harmonics):
+                    h = run * g.field_step + ((m * g.groups + a) * g.groups + b) * 2
+                    p, q = moments[b * m2 + 2 * m], moments[b * m2 + 2 * m + 1]
+                    out[a * m2 + 2 * m] += x.field[h] * p - x.field[h + 1] * q
+                    out[a * m2 + 2 * m + 1] += x.field[h] * q + x.field[h + 1] * p
+    if len(x.triads):
+        add_triads(run, x, g, moments, out)
+    if len(x.forcing):
+        f = run * g.forcing_step
+        sine, cosine = el.sincos(x.forcing[f + 1] * t + x.forcing[f + 2])
+        for a in range(g.groups):
+            out[a * m2] += x.forcing[f] * cosine
+            out[a * m2 + 1] += x.forcing[f] * sine
+
+
+@scalar
+def add_triads(run, x, g, moments, out):
+    """F_1 += p Z_2 conj(Z_1), F_2 += q Z_1^2."""
+    m2, h = 2 * g.harmonics, run * g.triads_step
+    a = b = c = d = moments[0] - moments[0]
+    n = type(a)(g.n)
+    for e in range(g.groups):
+        a += moments[e * m2] / n
+        b += moments[e * m2 + 1] / n
+        c += moments[e * m2 + 2] / n
+        d += moments[e * m2 + 3] / n
+    u, v = c * a + d * b, d * a - c * b  # Z_2 conj(Z_1)
+    r, w = a * a - b * b, a * b + a * b  # Z_1^2
+    for e in range(g.groups):
+        out[e * m2] += x.triads[h] * u - x.triads[h + 1] * v
+        out[e * m2 + 1] += x.triads[h] * v + x.triads[h + 1] * u
+        out[e * m2 + 2] += x.triads[h + 2] * r - x.triads[h + 3] * w
+        out[e * m2 + 3] += x.triads[h + 2] * w + x.triads[h + 3] * r
+
+
+@scalar
+def slope(block, run, x, g, field, features, parity, stage, out, to):
+    """The derivative of a block, at ``to`` in out."""
+    first, last = x.edges[block], x.edges[block + 1]
+    a, m2 = x.group[block], 2 * g.harmonics
+    force = to + (g.variables - 1) * g.n
+    omega = run * g.omega_step
+    for i in range(first, last):
+        out[nonnegative(force + i)] = x.omega[nonnegative(omega + i)]
+    for m in range(g.harmonics):
+        re, im = field[a * m2 + 2 * m], field[a * m2 + 2 * m + 1]
+        if re != 0 or im != 0:
+            c = at(parity, m, g)
+            s = c + g.n
+            for i in range(first, last):
+                out[nonnegative(force + i)] += pull(re, im, features[nonnegative(c + i)], features[nonnegative(s + i)])
+    if len(x.indptr):
+        for m in range(g.harmonics):
+            h = run * g.link_step + 2 * m
+            if x.link[h] == 0 and x.link[h + 1] == 0:
+                continue
+            if len(x.starts):
+                add_slices(block, x.link[h], x.link[h + 1], x, features, pairs_at(parity, m, g), out, force)
+            else:
+                add_edges(first, last, x.link[h], x.link[h + 1], x, features, at(parity, m, g), g.n, out, force)
+    if g.variables == 2:
+        for i in range(first, last):
+            v = stage[nonnegative(g.n + i)]
+            out[nonnegative(to + i)] = v
+            out[nonnegative(force + i)] = (out[nonnegative(force + i)] - x.friction[nonnegative(i)] * v) / x.inertia[
+                nonnegative(i)
+            ]
+
+
+@scalar
+def add_edges(first, last, re, im, x, features, c, n, out, force):
+    """Im h e_i^{-m} sum_j scale_i w_ij e_j^m for the rows of a block."""
+    weighted, scaled = len(x.weight) > 0, len(x.scale) > 0
+    for i in range(first, last):
+        p = q = re - re
+        if weighted:
+            for e in range(x.indptr[i], x.indptr[i + 1]):
+                j = nonnegative(c + x.indices[nonnegative(e)])
+                p += x.weight[nonnegative(e)] * features[j]
+                q += x.weight[nonnegative(e)] * features[nonnegative(j + n)]
+        else:
+            for e in range(x.indptr[i], x.indptr[i + 1]):
+                j = nonnegative(c + x.indices[nonnegative(e)])
+                p += features[j]
+                q += features[nonnegative(j + n)]
+        if scaled:
+            p *= x.scale[i]
+            q *= x.scale[i]
+        out[force + i] += pull(re * p - im * q, re * q + im * p, features[c + i], features[c + n + i])

@@ -1,0 +1,274 @@
+"""One call from a model to its trajectory."""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from .._runtime import devices
+from .._runtime.checks import as_floating, as_generator
+from .._runtime.progress import Bar
+from . import _drive
+from ._checkpoint import Checkpoint, fingerprint
+from ._collect import Collector
+from ._drive_scipy import ScipyDrive
+from ._drives import drive_for, method_for
+from ._engine import placed
+from ._model import Kuramoto
+from ._observables import chosen
+from ._run import FINISHED, INTERRUPTED, Run
+from ._seen import Reduction
+from ._trajectory import Label, Trajectory
+
+
+def simulate(
+    model: Kuramoto,
+    t_span: tuple[float, float],
+    theta0: Any = None,
+    *,
+    velocity0: Any = None,
+    runs: int | None = None,
+    method: str | None = None,
+    dt: float | None = None,
+    t_eval: Any = None,
+    samples: int = 201,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    observables: Any = ("R",),
+    save_theta: bool = False,
+    transient: float = 0.0,
+    rng: Any = None,
+    checkpoint: Any = None,
+    checkpoint_every: float = 60.0,
+    progress: bool | Callable[[float, float], None] | None = None,
+) -> Trajectory:
+    r"""Integrate a model.
+
+    Parameters
+    ----------
+    model : Kuramoto
+    t_span : (float, float)
+        First and last time; the second may be the smaller one without noise.
+    theta0 : array_like of float, shape (N,) or (runs, N), or Trajectory, optional
+        Initial phases, radians; uniform on the circle by default, drawn from ``rng``. Of a Trajectory: the phases, and
+        with inertia the velocities, where it ended. A CUDA array, float32 or float64, computes on its device and in its
+        precision, by a method of fixed steps; ``theta_end`` and ``velocity_end`` are then such arrays, everything else
+        is in host memory.
+    velocity0 : array_like of float, shape (N,) or (runs, N), optional
+        Initial theta' of a model with inertia; omega by default.
+    runs : int, optional
+        How many runs, where neither the model nor theta0 says so.
+    method : str, optional
+        "rk4", "dopri5", "dop853", "heun", "euler"; with noise "euler_maruyama", "heun", "sra1". By default "rk4", and
+        "sra1" with noise. "scipy:RK45", "scipy:DOP853", "scipy:Radau", "scipy:BDF" and "scipy:LSODA" are SciPy's, as
+        an oracle: all runs are one system to them, and there are no checkpoints.
+    dt : float, optional
+        Largest step of a method of fixed steps. By default a twentieth of the time in which the fastest oscillator
+        could turn by a radian, at most 0.05.
+    t_eval : array_like of float, shape (samples,), optional
+        Times at which observables and phases are taken, in the order of ``t_span``; ``samples`` equally spaced ones by
+        default. The simulation ends with the last of them. Fixed steps divide the time between two samples evenly.
+    rtol, atol : float
+        Tolerances of a method with error control.
+    observables : sequence of str, Observable or Reduction
+        What to compute at every sample, or from all of them; see `OBSERVABLES` and `observable`.
+    save_theta : bool
+        Keep the phases at every sample.
+    transient : float
+        Observables that reduce over time ("frequencies", "locking", ...) leave out the samples before this much time
+        has passed.
+    rng : int or numpy.random.Generator, optional
+        Initial phases and noise.
+    checkpoint : path_like, optional
+        A file that holds the run so far. If it is there when the same call is made again, the run goes on from it, to
+        the same bits; a file of another run is refused. A finished run leaves it behind, and the same call then returns
+        at once.
+    checkpoint_every : float
+        Seconds between two writings; writing takes a twentieth of the time at most. With ``save_theta`` the phases so
+        far are in the file.
+    progress : bool or callable, optional
+        Whether to show a bar with the time left; by default at a terminal, after a second. A callable gets the share
+        that is done and the time reached.
+
+    Returns
+    -------
+    Trajectory
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that do not fit.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state.
+
+    Notes
+    -----
+    Results depend neither on the number of threads nor on how a run is cut into pieces. Ctrl-C returns what there is,
+    with the status "interrupted"; so does a KeyboardInterrupt from anywhere else.
+
+    Examples
+    --------
+    >>> import numpy as np, primeattn as pa
+    >>> model = pa.Kuramoto(np.linspace(-1, 1, 50), coupling=3.0)
+    >>> trajectory = pa.simulate(model, (0, 20), rng=0)
+    >>> trajectory.R[-1].round(3)
+    np.float64(0.98)
+    """
+    given = rng is not None
+    rng = as_generator(rng)
+    name, m = method_for(model, method)
+    t0, times = _sample_times(t_span, t_eval, samples)
+    if np.any(model.diffusion) and times[-1] < t0:
+        raise ValueError(f"t_span is {t_span!r}: with diffusion there is no way back in time")
+    if isinstance(theta0, Trajectory):
+        theta0, velocity0 = theta0.theta_end, theta0.velocity_end if velocity0 is None else velocity0
+    fixed = given or theta0 is not None
+    device = as_floating("theta0", theta0) if devices.is_device_array(theta0) else None
+    if device is not None and velocity0 is not None:
+        devices.on_cuda(theta0=theta0, velocity0=velocity0)
+    y0, many = _initial_state(model, theta0, velocity0, runs, rng)
+    wanted = chosen(observables, model)
+    if not (math.isfinite(transient) and transient >= 0):
+        raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
+    seed = int(rng.integers(1 << 63))
+    step = _default_step(model) if dt is None else _positive("dt", dt)
+    rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
+    drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
+    collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
+    run = Run(drive, _drive.start(y0, t0), t0, collector)
+    saver = None
+    if checkpoint is not None:
+        if isinstance(drive, ScipyDrive):
+            raise ValueError(f"method is {name!r}: no checkpoint goes with it; leave it out")
+        names = [(o.name, o.dims) for o in wanted]
+        numbers = name, step, rtol, atol, save_theta, transient, t0, str(None if device is None else device.dtype)
+        parts = (
+            tuple(drive.phases),
+            tuple(drive.sizes),
+            numbers,
+            times,
+            names,
+            y0 if fixed else (),
+            seed if given else (),
+        )
+        saver = _opened(checkpoint, _positive("checkpoint_every", checkpoint_every), run, parts)
+    if callable(progress):
+        status = run.go(saver, progress)
+    else:
+        with Bar(progress) as bar:
+            status = run.go(saver, lambda share, t: bar(share, f"t = {t:.4g}"))
+    if status not in (FINISHED, INTERRUPTED):
+        warnings.warn(f"simulate {status}", RuntimeWarning, stacklevel=2)
+    settings = {"method": name, "t0": t0, "transient": float(transient), "seed": drive.seed} | run.steps()
+    settings |= {"rtol": rtol, "atol": atol} if m.adaptive else {"dt": step}
+    return _trajectory(model, collector, many, settings, status, None if device is None else theta0)
+
+
+def _opened(path: Any, every: float, run: Run, parts: tuple) -> Checkpoint:
+    """The file of a run, which goes on from it if it is there."""
+    saver = Checkpoint(path, fingerprint(__version__, parts), every)
+    stored = saver.read()
+    if stored is not None:
+        run.restore(stored)
+    return saver
+
+
+def _trajectory(model, collector, many, settings, status, like) -> Trajectory:
+    n, second = model.size, model.inertia is not None
+    end = (lambda x: x) if like is None else (lambda x: placed(x, like))
+    one = (lambda x: x) if many else (lambda x: x[0])
+    lead = ("run",) if many else ()
+    labels = {
+        o.name: Label(o.says, o.unit, lead + (() if isinstance(o, Reduction) else ("time",)) + o.dims)
+        for o in collector.wanted
+    }
+    kept = None if collector.states is None else collector.states[:, : collector.count]
+    return Trajectory(
+        t=collector.times[: collector.count].copy(),
+        observables={name: one(x) for name, x in collector.observables().items()},
+        theta=None if kept is None else one(kept[..., :n]),
+        velocity=one(kept[..., n:]) if kept is not None and second else None,
+        t_end=collector.t_end,
+        theta_end=end(one(collector.last[:, :n])),
+        velocity_end=end(one(collector.last[:, n:])) if second else None,
+        model=model,
+        settings=settings,
+        status=status,
+        labels=labels,
+    )
+
+
+def _sample_times(t_span, t_eval, samples):
+    span = np.asarray(t_span, float)
+    if span.shape != (2,) or not np.isfinite(span).all() or span[0] == span[1]:
+        raise ValueError(f"t_span is {t_span!r}: two different finite times are wanted")
+    if t_eval is None:
+        if not isinstance(samples, int | np.integer) or samples < 2:
+            raise ValueError(f"samples is {samples!r}: a whole number, 2 or more, is wanted")
+        return float(span[0]), np.linspace(span[0], span[1], int(samples))
+    times = np.asarray(t_eval, float)
+    low, high = sorted(span)
+    sign = np.sign(span[1] - span[0])
+    if (
+        times.ndim != 1
+        or not times.size
+        or not ((times >= low) & (times <= high)).all()
+        or (sign * np.diff(times) <= 0).any()
+    ):
+        raise ValueError("t_eval must be times within t_span, in its order, without repetition")
+    return float(span[0]), times
+
+
+def _initial_state(model, theta0, velocity0, runs, rng):
+    """(runs, states), and whether results keep the axis of runs."""
+    n = model.size
+    given = None if theta0 is None else np.asarray(devices.to_host(theta0), float)
+    if given is not None and (given.ndim not in (1, 2) or given.shape[-1] != n):
+        raise ValueError(f"theta0 has shape {given.shape}: ({n},) or (runs, {n}) is wanted")
+    counts = {model.runs, runs, len(given) if given is not None and given.ndim == 2 else None} - {None}
+    if len(counts - {1}) > 1:
+        raise ValueError(f"the model, theta0 and runs ask for {sorted(counts)} runs: one number is wanted")
+    many, count = bool(counts), max(counts, default=1)
+    theta = rng.uniform(-math.pi, math.pi, (count, n)) if given is None else np.broadcast_to(given, (count, n))
+    if not np.isfinite(theta).all():
+        raise ValueError("theta0 has entries that are NaN or infinite: finite phases are wanted")
+    if model.inertia is None:
+        if velocity0 is not None:
+            raise ValueError("velocity0 is given, but the model has no inertia")
+        return theta, many
+    velocity = model.omega if velocity0 is None else np.asarray(devices.to_host(velocity0), float)
+    if velocity.shape[-1:] != (n,):
+        raise ValueError(f"velocity0 has shape {velocity.shape}: ({n},) or (runs, {n}) is wanted")
+    return np.concatenate([theta, np.broadcast_to(velocity, (count, n))], axis=1), many
+
+
+def _positive(name: str, x: Any) -> float:
+    if not isinstance(x, int | float | np.number) or not math.isfinite(x) or x <= 0:
+        raise ValueError(f"{name} is {x!r}: a positive number is wanted")
+    return float(x)
+
+
+def _default_step(model) -> float:
+    """A twentieth of the time in which the fastest oscillator could turn by a radian, at most 0.05."""
+    strength = float(np.max(np.abs(model.coupling))) + sum(m * abs(k) for m, (k, _) in model.harmonics.items())
+    if model.edges is not None and model.normalize != "degree":
+        degree = float(model.edges.in_degree.max(initial=0))
+        strength *= degree / model.size if model.normalize == "size" else degree
+    elif model.edges is None and model.normalize is None:
+        strength *= model.size
+    strength += sum(map(abs, model.triadic or ())) + sum(map(abs, (model.forcing or ())[:2]))
+    fastest = float(np.max(np.abs(model.omega))) + strength
+    if model.inertia is not None:  # the velocity's own time, and that of a swing about the locked state
+        friction, inertia = np.broadcast_arrays(model.friction, model.inertia)
+        fastest = max(
+            fastest / max(float(friction.min()), 1.0),
+            float((friction / inertia).max()) / 4,
+            math.sqrt(strength / inertia.min()),
+        )
+    return min(0.05, 0.05 / fastest) if fastest > 0 else 0.05

@@ -1,0 +1,92 @@
+"""CUDA twins of the dynamics against the CPU's formulas: in the simulator, or on a device."""
+
+import numpy as np
+import pytest
+
+import primeattn as pa
+from primeattn import dynamics
+
+from .test_dynamics_analysis import CASES, N, both
+from .test_dynamics_flow import TOLERANCE
+
+# In the simulator scalars are NumPy's, which warn where compiled code overflows silently.
+pytestmark = [pytest.mark.cudasim, pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", CASES)
+def test_derivative(name, dtype, rng):
+    model, state, function = both(name, rng)
+    states, omega = np.stack([state, rng.uniform(-3, 3, model.states)]).astype(dtype), model.omega.astype(dtype)
+    options = dict(CASES[name][0])
+    found = dynamics.derivative(pa.to_device(states), pa.to_device(omega), options.pop("coupling"), t=0.7, **options)
+    expected = [function(x.astype(float)).real for x in states]
+    assert found.dtype == dtype
+    atol = TOLERANCE[dtype] * max(1, np.abs(expected).max())
+    np.testing.assert_allclose(pa.to_host(found), expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ({"phase_lag": 0.3, "forcing": (0.5, 2.0)}, "rk4"),
+        ({"network": np.eye(4, k=1) * 2, "inertia": 0.7}, "heun"),
+        ({"coupling": [0.5, 2.5], "diffusion": 0.3}, "sra1"),
+    ],
+    ids=["lag", "network with inertia", "runs with noise"],
+)
+def test_simulate(options, method, dtype, rng):
+    model = pa.Kuramoto(rng.standard_normal(4), **{"coupling": 1.5} | options)
+    theta = rng.uniform(-3, 3, (2, 4)).astype(dtype)
+    call = {
+        "samples": 3,
+        "dt": 0.06,
+        "method": method,
+        "rng": 4,
+        "observables": ("R", "frequencies"),
+        "save_theta": True,
+    }
+    host, there = (pa.simulate(model, (0, 0.2), x, **call) for x in (theta, pa.to_device(theta)))
+    assert there.settings == host.settings
+    assert there.theta_end.dtype == dtype
+    np.testing.assert_allclose(there.theta, host.theta, rtol=0, atol=8 * TOLERANCE[dtype])  # four steps
+    np.testing.assert_allclose(there.R, host.R, rtol=0, atol=8 * TOLERANCE[dtype])
+    np.testing.assert_array_equal(pa.to_host(there.theta_end), there.theta[:, -1])
+    assert there.to_xarray().theta_end.dtype == dtype
+    on = pa.simulate(model, (0.2, 0.3), there, **call)  # goes on where the arrays are
+    assert on.theta_end.dtype == dtype
+
+
+def test_sweep(rng):
+    model, theta = pa.Kuramoto(rng.standard_normal(4), diffusion=0.1), rng.uniform(-3, 3, (2, 4))
+    call = {"coupling": [0.5, 2.5], "runs": 2, "transient": 0.2, "duration": 0.2, "samples": 3, "dt": 0.1, "rng": 1}
+    host, there = (dynamics.sweep(model, theta0=x, **call) for x in (theta, pa.to_device(theta)))
+    np.testing.assert_allclose(there.R, host.R, rtol=0, atol=1e-12)
+
+
+def test_many_blocks(rng):
+    """Sums on CUDA are over blocks of 32 or more."""
+    n, groups = 150, np.repeat([0, 1], [70, 80])
+    theta, omega, k = rng.uniform(-3, 3, n), rng.standard_normal(n), np.array([[1.0, 0.5], [0.2, 2.0]])
+    found = pa.to_host(dynamics.derivative(pa.to_device(theta), pa.to_device(omega), k, groups=groups))
+    z = np.array([np.exp(1j * theta[groups == a]).mean() for a in (0, 1)])
+    np.testing.assert_allclose(found, omega + (k[groups] @ z * np.exp(-1j * theta)).imag, rtol=0, atol=1e-13)
+
+
+def test_steps_and_refusals(rng):
+    theta, omega = rng.uniform(-3, 3, N), rng.standard_normal(N)
+    there = pa.to_device(theta)
+    found = dynamics.step(there, pa.to_device(omega), 2.0, dt=0.1)
+    np.testing.assert_allclose(pa.to_host(found), dynamics.step(theta, omega, 2.0, dt=0.1), rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(pa.to_host(there), theta)
+    with pytest.raises(TypeError, match="omega is a host array"):
+        dynamics.derivative(there, omega)
+    with pytest.raises(TypeError, match="one precision is wanted"):
+        dynamics.derivative(there, pa.to_device(omega.astype(np.float32)))
+    with pytest.raises(TypeError, match="theta is a CUDA array but like is a host array"):
+        dynamics.Flow(pa.Kuramoto(omega)).derivative(there)
+    with pytest.raises(ValueError, match="one of fixed steps"):
+        pa.simulate(pa.Kuramoto(omega), (0, 1), there, method="dop853")
+    with pytest.raises(TypeError, match="velocity0 is a host array"):
+        pa.simulate(pa.Kuramoto(omega, inertia=1.0), (0, 1), there, velocity0=omega)

@@ -1,0 +1,180 @@
+"""``primeattn simulate``: flags and files, what is written, what is refused, interruption."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import primeattn as pa
+from primeattn import cli
+from primeattn.cli import exits, simulate
+
+for needed in ("matplotlib", "rich", "h5netcdf"):
+    pytest.importorskip(needed)
+
+ROOT = Path(pa.__file__).parent.parent
+SMALL = ["simulate", "--oscillators", "20", "--time", "2", "--samples", "11"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def complaint(capsys) -> str:
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("primeattn: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_flags_give_the_run_of_the_library(here, capsys):
+    assert cli.main([*SMALL, "--frequencies", "uniform", "--width", "0.5", "--seed", "3", "-o", "run.nc"]) == 0
+    assert capsys.readouterr() == ("run.nc\nrun.png\n", "")
+    found = pa.dynamics.Trajectory.load("run.nc")
+    model = pa.Kuramoto(pa.dynamics.frequencies.uniform(20, 0.5), coupling=2.0)
+    np.testing.assert_array_equal(found.R, pa.simulate(model, (0, 2), samples=11, rng=3).R)
+    assert Path("run.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(os.listdir()) == ["run.nc", "run.png"]
+
+
+def test_quiet_and_the_default_output(here, capsys):
+    assert cli.main([*SMALL, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert sorted(os.listdir()) == ["primeattn-simulation.nc", "primeattn-simulation.png"]
+
+
+def test_several_couplings_run_together(here):
+    assert cli.main([*SMALL, "--coupling", "0:4:5", "-q"]) == 0
+    found = pa.dynamics.Trajectory.load("primeattn-simulation.nc")
+    assert found.R.shape == (5, 11)
+    np.testing.assert_array_equal(found.to_xarray()["coupling"], [0, 1, 2, 3, 4])
+
+
+TOML = """
+[frequencies]
+distribution = "lorentzian"
+limit = 10.0
+[model]
+oscillators = 20
+coupling = 1.5
+harmonics = {2 = [0.3, 0.1]}
+inertia = 0.5
+[simulate]
+time = 1
+samples = 5
+observables = ["R", "frequencies"]
+save_theta = true
+"""
+YAML = """
+frequencies: {distribution: lorentzian, limit: 10.0}
+model: {oscillators: 20, coupling: 1.5, harmonics: {2: [0.3, 0.1]}, inertia: 0.5}
+simulate: {time: 1, samples: 5, observables: [R, frequencies], save_theta: true}
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("run.toml", TOML), ("run.yaml", YAML)])
+def test_files(name, text, here):
+    if name.endswith("yaml"):
+        pytest.importorskip("yaml")
+    Path(name).write_text(text)
+    assert cli.main(["simulate", name, "-q", "--coupling", "1.7", "-o", "out"]) == 0
+    found = pa.dynamics.Trajectory.load("out.nc")
+    omega = pa.dynamics.frequencies.lorentzian(20, limit=10.0)
+    model = pa.Kuramoto(omega, 1.7, harmonics={2: (0.3, 0.1)}, inertia=0.5)
+    wanted = pa.simulate(model, (0, 1), samples=5, observables=("R", "frequencies"), save_theta=True, rng=0)
+    np.testing.assert_array_equal(found.theta, wanted.theta)
+    np.testing.assert_array_equal(found["frequencies"], wanted["frequencies"])
+
+
+def test_networks_from_files(here):
+    Path("edges.txt").write_text("0 1\n1 2 \n2 0\n3 2\n")
+    Path("edges.csv").write_text("0,1,0.5\n1,3,2\n")
+    sparse.save_npz("w.npz", sparse.random_array((5, 5), density=0.5, rng=0, format="csr"))
+    np.save("w.npy", np.eye(3, k=1))
+    sizes = {"edges.txt": (4, 4), "edges.csv": (4, 2), "w.npz": (5, 12), "w.npy": (3, 2)}
+    for name, (n, edges) in sizes.items():
+        call = ["simulate", "--network", name, "--normalize", "none", "--time", "1", "--samples", "3", "-q", "-o", "a"]
+        assert cli.main(call) == 0
+        model = pa.dynamics.Trajectory.load("a.nc").model
+        assert (model.size, len(model.edges.indices)) == (n, edges)
+        assert model.normalize is None
+    W = simulate._network("edges.csv", 0).toarray()
+    assert W[1, 0] == 0.5  # from 0 to 1: 1 hears 0
+    assert W[3, 1] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--oscillators", "0"], exits.USAGE, "a whole number from 1 on"),
+        (["--coupling", "0:4"], exits.USAGE, "0:4:33 (from, to, how many)"),
+        (["--coupling", "nan"], exits.USAGE, "a number is wanted"),
+        (["--frequencies", "poisson"], exits.USAGE, "invalid choice"),
+        (["--normalize", "sum"], exits.USAGE, "size, degree or none"),
+        (["-o", "a.png"], exits.USAGE, "name the netCDF file"),
+        (["-o", "none/at/all.nc"], exits.OUTPUT, "there is no folder"),
+        (["none.toml"], exits.INPUT, "none.toml: cannot be read"),
+        (["bad.toml"], exits.INPUT, "bad.toml: "),
+        (["table.toml"], exits.INPUT, "'modle' is no table"),
+        (["key.toml"], exits.INPUT, "did you mean 'coupling'?"),
+        (["--network", "none.txt"], exits.INPUT, "none.txt"),
+        (["--network", "bad.txt"], exits.INPUT, "FROM TO WEIGHT"),
+        (["--method", "rk5"], exits.INPUT, "method is 'rk5'"),
+        (["--observables", "R,Q"], exits.INPUT, "observables has 'Q'"),
+        (["--diffusion", "-1"], exits.INPUT, "diffusion >= 0"),
+        (["--checkpoint", "none/at/all.npz"], exits.OUTPUT, "there is no folder"),
+    ],
+)
+def test_refusals(arguments, code, says, here, capsys):
+    Path("bad.toml").write_text("[model\n")
+    Path("table.toml").write_text("[modle]\n")
+    Path("key.toml").write_text("[model]\ncuopling = 1\n")
+    Path("bad.txt").write_text("0\n1\n")
+    assert cli.main(["simulate", *arguments]) == code
+    assert says in complaint(capsys)
+    assert not list(here.glob("*.nc"))
+
+
+def test_a_run_that_breaks_down_leaves_what_there_is(here, capsys):
+    code = cli.main([*SMALL[:3], "--inertia", "0.01", "--dt", "0.5", "--time", "500", "--samples", "1001", "-q"])
+    assert code == exits.INPUT
+    assert "try a dt below 0.5; what there is is on disk" in complaint(capsys)
+    found = pa.dynamics.Trajectory.load("primeattn-simulation.nc")
+    assert 0 < len(found.t) < 1001
+
+
+def test_without_R_there_is_no_figure(here, capsys):
+    assert cli.main([*SMALL, "--observables", "psi", "-o", "a.nc"]) == 0
+    assert capsys.readouterr().out == "a.nc\n"
+    assert os.listdir() == ["a.nc"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_writes_what_there_is_and_the_same_command_goes_on(here):
+    call = ["simulate", "--oscillators", "20", "--time", "1", "--dt", "2e-6", "--samples", "50"]
+    command = [sys.executable, "-m", "primeattn.cli", *call, "--checkpoint", "run.npz", "-o", "run.nc"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    file = Path("early.toml")
+    file.write_text("[simulate]\ncheckpoint_every = 0.01\n")
+    with subprocess.Popen([*command, str(file)], stderr=subprocess.PIPE, text=True, env=environment) as process:
+        while not Path("run.npz").exists() and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == exits.INTERRUPTED
+    assert "what there is is on disk; the same command goes on" in said
+    part = pa.dynamics.Trajectory.load("run.nc")
+    assert part.status == "interrupted"
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "run.nc\nrun.png\n")
+    whole = pa.dynamics.Trajectory.load("run.nc")
+    assert whole.status == "finished"
+    np.testing.assert_array_equal(part.R, whole.R[: len(part.t)])
