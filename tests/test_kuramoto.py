@@ -144,15 +144,15 @@ def test_gradients_of_a_common_turn_vanish(monkeypatch):
 
     def spy(*arguments):
         owner(*arguments)
-        found.append(arguments[-3].reshape(theta.shape))
+        found.append(arguments[-1].reshape(2, HEADS, -1, 4, ANGLES // HEADS))  # one piece a head
 
     owner = gradients.PULL
     monkeypatch.setattr(gradients, "PULL", spy)
     out, pullback = attention.vjp("kuramoto", theta, **options)
     dout = np.random.default_rng(0).standard_normal(out.shape)
     dtheta = pullback(dout)["theta"]
-    assert abs(found[0]).max() > 0.01
-    np.testing.assert_allclose(found[0].sum(axis=1), 0, atol=1e-14)  # 6 terms of size 0.1
+    assert abs(found[0][..., 3, :]).max() > 0.01  # sum_t t dalpha
+    np.testing.assert_allclose(found[0][..., 2, :], 0, atol=1e-14)  # 6 terms of size 0.1
     np.testing.assert_allclose(dtheta.sum(axis=1), dout.sum(axis=1), rtol=0, atol=1e-14)
 
 

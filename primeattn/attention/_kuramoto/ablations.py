@@ -1,4 +1,4 @@
-r"""Two other steps along the torus, to compare the tangent step with: one row a head and token.
+r"""Two other steps along the torus, to compare the tangent step with; rows as in ``update``.
 
 With z = exp(-i theta_t) m_t = p + i q as in ``update``, the increments and their derivatives by p and q are
 
@@ -11,8 +11,9 @@ and all 0 where z = 0.
 import math
 
 from ..._runtime import elementary as el
-from ..._runtime.jit import kernel, scalar
 from ..._runtime.owners import Owner
+from .._cores.tiles import fill, kernel, scalar
+from .angles import piece
 from .features import SIZES, Sizes, place
 
 DIRECTION, GEODESIC = 1, 2
@@ -61,25 +62,28 @@ def ablated_cpu(start, stop, sizes, form, theta, u, m, eta, out):
 
 
 @scalar
-def pull_ablated_row(r, sizes, form, g, u, m, eta, dm, dtheta, deta):
-    """dM, dtheta = G + dphi, and this token's share of deta."""
+def pull_ablated_row(i, sizes, form, g, u, m, eta, dm, dtheta, deta):
+    """Piece i: dM, dtheta = G + dphi, and its sums of deta."""
     z = Sizes(*sizes)
-    _, head, angles = place(r, z)
-    for j in range(z.width):
-        c, s, p, q = frame(r, j, z, u, m)
-        upstream, at = g[angles + j], r * z.depth + j
-        by_p, by_q = slopes(form, p, q)
-        dp, dq = upstream * eta[head * z.width + j] * by_p, upstream * eta[head * z.width + j] * by_q
-        dm[at], dm[at + z.width] = dp * c - dq * s, dp * s + dq * c
-        dtheta[angles + j] = upstream + dp * q - dq * p
-        deta[angles + j] = upstream * increment(form, p, q)
+    first, last, (_, head, angles) = piece(i, z)
+    fill(deta, i * z.width, z.width, type(g[0])(0))
+    for r in range(first, last):
+        for j in range(z.width):
+            c, s, p, q = frame(r, j, z, u, m)
+            upstream, at = g[angles + j], r * z.depth + j
+            by_p, by_q = slopes(form, p, q)
+            dp, dq = upstream * eta[head * z.width + j] * by_p, upstream * eta[head * z.width + j] * by_q
+            dm[at], dm[at + z.width] = dp * c - dq * s, dp * s + dq * c
+            dtheta[angles + j] = upstream + dp * q - dq * p
+            deta[i * z.width + j] += upstream * increment(form, p, q)
+        angles += z.heads * z.width
 
 
 @kernel
 def pull_ablated_cpu(start, stop, sizes, form, g, u, m, eta, dm, dtheta, deta):
-    for r in range(start, stop):
-        pull_ablated_row(r, sizes, form, g, u, m, eta, dm, dtheta, deta)
+    for i in range(start, stop):
+        pull_ablated_row(i, sizes, form, g, u, m, eta, dm, dtheta, deta)
 
 
 ABLATED = Owner(ablated_row, ablated_cpu, f"{SIZES} i F1 F1 F1 F1 F1", grain=1024)
-PULL_ABLATED = Owner(pull_ablated_row, pull_ablated_cpu, f"{SIZES} i F1 F1 F1 F1 F1 F1 F1", grain=1024)
+PULL_ABLATED = Owner(pull_ablated_row, pull_ablated_cpu, f"{SIZES} i F1 F1 F1 F1 F1 F1 F1", grain=32)

@@ -10,6 +10,7 @@ from ..._runtime.checks import common_floating
 from ..._runtime.elementary.arrays import SINCOS
 from .._inputs import _placed, _read_only
 from .ablations import DIRECTION, GEODESIC
+from .angles import PIECE
 from .features import Side, Sizes, Turn
 
 UPDATES = {"tangent": 0, "direction": DIRECTION, "geodesic": GEODESIC}
@@ -27,6 +28,19 @@ class Tokens(NamedTuple):
     def rows(self) -> int:
         """Tokens times heads of all sequences."""
         return self.theta.size // self.sizes.width
+
+    @property
+    def pieces(self) -> int:
+        """`angles.PIECE` tokens of a head, or what is left of them."""
+        tokens = self.sizes.tokens
+        return self.rows // tokens * -(-tokens // PIECE) if tokens else 0
+
+    def by_piece(self, flat, numbers: int):
+        """(batch, heads, pieces of a head, numbers times width), in float64 on the host."""
+        z = self.sizes
+        of_head = -(-z.tokens // PIECE)
+        batch = flat.size // max(z.heads * of_head * numbers * z.width, 1)
+        return devices.to_host(flat).reshape(batch, z.heads, of_head, numbers * z.width).astype(np.float64)
 
 
 class Call(NamedTuple):
@@ -47,6 +61,15 @@ class Call(NamedTuple):
     @property
     def width(self) -> int:
         return self.queries.sizes.heads * self.queries.sizes.width
+
+    @property
+    def first(self) -> int:
+        """The position of the first query."""
+        return self.keys.sizes.tokens - self.queries.sizes.tokens
+
+    @property
+    def is_complex(self) -> bool:
+        return self.given["coupling"] is not None and np.iscomplexobj(self.given["coupling"])
 
     @property
     def own(self) -> bool:
@@ -70,24 +93,23 @@ def check_call(
     kappa, given = check_coupling(coupling, step, d)
     delayed = kappa.shape[0] == 2
     form = _checked_form(update, coupling, delayed, causal, strict)
-    given["drift"] = check_drift(drift, d, heads)
+    omega = given["drift"] = check_drift(drift, d, heads)
     for name, x in (("beta", beta), ("step", step), ("coupling", coupling), ("drift", drift)):
         shapes[name] = () if x is None or isinstance(x, str | float) else np.shape(x)
 
     def tokens(x, n, at):
-        turn = _turn(given["drift"], at if first is None else first, n, width, d, x)
-        still = _turn(None, 0, 0, width, d, x)
+        turn = still if omega is None else _turn(omega, at if first is None else first, n, width, d, x)
         sizes = Sizes(n, heads, width, kappa.shape[1], 2 * width * kappa.shape[1] + delayed)
         return Tokens(_read_only(x.reshape(x.size)), sizes, *((turn, still) if drift_values else (still, turn)))
 
+    still = Turn(ones(width, theta), _constant(0, width, theta), 0, 0)
     of_queries = tokens(theta, queries, keys - queries)
     of_keys = of_queries if memory is None else tokens(memory, keys, 0)
     query = _side("gate_query", gates.get("gate_query"), lead, queries, d, check_beta(beta, heads, theta), theta)
     key = _side("gate_key", gates.get("gate_key"), lead, keys, d, ones(heads, theta), theta)
-    real, imag = (
-        _flat(kappa.real, theta),
-        _flat(kappa.imag, theta) if np.iscomplexobj(kappa) else _zeros_of(kappa, theta),
-    )
+    is_complex = kappa.dtype.kind == "c"
+    real = _flat(kappa.real, theta) if is_complex else _flat(kappa, theta)
+    imag = _flat(kappa.imag, theta) if is_complex else _constant(0, kappa.size, theta)
     return Call(of_queries, of_keys, query, key, form, delayed, real, imag, lead, given, shapes)
 
 
@@ -203,9 +225,7 @@ def check_drift(drift, width: int, heads: int) -> np.ndarray | None:
 
 
 def _turn(omega, first: int, tokens: int, width: int, d: int, like) -> Turn:
-    """By omega t, for all heads alike or for each; by nothing, for all tokens alike."""
-    if omega is None:
-        return Turn(ones(width, like), _constant(0, width, like), 0, 0)
+    """By omega t, for all heads alike or for each."""
     cosine, sine = _turns(omega.tobytes(), first, tokens, like.dtype)
     return Turn(_placed(cosine, like), _placed(sine, like), omega.size, width if omega.size == d else 0)
 
@@ -231,10 +251,6 @@ def _constant(value: int, n: int, like):
 
 def ones(n: int, like):
     return _constant(1, n, like)
-
-
-def _zeros_of(x, like):
-    return _constant(0, x.size, like)
 
 
 def _flat(x, like):

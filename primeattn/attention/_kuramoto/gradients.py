@@ -9,10 +9,10 @@ from ..._runtime import devices
 from .. import _inputs
 from .._cores import run
 from .ablations import PULL_ABLATED
+from .angles import PIECE, PULL, SUMS
 from .call import Call, Tokens
-from .features import PULL, Side
 from .run import Result, gates, kappa, room, shares
-from .sums import SCALE, column_sums
+from .sums import column_sums
 from .update import PULL_UPDATE, SHARE_PULL
 
 
@@ -32,20 +32,20 @@ def backward(call: Call, result: Result, upstream) -> dict[str, Any]:
         dn = _inputs._read_only(dn)
         again = run.backward(before.problem, before.layout, before.moments, before.lse, dn, False)
         dq, dk, dnext = _sum(dq, again[0]), _sum(dk, again[1]), again[2]
-    return _pull(call, result, dtheta, (dq, dk, dv, dnext), upstream) | _kernel_gradients(call, terms)
+    return _pull(call, result, dtheta, (dq, dk, dv, dnext), upstream) | _kernel_gradients(call, terms, dtheta)
 
 
 def _pull_updated(call: Call, before, upstream, phasors, moments, share, delay: int):
-    """dM, dtheta = ``before`` + dphi, and the shares of the gradients of real and imaginary coupling."""
-    theta, z = call.queries.theta, tuple(call.queries.sizes)
-    n = theta.size * call.queries.sizes.harmonics
+    """dM, dtheta = ``before`` + dphi, and sums over pieces of the gradients of real and imaginary coupling."""
+    theta, side = call.queries.theta, call.queries
+    z, n = tuple(side.sizes), side.pieces * side.sizes.width * side.sizes.harmonics
     dm, dtheta, dreal = room(moments.size, theta), room(theta.size, theta), room(n, theta)
-    dimag = room(n * (call.given["coupling"] is not None and np.iscomplexobj(call.given["coupling"])), theta)
+    dimag = room(n * call.is_complex, theta)
     if theta.size and call.form:
-        PULL_ABLATED(call.queries.rows, z, call.form, upstream, phasors, moments, call.real, dm, dtheta, dreal)
+        PULL_ABLATED(side.pieces, z, call.form, upstream, phasors, moments, call.real, dm, dtheta, dreal)
     elif theta.size:
         PULL_UPDATE(
-            call.queries.rows, z, _inputs._read_only(before), upstream, phasors, moments, *shares(share, theta),
+            side.pieces, z, _inputs._read_only(before), upstream, phasors, moments, *shares(share, theta),
             *kappa(call, delay), dm, dtheta, dreal, dimag,
         )  # fmt: skip
     return dm, dtheta, dreal, dimag
@@ -63,28 +63,38 @@ def _pull(call: Call, result: Result, dtheta, flowing, upstream) -> dict[str, An
     dq, dk, dv, dnext = flowing
 
     def pull(side: Tokens, values, dq, dk, dv, dnext, dtheta):
-        made = [room(side.theta.size, dtheta) for _ in range(3)]
+        query, key = gates(call, side)
+        dgates = [room(side.theta.size * gate.token, dtheta) for gate in (query, key)]
+        sums = room(side.pieces * SUMS * side.sizes.width, dtheta)
         if side.rows:
-            of_queries, of_keys = (tuple(x) for x in gates(call, side))
             PULL(
-                side.rows, tuple(side.sizes), tuple(side.spins), of_queries, of_keys, _inputs._read_only(values),
-                dq, dk, dv, dnext, dtheta, *made,
+                side.pieces, tuple(side.sizes), tuple(side.spins), tuple(query), tuple(key),
+                _inputs._read_only(values), dq, dk, dv, dnext, dtheta, *dgates, sums,
             )  # fmt: skip
-        return made
+        return *dgates, side.by_piece(sums, SUMS)
 
-    grads, turned = {"theta": dtheta}, {}
+    grads = {"theta": dtheta}
     if call.own:
-        turned["theta"], dgate_q, dgate_k = pull(call.queries, result.phasors, dq, dk, dv, dnext, dtheta)
+        dgate_q, dgate_k, sums = pull(call.queries, result.phasors, dq, dk, dv, dnext, dtheta)
+        pieces = [(sums, call.first)]
     else:
         grads["memory"] = zeros(call.keys.theta.size, dtheta)
         nothing = zeros(dq.size, dq), zeros(result.phasors.size, dq), room(0, dq)
-        turned["theta"], dgate_q, _ = pull(call.queries, result.phasors, dq, *nothing, dtheta)
+        dgate_q, _, sums = pull(call.queries, result.phasors, dq, *nothing, dtheta)
         values, none = result.main.problem.v, zeros(dk.size, dk)
-        turned["memory"], _, dgate_k = pull(call.keys, values, none, dk, dv, dnext, grads["memory"])
-    small = _score_gradients(call, dgate_q, dgate_k)
+        _, dgate_k, of_keys = pull(call.keys, values, none, dk, dv, dnext, grads["memory"])
+        pieces = [(sums, call.first), (of_keys, 0)]
+    totals = [over_pieces(sums).reshape(call.queries.sizes.heads, SUMS, -1) for sums, _ in pieces]
+    small = _score_gradients(call, (totals[0][:, 0], dgate_q), (totals[-1][:, 1], dgate_k), dtheta)
     if call.shapes["drift"]:
-        small["drift"] = _drift_gradient(call, grads if _turns_values(call) else turned, upstream)
+        turned = _turned_angles(call, grads, upstream) if _turns_values(call) else _turned_scores(pieces, totals)
+        small["drift"] = _drift_gradient(call, turned, dtheta)
     return {name: x.reshape(call.shapes[name]) for name, x in grads.items()} | small
+
+
+def over_pieces(sums):
+    """(heads, numbers of a head), from `Tokens.by_piece`."""
+    return np.add.reduce(sums, axis=(0, 2))
 
 
 def zeros(n: int, like):
@@ -96,74 +106,78 @@ def _small(x, shape, like):
     return _inputs._placed(np.asarray(x, like.dtype).reshape(shape), like)
 
 
-def _score_gradients(call: Call, dgate_q, dgate_k) -> dict[str, Any]:
-    """Of beta and gates; dgate_q lacks the factor beta of its head."""
-    query, width = call.query, call.width
-    totals = column_sums(dgate_q, width, query.gate if query.token else None)
-    dbeta = devices.to_host(totals).astype(np.float64)
-    if not query.token:
-        dbeta *= devices.to_host(query.gate)
-    dbeta = dbeta.reshape(call.queries.sizes.heads, -1).sum(axis=1)
+def _score_gradients(call: Call, of_query, of_key, like) -> dict[str, Any]:
+    """Of beta and gates, from sums (heads, width) and the gradient of gates of tokens."""
+    query, (sums, _) = call.query, of_query
+    by_head = sums if query.token else sums * devices.to_host(query.gate).reshape(sums.shape)
     shape = call.shapes["beta"]
-    grads = {"beta": _small(dbeta.sum() if math.prod(shape) == 1 else dbeta, shape, dgate_q)}
-    if "gate_query" in call.shapes:
-        grads["gate_query"] = _gate_gradient(call, "gate_query", call.queries, query, dgate_q, totals)
-    if "gate_key" in call.shapes:
-        sums = None if call.key.token else column_sums(dgate_k, width)
-        grads["gate_key"] = _gate_gradient(call, "gate_key", call.keys, call.key, dgate_k, sums)
+    dbeta = np.add.reduce(by_head, axis=1 if math.prod(shape) > 1 else None)
+    grads = {"beta": _small(dbeta, shape, like)}
+    for name, tokens, side, (sums, dgate) in (
+        ("gate_query", call.queries, query, of_query), ("gate_key", call.keys, call.key, of_key)
+    ):  # fmt: skip
+        if name not in call.shapes:
+            continue
+        shape = call.shapes[name]
+        if side.token:
+            full = dgate.reshape((*call.lead, tokens.sizes.tokens, call.width))
+            grads[name] = _inputs.sum_to(full, shape)
+        else:
+            total = devices.to_host(side.factor)[:, None] * sums
+            grads[name] = _small(total if math.prod(shape) == call.width else total.sum(), shape, like)
     return grads
-
-
-def _gate_gradient(call: Call, name: str, tokens: Tokens, side: Side, dgate, sums):
-    """In the gate's own shape, from that of every token (changed) or from sums over tokens."""
-    shape = call.shapes[name]
-    if side.token:
-        if dgate.size:
-            SCALE(tokens.rows, tuple(tokens.sizes), side.factor, dgate)
-        return _inputs.sum_to(dgate.reshape((*call.lead, tokens.sizes.tokens, call.width)), shape)
-    total = devices.to_host(sums) * np.repeat(devices.to_host(side.factor), tokens.sizes.width)
-    return _small(total if math.prod(shape) == call.width else total.sum(), shape, dgate)
 
 
 def _turns_values(call: Call) -> bool:
     return call.queries.shown.token > 0
 
 
-def _drift_gradient(call: Call, moved: dict[str, Any], upstream):
-    """sum_t t dalpha. If the drift turns values, too, every angle but the residual's is alpha: sum_t t (dtheta - G)."""
+def _turned_scores(pieces, totals):
+    """sum_t t dalpha, (heads, width), from sums over pieces whose first tokens stand ``first`` and so on."""
+    found: Any = 0.0
+    for (sums, first), total in zip(pieces, totals, strict=True):
+        starts, width = np.arange(first, first + sums.shape[2] * PIECE, PIECE), total.shape[-1]
+        found = found + over_pieces(starts[:, None] * sums[..., 2 * width : 3 * width]) + total[:, 3]
+    return found
+
+
+def _turned_angles(call: Call, grads, upstream):
+    """If the drift turns values, too, every angle but the residual's is alpha: sum_t t (dtheta - G)."""
     total = np.zeros(call.width)
-    for name, side in (("theta", call.queries), ("memory", call.keys)):
-        if name not in moved:
-            continue
-        first = call.keys.sizes.tokens - call.queries.sizes.tokens if side is call.queries else 0
+    for name, x in grads.items():
+        side, first = (call.queries, call.first) if name == "theta" else (call.keys, 0)
         time = _inputs._placed(np.arange(first, first + side.sizes.tokens).astype(upstream.dtype), upstream)
-        total += devices.to_host(column_sums(moved[name], call.width, time))
-        if _turns_values(call) and name == "theta":
+        total += devices.to_host(column_sums(x, call.width, time))
+        if name == "theta":
             total -= devices.to_host(column_sums(upstream, call.width, time))
+    return total
+
+
+def _drift_gradient(call: Call, total, like):
+    """In its own shape: of all heads, or one for all."""
     if call.shapes["drift"] != (call.width,):
         total = total.reshape(call.queries.sizes.heads, -1).sum(axis=0)
-    return _small(total, call.shapes["drift"], upstream)
+    return _small(total, call.shapes["drift"], like)
 
 
-def _kernel_gradients(call: Call, terms) -> dict[str, Any]:
-    """Of step and coupling, whose product is kappa; ``terms``: real and imaginary shares of every delay."""
+def _kernel_gradients(call: Call, terms, like) -> dict[str, Any]:
+    """Of step and coupling, whose product is kappa; ``terms``: real and imaginary sums over pieces, of every delay."""
     d, step, coupling = call.width, call.given["step"], call.given["coupling"]
-    harmonics, like = call.queries.sizes.harmonics, terms[0][0]
-    if coupling is None:
-        dstep = devices.to_host(column_sums(like, d))
-        return {"step": _small(dstep if step.size > 1 else dstep.sum(), call.shapes["step"], like)}
+    harmonics = call.queries.sizes.harmonics
 
     def summed(part):
-        sums = [devices.to_host(column_sums(shares[part], harmonics * d)).reshape(harmonics, d) for shares in terms]
-        return np.stack(sums).astype(np.float64)
+        found = [over_pieces(call.queries.by_piece(sums[part], harmonics)) for sums in terms]
+        return np.array([x.reshape(x.shape[0], harmonics, -1).swapaxes(0, 1).reshape(harmonics, d) for x in found])
 
     dkappa: Any = summed(0)
-    if np.iscomplexobj(coupling):
+    if call.is_complex:
         dkappa = dkappa + 1j * summed(1)
-    dstep = (dkappa * coupling.conj()).real.sum(axis=(0, 1))
+    dstep = dkappa[0, 0] if coupling is None else (dkappa * coupling.conj()).real.sum(axis=(0, 1))
     grads = {"step": _small(dstep if step.size > 1 else dstep.sum(), call.shapes["step"], like)}
+    if coupling is None:
+        return grads
     dcoupling = dkappa * step
     dcoupling = dcoupling if coupling.shape[-1] == d else dcoupling.sum(axis=-1)
-    dtype = np.result_type(like.dtype, np.complex64) if np.iscomplexobj(coupling) else like.dtype
+    dtype = np.result_type(like.dtype, np.complex64) if call.is_complex else like.dtype
     grads["coupling"] = _inputs._placed(dcoupling.astype(dtype).reshape(call.shapes["coupling"]), like)
     return grads

@@ -1,4 +1,4 @@
-r"""From moments of values to new angles, and back: one row a head and token.
+r"""From moments of values to new angles, one row a head and token, and back, one row a piece (see ``angles``).
 
 Attention gives the moments m^k_t = sum_u A_tu exp(i k phi_u), and, delayed by a token, n^k_t = sum_{u<t} A_tu
 exp(i k phi_{u+1}). In the frame of the token, z = exp(-i k phi_t) m = p + i q,
@@ -26,8 +26,39 @@ from ..._runtime import elementary as el
 from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import nonnegative
 from ..._runtime.owners import Owner
-from .._cores.tiles import kernel, scalar
-from .features import SIZES, STRIP, Sizes, place
+from ..._runtime.width import full_width
+from .._cores.tiles import fill, kernel, scalar
+from .angles import piece
+from .features import SIZES, STRIP, Sizes, following, place
+
+
+@scalar
+def add_increments(n, wide, at, kappa, angles, rho, before, u, m, real, imag, out):
+    """out = before + increments, of n angles of one harmonic."""
+    for j in range(n):
+        c, s = u[nonnegative(at + j)], u[nonnegative(at + wide + j)]
+        x, y = m[nonnegative(at + j)], m[nonnegative(at + wide + j)]
+        p, q = c * x + s * y, c * y - s * x
+        moved = real[nonnegative(kappa + j)] * q + imag[nonnegative(kappa + j)] * p
+        out[nonnegative(angles + j)] = before[nonnegative(angles + j)] + rho * moved
+
+
+@scalar
+def add_harmonic(n, at, kappa, angles, rho, before, u, m, real, imag, out):
+    strips = n // STRIP * STRIP
+    for j in range(0, strips, STRIP):
+        add_increments(STRIP, n, at + j, kappa + j, angles + j, rho, before, u, m, real, imag, out)
+    j = strips
+    add_increments(n - j, n, at + j, kappa + j, angles + j, rho, before, u, m, real, imag, out)
+
+
+@scalar
+def update_at(r, head, angles, z, before, u, m, share, step, real, imag, out):
+    rho, n = share[r * step], z.width
+    add_harmonic(n, r * z.depth, head * n, angles, rho, before, u, m, real, imag, out)
+    for k in range(1, z.harmonics):
+        at, kappa = r * z.depth + 2 * k * n, (k * z.heads + head) * n
+        add_harmonic(n, at, kappa, angles, rho, out, u, m, real, imag, out)
 
 
 @scalar
@@ -35,28 +66,22 @@ def update_row(r, sizes, before, u, m, share, step, real, imag, out):
     """out = before + increments. ``share``: rho of each row, or a single 1 (step 0)."""
     z = Sizes(*sizes)
     _, head, angles = place(r, z)
-    rho, n = share[r * step], z.width
-    for j in range(n):
-        out[nonnegative(angles + j)] = before[nonnegative(angles + j)]
-    for k in range(z.harmonics):
-        at, kappa = r * z.depth + 2 * k * n, (k * z.heads + head) * n
-        for j in range(n):
-            c, s = u[nonnegative(at + j)], u[nonnegative(at + n + j)]
-            x, y = m[nonnegative(at + j)], m[nonnegative(at + n + j)]
-            p, q = c * x + s * y, c * y - s * x
-            moved = real[nonnegative(kappa + j)] * q + imag[nonnegative(kappa + j)] * p
-            out[nonnegative(angles + j)] += rho * moved
+    update_at(r, head, angles, z, before, u, m, share, step, real, imag, out)
 
 
 @kernel
 def update_cpu(start, stop, sizes, before, u, m, share, step, real, imag, out):
     disjoint()
+    full_width()
+    z = Sizes(*sizes)
+    t, head, angles = place(start, z)
     for r in range(start, stop):
-        update_row(r, sizes, before, u, m, share, step, real, imag, out)
+        update_at(r, head, angles, z, before, u, m, share, step, real, imag, out)
+        t, head, angles = following(r, t, head, angles, z)
 
 
 @scalar
-def pull_increments(n, at, wide, kappa, angles, term, rho, order, g, u, m, real, imag, dm, dtheta, dreal):
+def pull_increments(n, wide, at, kappa, angles, term, rho, order, before, g, u, m, real, imag, dm, dtheta, dreal):
     for j in range(n):
         c, s = u[nonnegative(at + j)], u[nonnegative(at + wide + j)]
         x, y, upstream = m[nonnegative(at + j)], m[nonnegative(at + wide + j)], rho * g[nonnegative(angles + j)]
@@ -64,42 +89,63 @@ def pull_increments(n, at, wide, kappa, angles, term, rho, order, g, u, m, real,
         dp, dq = upstream * imag[nonnegative(kappa + j)], upstream * real[nonnegative(kappa + j)]
         dm[nonnegative(at + j)] = dp * c - dq * s
         dm[nonnegative(at + wide + j)] = dp * s + dq * c
-        dtheta[nonnegative(angles + j)] += order * (dp * q - dq * p)
-        dreal[nonnegative(term + j)] = upstream * q
+        dtheta[nonnegative(angles + j)] = before[nonnegative(angles + j)] + order * (dp * q - dq * p)
+        dreal[nonnegative(term + j)] += upstream * q
 
 
 @scalar
-def pull_update_row(r, sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag):
-    """dM; dtheta = before + dphi; this token's shares of the gradients of kappa (dimag unless it is empty)."""
-    z = Sizes(*sizes)
-    _, head, angles = place(r, z)
-    rho, n, across = share[r * step], z.width, z.heads * z.width
-    token, strips = angles // across, n // STRIP * STRIP
-    for j in range(n):
-        dtheta[nonnegative(angles + j)] = before[nonnegative(angles + j)]
-    for k in range(z.harmonics):
-        at, kappa = r * z.depth + 2 * k * n, (k * z.heads + head) * n
-        order, term = type(rho)(k + 1), (token * z.harmonics + k) * across + head * n
-        for j in range(0, strips, STRIP):
-            pull_increments(
-                STRIP, at + j, n, kappa + j, angles + j, term + j, rho, order, g, u, m, real, imag, dm, dtheta, dreal
-            )
-        j = strips
+def pull_harmonic(n, at, kappa, angles, term, rho, order, before, g, u, m, real, imag, dm, dtheta, dreal):
+    strips = n // STRIP * STRIP
+    for j in range(0, strips, STRIP):
         pull_increments(
-            n - j, at + j, n, kappa + j, angles + j, term + j, rho, order, g, u, m, real, imag, dm, dtheta, dreal
-        )
+            STRIP, n, at + j, kappa + j, angles + j, term + j, rho, order, before, g, u, m, real, imag, dm, dtheta,
+            dreal,
+        )  # fmt: skip
+    j = strips
+    pull_increments(
+        n - j, n, at + j, kappa + j, angles + j, term + j, rho, order, before, g, u, m, real, imag, dm, dtheta, dreal
+    )
+
+
+@scalar
+def sum_imaginary(n, at, angles, term, rho, g, u, m, dimag):
+    for j in range(n):
+        c, s = u[nonnegative(at + j)], u[nonnegative(at + n + j)]
+        x, y = m[nonnegative(at + j)], m[nonnegative(at + n + j)]
+        dimag[nonnegative(term + j)] += rho * g[nonnegative(angles + j)] * (c * x + s * y)
+
+
+@scalar
+def pull_update_row(i, sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag):
+    """Piece i: dM; dtheta = before + dphi; its sums of the gradients of kappa (dimag unless it is empty)."""
+    z, zero = Sizes(*sizes), type(u[0])(0)
+    first, last, (_, head, angles) = piece(i, z)
+    n, terms = z.width, i * z.harmonics * z.width
+    fill(dreal, terms, z.harmonics * n, zero)
+    if dimag.size:
+        fill(dimag, terms, z.harmonics * n, zero)
+    for r in range(first, last):
+        rho, at = share[r * step], r * z.depth
+        one = type(rho)(1)
+        pull_harmonic(n, at, head * n, angles, terms, rho, one, before, g, u, m, real, imag, dm, dtheta, dreal)
+        for k in range(1, z.harmonics):
+            kappa, order = (k * z.heads + head) * n, type(rho)(k + 1)
+            pull_harmonic(
+                n, at + 2 * k * n, kappa, angles, terms + k * n, rho, order, dtheta, g, u, m, real, imag, dm, dtheta,
+                dreal,
+            )  # fmt: skip
         if dimag.size:
-            for j in range(n):
-                c, s = u[nonnegative(at + j)], u[nonnegative(at + n + j)]
-                x, y = m[nonnegative(at + j)], m[nonnegative(at + n + j)]
-                dimag[nonnegative(term + j)] = rho * g[nonnegative(angles + j)] * (c * x + s * y)
+            for k in range(z.harmonics):
+                sum_imaginary(n, at + 2 * k * n, angles, terms + k * n, rho, g, u, m, dimag)
+        angles += z.heads * n
 
 
 @kernel
 def pull_update_cpu(start, stop, sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag):
     disjoint()
-    for r in range(start, stop):
-        pull_update_row(r, sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag)
+    full_width()
+    for i in range(start, stop):
+        pull_update_row(nonnegative(i), sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag)
 
 
 @scalar
@@ -149,7 +195,7 @@ def share_pull_cpu(start, stop, sizes, n, dm, dn):
 
 UPDATE = Owner(update_row, update_cpu, f"{SIZES} F1 F1 F1 F1 i F1 F1 F1", grain=1024)
 PULL_UPDATE = Owner(
-    pull_update_row, pull_update_cpu, f"{SIZES} F1 F1 F1 F1 F1 i F1 F1 F1 F1 F1 F1", grain=1024
+    pull_update_row, pull_update_cpu, f"{SIZES} F1 F1 F1 F1 F1 i F1 F1 F1 F1 F1 F1", grain=32
 )  # fmt: skip
 SUCCESSOR = Owner(successor_row, successor_cpu, f"{SIZES} F1 F1", grain=1024)
 SHARE = Owner(share_row, share_cpu, f"{SIZES} F1 F1 F1 F1 F1", grain=1024)
