@@ -17,7 +17,7 @@ from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.checks import as_generator
 from .._cores import reference as plain
-from .._inputs import check_upstream, sum_to
+from .._inputs import _placed, check_upstream, sum_to
 from .._labels import Wrap
 from .._mechanism import Claim, DoesNotApply, Fails, Mechanism, Property, Sample
 from . import products
@@ -196,8 +196,8 @@ def _backward(call: Call, table, dout):
     s, like = call.shape, call.v
     dv = devices.empty(call.tables * s.keys * s.columns, like.dtype, like=like)
     dalpha = devices.empty(call.tables * s.parameters, like.dtype, like=like)
-    if not dv.size:
-        return devices.empty(like.size, like.dtype, like=like), np.zeros(dalpha.size, like.dtype)
+    if not (dv.size and s.queries):
+        return _placed(np.zeros(dv.size, like.dtype), like), _placed(np.zeros(dalpha.size, like.dtype), like)
     v = call.packed(call.v, s.keys)
     if devices.is_device_array(like) or _poisoned(v) or _poisoned(dout):
         d = devices.empty(table.size, like.dtype, like=like)
