@@ -255,3 +255,13 @@ def test_no_queries_give_gradients_of_zero():
     assert out.shape == (2, 0, 1)
     assert grads["alpha"].shape == (2, 0, 3)
     np.testing.assert_array_equal(grads["v"], np.zeros((2, 3, 1)))
+
+
+def test_a_causal_group_is_causal_at_any_length():
+    rng = np.random.default_rng(0)
+    v, alpha = rng.standard_normal((130, 2)), rng.standard_normal(130)
+    out = pa.attention.position_only(v, alpha=alpha, symmetry=130, causal=True)
+    expected = pa.attention.MECHANISMS["position_only"].reference(v, alpha=alpha, symmetry=130, causal=True)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-11)
+    with pytest.raises(ValueError, match="not causal"):
+        pa.attention.position_only(v, alpha=alpha, symmetry=130, causal=True, form="convolution")

@@ -52,7 +52,7 @@ def position_only(
     softmax : bool
         Weights are the softmax of alpha over the positions that i may attend.
     form : {"auto", "table", "convolution"}
-        Matrix product with the table of weights, or FFT (groups of one or more axes and "shift", without mask): the
+        Matrix product with the table of weights, or FFT (groups of axes, not causal, and "shift"; no mask): the
         same function. "auto" takes what was faster where it was measured, and the table for "shift".
     causal : bool
         Position i attends j <= i + T - Tq.
@@ -129,8 +129,8 @@ def _forward(call: Call, form: str):
     on_cuda = devices.is_device_array(call.v)
     if form == "convolution" and (on_cuda or not products.transformable(call)):
         raise ValueError(
-            "form 'convolution' is for host arrays on a symmetry given by its axes, or 'shift', without a mask: pass "
-            "form='auto'"
+            "form 'convolution' is for host arrays on a symmetry given by its axes and not causal, or 'shift', without "
+            "a mask: pass form='auto'"
         )
     if form == "convolution" or (form == "auto" and not on_cuda and products.faster_by_convolution(call)):
         done = products.Convolution(call)
