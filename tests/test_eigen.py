@@ -317,3 +317,19 @@ def test_cuda_twins_with_groups_and_three_bases(rope, rng):
             function(*map(pa.to_device, (q, k, v)), **options)
     with pytest.raises(TypeError, match="host memory"):
         attention.eigen_step(*map(pa.to_device, (q, k, v)), attention.EigenCache(), **device)
+
+
+@pytest.mark.parametrize("options", [
+    {"rank": 2.5}, {"rank": (2.5, 1)}, {"rank": "2"}, {"energy": "a"}, {"budget": "a"}, {"energy": True},
+])  # fmt: skip
+def test_criteria_that_are_no_numbers_are_refused(options):
+    x = np.random.default_rng(0).standard_normal((5, 4))
+    with pytest.raises(ValueError, match=f"{next(iter(options))} is"):
+        pa.attention.eigen_bases(x, x, x, **options)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e-170])
+def test_the_energy_of_a_spectrum_does_not_leave_the_range(size):
+    x = np.random.default_rng(0).standard_normal((30, 4)) * 2.0 ** -np.arange(4)
+    wanted = pa.attention.eigen_bases(x, x, x, energy=0.9).ranks_key
+    np.testing.assert_array_equal(pa.attention.eigen_bases(*[size * x] * 3, energy=0.9).ranks_key, wanted)

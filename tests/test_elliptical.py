@@ -358,3 +358,24 @@ def test_cuda_twins(metric, key_heads, rng):
             np.testing.assert_allclose(pa.to_host(g), wanted[name], rtol=0, atol=1e-13)
     with pytest.raises(TypeError, match="host memory"):
         attention.elliptical_step(*map(pa.to_device, (q, k, v)), attention.Cache(), relevance=m)
+
+
+def test_a_relevance_refuses_masked_masks_and_gradients_that_are_not_real():
+    v = np.random.default_rng(0).standard_normal((3, 2))
+    with pytest.raises(TypeError, match=r"mask\.filled"):
+        pa.attention.layer_relevance(v, v, mask=np.ma.masked_array(np.ones(3, bool)))
+    m, pullback = pa.attention.layer_relevance_vjp(v, 2 * v)
+    with pytest.raises(TypeError, match="drelevance has dtype complex128"):
+        pullback(m + 1j)
+    for delta in (True, 1e-400, 1e300):
+        with pytest.raises(ValueError, match="delta"):
+            pa.attention.layer_relevance(v.astype(np.float32), v.astype(np.float32), delta=delta)
+
+
+@pytest.mark.parametrize("metric", ["dot", "distance"])
+def test_no_queries_with_a_relevance_each_give_gradients_of_zero(metric):
+    q, k = np.zeros((1, 4, 0, 4)), np.ones((1, 2, 4, 4))
+    out, pullback = pa.attention.vjp("elliptical", q, k, k, relevance=q, metric=metric)
+    grads = pullback(out)
+    assert grads["relevance"].shape == q.shape
+    np.testing.assert_array_equal(grads["k"], np.zeros_like(k))

@@ -599,3 +599,16 @@ def test_cuda_twins_of_layers(name):
     grads = expected_pullback(expected)
     for argument, gradient in pullback(out).items():
         np.testing.assert_allclose(pa.to_host(gradient), grads[argument], rtol=0, atol=1e-12, err_msg=argument)
+
+
+@pytest.mark.parametrize("option", ["beta", "step", "drift", "coupling"])
+def test_masked_parameters_are_refused(option):
+    with pytest.raises(TypeError, match=rf"{option}.filled\(0\)"):
+        pa.attention.kuramoto(np.ones((3, 2)), **{option: np.ma.masked_array([1.0, 2.0], [True, False])})
+
+
+def test_modes_refuse_masked_angles_and_angles_that_are_missing():
+    with pytest.raises(TypeError, match="theta is a masked array"):
+        pa.attention.collective_modes(np.ma.masked_array(np.ones((3, 2)), True), np.ones((2, 2)))
+    with pytest.raises(TypeError, match="theta has dtype object"):
+        pa.attention.kuramoto(None)

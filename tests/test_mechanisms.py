@@ -193,6 +193,105 @@ def test_a_wrong_upstream_gradient_is_refused(name):
         pullback(out[..., :-1])
 
 
+@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("kind", [complex, object, np.longdouble, "U8", "masked"])
+def test_an_upstream_gradient_that_is_no_real_array_is_refused(name, kind):
+    sample = drawn(name)
+    out, pullback = pa.attention.vjp(name, *sample.inputs, **sample.options)
+    dout = np.ma.masked_array(out, out > 0) if kind == "masked" else out.astype(kind)
+    with pytest.raises(TypeError, match="dout"):
+        pullback(dout)
+
+
+@pytest.mark.parametrize("name", ["expressive", "kuramoto", "elliptical"])
+def test_a_labelled_upstream_gradient_is_matched_by_name(name):
+    import xarray
+
+    sample, dims = drawn(name, tokens=4), ("batch", "head", "token", "c")
+    arrays = [xarray.DataArray(x, dims=dims[: x.ndim - 1] + dims[-1:]) for x in sample.inputs]
+    out, pullback = pa.attention.vjp(name, *arrays, **sample.options)
+    dout = out.copy(data=np.random.default_rng(0).standard_normal(out.shape))
+    turned = dout.transpose(*dout.dims[::-1])
+    for gradient, other in zip(pullback(dout).values(), pullback(turned).values(), strict=True):
+        np.testing.assert_array_equal(gradient, other)
+    with pytest.raises(ValueError, match="dout has dimensions"):
+        pullback(dout.rename(c="d"))
+
+
+@pytest.mark.parametrize("name", [n for n in MECHANISMS if takes(n, "mask")])
+def test_a_masked_mask_is_refused(name):
+    sample = drawn(name)
+    with pytest.raises(TypeError, match=r"mask.filled\(False\)"):
+        MECHANISMS[name].forward(*sample.inputs, **sample.options, mask=np.ma.masked_array(np.ones((7, 7), bool)))
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("scale", True), ("scale", 10**400), ("scale", 1e300), ("eps", True), ("eps", 10**400), ("rope", True),
+    ("rope", "10000"), ("rope", np.inf),
+])  # fmt: skip
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_numbers_that_are_none_are_refused(name, option, value):
+    if option not in inspect.signature(MECHANISMS[name].forward).parameters:
+        pytest.skip(f"takes no {option}")
+    sample = drawn(name, dtype=np.float32)
+    with pytest.raises(ValueError, match="base" if option == "rope" else option):
+        MECHANISMS[name].forward(*sample.inputs, **{**sample.options, option: value})
+
+
+STEPS = ["dot_product", "expressive", "elliptical", "eigen", "kuramoto"]
+
+
+def step_of(name):
+    """A step of one token on a cache, and what it takes beside it."""
+    sample = drawn(name, tokens=1)
+    return getattr(pa.attention, f"{name}_step"), sample.inputs, sample.options
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_refused_first_step_leaves_an_empty_cache(name):
+    step, inputs, options = step_of(name)
+    cache = pa.attention.EigenCache() if name == "eigen" else pa.attention.Cache()
+    with pytest.raises(ValueError, match="mask"):
+        step(*inputs, cache, **options, mask=np.ones((3, 3), bool))
+    assert (cache.position, len(cache), cache.nbytes, cache.keys) == (0, 0, 0, None)
+    single = {n: x.astype(np.float32) if isinstance(x, np.ndarray) else x for n, x in options.items()}
+    assert step(*(x.astype(np.float32) for x in inputs), cache, **single).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("before", [1, 16])
+def test_an_interrupted_step_leaves_the_cache_as_it_was(name, before, monkeypatch):
+    step, inputs, options = step_of(name)
+    cache = pa.attention.EigenCache(window=16) if name == "eigen" else pa.attention.Cache(window=16)
+    for _ in range(before):
+        step(*inputs, cache, **options)
+    kept = cache.position, len(cache), cache.keys.copy(), cache.values.copy()
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pa.attention.Cache, "trim", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step(*inputs, cache, **options)
+    for got, wanted in zip((cache.position, len(cache), cache.keys, cache.values), kept, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("name", [*STEPS, "squared", "linear"])
+def test_what_is_no_cache_or_that_of_another_is_refused(name):
+    step, inputs, options = step_of(name)
+    wrong = pa.attention.SquaredState() if name != "squared" else pa.attention.LinearState()
+    for cache in (wrong, None):
+        with pytest.raises(TypeError, match=f"{type(cache).__name__}: .* is wanted; start with"):
+            step(*inputs, cache, **options)
+
+
+def test_a_cache_refuses_a_window_that_is_no_number():
+    with pytest.raises(ValueError, match="window is True"):
+        pa.attention.Cache(window=True)
+
+
 def test_a_wrong_name_is_refused():
     with pytest.raises(ValueError, match="'dot_product'"):
         pa.attention.vjp("dot-product", np.eye(2), np.eye(2), np.eye(2))

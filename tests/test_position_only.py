@@ -237,3 +237,31 @@ def test_cuda_twins_of_symmetric_weights(symmetry, softmax, rng):
     expected = attention.vjp("position_only", v, alpha=alpha, **options)[1](np.ones(v.shape))
     for name, gradient in pullback(pa.to_device(np.ones(v.shape))).items():
         np.testing.assert_allclose(pa.to_host(gradient), expected[name], rtol=0, atol=1e-12)
+
+
+def test_a_symmetry_holds_numbers_of_its_elements_only_and_cannot_be_changed():
+    for table in (np.full((3, 3), 99), np.zeros((2, 3), int), np.eye(2), [[0, -1], [1, 0]]):
+        with pytest.raises(ValueError, match="table is"):
+            pa.attention.Symmetry(table)
+    with pytest.raises(ValueError, match="axes are"):
+        pa.attention.Symmetry(np.zeros((1, 1), int), (5,))
+    with pytest.raises(ValueError, match="read-only"):
+        pa.attention.Symmetry.cyclic(3).table[0, 0] = 99
+
+
+def test_no_queries_give_gradients_of_zero():
+    out, pullback = pa.attention.vjp("position_only", np.ones((2, 3, 1)), alpha=np.zeros((2, 0, 3)))
+    grads = pullback(out)
+    assert out.shape == (2, 0, 1)
+    assert grads["alpha"].shape == (2, 0, 3)
+    np.testing.assert_array_equal(grads["v"], np.zeros((2, 3, 1)))
+
+
+def test_a_causal_group_is_causal_at_any_length():
+    rng = np.random.default_rng(0)
+    v, alpha = rng.standard_normal((130, 2)), rng.standard_normal(130)
+    out = pa.attention.position_only(v, alpha=alpha, symmetry=130, causal=True)
+    expected = pa.attention.MECHANISMS["position_only"].reference(v, alpha=alpha, symmetry=130, causal=True)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-11)
+    with pytest.raises(ValueError, match="not causal"):
+        pa.attention.position_only(v, alpha=alpha, symmetry=130, causal=True, form="convolution")

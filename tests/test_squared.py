@@ -348,3 +348,8 @@ def test_cuda_twins_of_the_linear_form(dtype, causal, rng):
     assert pa.to_host(weights).shape == (1, 2, 3, 4)
     with pytest.raises(TypeError, match="host memory"):
         attention.squared_step(*map(pa.to_device, host), attention.SquaredState())
+
+
+def test_a_step_with_rope_refuses_a_single_vector():
+    with pytest.raises(ValueError, match=r"pass q\[None\]"):
+        attention.squared_step(np.ones(4), np.ones(4), np.ones(4), attention.SquaredState(), rope=10.0)

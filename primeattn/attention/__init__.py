@@ -137,7 +137,7 @@ def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], d
         What the function returns.
     pullback : callable
         ``pullback(dout)``, with dout of the shape of out, gives a dict of gradients by the names of the inputs and of
-        the parameters that were given.
+        the parameters that were given. It reads the inputs and out again: change none of them in place before.
 
     Raises
     ------

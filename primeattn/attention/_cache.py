@@ -1,7 +1,8 @@
 """Streaming decode: keys and values of the past, and attention of new tokens to them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class Cache:
     """
 
     def __init__(self, window: int | None = None):
-        if window is not None and (not isinstance(window, int | np.integer) or window < 1):
+        if window is not None and (not isinstance(window, int | np.integer) or isinstance(window, bool) or window < 1):
             raise ValueError(f"window is {window!r}: 1 or more positions are wanted; None keeps all")
         self.window = window
         self.position = 0
@@ -138,11 +139,26 @@ class Cache:
         *lead, _, width = tuple(like.shape)
         return devices.empty((*lead, room, width), like.dtype, like=like)
 
+    @contextmanager
+    def unchanged_on_error(self) -> Iterator[None]:
+        """Whatever ends the block early, an interrupt included, leaves the cache as it was."""
+        before = dict(vars(self))  # buffers are only written beyond what is kept
+        try:
+            yield
+        except BaseException:
+            vars(self).update(before)
+            raise
+
     def trim(self) -> None:
         """Forget what the window no longer sees."""
         if self.window is not None and self._kept > self.window:
             self._start += self._kept - self.window
             self._kept = self.window
+
+
+def check_cache(cache) -> None:
+    if not isinstance(cache, Cache):
+        raise TypeError(f"cache is {type(cache).__name__}: a Cache is wanted; start with pa.attention.Cache()")
 
 
 def dot_product_step(
@@ -221,6 +237,7 @@ def step(
 
     The call is causal, on the keys and values of the cache. If it is refused, the cache is as it was.
     """
+    check_cache(cache)
     q, k, v, _ = check_arrays(q, k, v)
     queries, new = tuple(q.shape)[-2], tuple(k.shape)[-2]
     if queries != new:
@@ -228,18 +245,14 @@ def step(
     if rope is not None:
         positions = np.arange(cache.position, cache.position + new)
         q, k = rotate(q, positions, rope), rotate(k, positions, rope)
-    kept, position = cache._kept, cache.position
-    cache.append(k, v)
-    try:
+    with cache.unchanged_on_error():
+        cache.append(k, v)
         keys, values = cache._buffers
         call = check_call(
             q, keys, values, keys=cache._kept, causal=True, mask=mask, scale=scale, window=cache.window, alibi=alibi
         )
-    except (TypeError, ValueError):
-        cache._kept, cache.position = kept, position
-        raise
-    x, g = call.problem, call.layout
-    x = x._replace(k=x.k[cache._start * g.width :], v=x.v[cache._start * g.depth :])
-    out = attend(call._replace(problem=x))
-    cache.trim()
+        x, g = call.problem, call.layout
+        x = x._replace(k=x.k[cache._start * g.width :], v=x.v[cache._start * g.depth :])
+        out = attend(call._replace(problem=x))
+        cache.trim()
     return call.shaped(out, g.queries, g.depth)

@@ -13,7 +13,6 @@ Under RoPE q and k are turned by orthogonal matrices first, so their gradients a
 Loops: `_cores.ratio` (rows: specification, CUDA), `_cores.ratio_tiles` (CPU).
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from ._cache import Cache, step
 from ._cores import ratio_run
 from ._cores import reference as plain
 from ._cores.ratio import register
-from ._inputs import Call, check_call, check_upstream
+from ._inputs import Call, check_call, check_upstream, is_number
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
@@ -162,7 +161,7 @@ def expressive(
 
 
 def check_eps(eps) -> float:
-    if not isinstance(eps, int | float | np.integer | np.floating) or not 0 <= eps < math.inf:
+    if not is_number(eps) or eps < 0:
         raise ValueError(f"eps is {eps!r}: a finite number, 0 or more, is wanted")
     return float(eps)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _labelled
 from .._runtime import devices
-from .._runtime.checks import common_floating
+from .._runtime.checks import as_floating, common_floating
 from ._cores.layout import Layout, Problem
 
 
@@ -81,9 +81,20 @@ def check_scale(scale, width: int, dtype):
     """A number of the data's own type; 1 / sqrt(width) by default."""
     if scale is None:
         scale = 1 / math.sqrt(width)
-    if not isinstance(scale, int | float | np.integer | np.floating) or not math.isfinite(scale):
-        raise ValueError(f"scale is {scale!r}: a finite number is wanted; None means 1 / sqrt(width)")
+    if not is_number(scale, dtype):
+        raise ValueError(f"scale is {scale!r}: a finite {dtype} number is wanted; None means 1 / sqrt(width)")
     return dtype.type(scale)
+
+
+def is_number(x, dtype=np.dtype(np.float64)) -> bool:  # noqa: B008
+    """Whether x is one real number, not a boolean, that is finite in the dtype."""
+    if isinstance(x, bool) or not isinstance(x, int | float | np.integer | np.floating):
+        return False
+    try:
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(dtype.type(x)))
+    except OverflowError:  # an int beyond all floats
+        return False
 
 
 _ALL = np.ones(1, np.uint8)  # a mask that forbids nothing
@@ -101,6 +112,8 @@ def check_mask(mask, lead: tuple[int, ...], queries: int, keys: int, like):
     """Flat bytes, the offset of every head, and the steps by query and by key: nothing is copied per head."""
     if mask is None:
         return _placed(_ALL, like), _placed(_zeros(math.prod(lead), np.dtype(np.int64)), like), 0, 0
+    if isinstance(mask, np.ma.MaskedArray):
+        raise TypeError("mask is a masked array, whose own mask would be lost: pass mask.filled(False)")
     if not devices.is_device_array(mask):
         mask = np.asarray(mask)
     if mask.dtype != np.bool_:
@@ -191,12 +204,14 @@ def check_call(q, k, v, *, causal, mask, scale, window, alibi, keys=None) -> Cal
 def check_upstream(dout, out, like):
     """dout, flat, in the dtype and on the device of the call."""
     if _labelled.is_labelled(dout):
+        if _labelled.is_labelled(out):
+            if set(dout.dims) != set(out.dims):
+                raise ValueError(f"dout has dimensions {dout.dims}: those of the output are wanted, {out.dims}")
+            dout = dout.transpose(*out.dims)
         dout = dout.values
     out = out.values if _labelled.is_labelled(out) else out
-    if devices.on_cuda(dout=dout, out=out):
-        dout = devices.device_view(dout)
-    else:
-        dout = np.ascontiguousarray(dout, dtype=like.dtype)
+    devices.on_cuda(dout=dout, out=out)
+    dout = as_floating("dout", dout, dtype=like.dtype)
     if tuple(dout.shape) != tuple(out.shape) or dout.dtype != like.dtype:
         raise ValueError(f"dout is {dout.dtype} {dout.shape}: the output is {out.dtype} {out.shape}; pass its like")
     return _read_only(dout.reshape(dout.size))

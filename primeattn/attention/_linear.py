@@ -19,7 +19,7 @@ from .._runtime.jit import kernel, nonnegative, scalar
 from .._runtime.owners import Owner
 from ._cores import forms
 from ._cores import reference as plain
-from ._cores.scan_stream import State
+from ._cores.scan_stream import State, check_state
 from ._inputs import _read_only, check_arrays, check_call, check_upstream
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
@@ -223,6 +223,7 @@ def linear_step(q: Any, k: Any, v: Any, state: LinearState) -> Any:
     """
     if devices.on_cuda(q=q, k=k, v=v):
         raise TypeError("q, k, v are CUDA arrays but the state is in host memory: pass pa.to_host of them")
+    check_state(state, LinearState)
     q, k, v, _ = check_arrays(q, k, v)
     call = check_call(_features(q), _features(k), v, causal=True, mask=None, scale=1.0, window=None, alibi=None)
     return call.shaped(state.step(call.problem, call.layout, call.lead, 0.0), call.layout.queries, call.layout.depth)

@@ -9,6 +9,7 @@ from .._runtime import devices
 from .._runtime.checks import as_floating
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
+from ._inputs import is_number
 
 
 @scalar
@@ -100,8 +101,8 @@ def rope(x: Any, positions: Any = None, base: float = 10000.0, *, layout: str = 
 
 def _tables(positions, shape, base, half, dtype):
     """cos and sin of (positions, pairs), flat; one table for all leading axes if positions have none."""
-    if not base > 0:
-        raise ValueError(f"base is {base!r}: a positive number is wanted")
+    if not is_number(base) or base <= 0:
+        raise ValueError(f"base is {base!r}: a finite positive number is wanted, usually 10000.0")
     if positions is None:
         positions = np.arange(shape[-1])
     positions = np.asarray(positions, dtype=np.float64)

@@ -13,7 +13,6 @@ scale cancels from y, unless it is 0. Pairs: `_cores.ratio`. Sums: `_cores.scan`
 states that do not depend on the query. Under RoPE q and k are turned first and their gradients turned back.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +22,8 @@ from .._runtime import devices
 from .._runtime.checks import as_generator
 from ._cores import forms
 from ._cores import reference as plain
-from ._cores.scan_stream import State
-from ._inputs import check_arrays, check_call, check_upstream
+from ._cores.scan_stream import State, check_state
+from ._inputs import check_arrays, check_call, check_upstream, is_number
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import rope as rotate
@@ -137,7 +136,7 @@ def _attend(q, k, v, form, causal, mask, scale, window, eps, rope):
 
 
 def check_eps(eps) -> float:
-    if not isinstance(eps, int | float | np.integer | np.floating) or not (math.isfinite(eps) and eps >= 0):
+    if not is_number(eps) or eps < 0:
         raise ValueError(f"eps is {eps!r}: a finite number >= 0 is wanted")
     return float(eps)
 
@@ -231,6 +230,8 @@ def squared_step(
     """
     if devices.on_cuda(q=q, k=k, v=v):
         raise TypeError("q, k, v are CUDA arrays but the state is in host memory: pass pa.to_host of them")
+    check_state(state, SquaredState)
+    q, k, v, _ = check_arrays(q, k, v)
     eps = check_eps(eps)
     if rope is not None:
         q, k = (rotate(x, np.arange(state.position, state.position + np.shape(x)[-2]), rope) for x in (q, k))

@@ -8,6 +8,13 @@ from . import scan, scan_blocks, scan_room, scan_run
 from .layout import Layout, Problem
 
 
+def check_state(state, kind: type) -> None:
+    """Sums of another kernel would fit, and give wrong numbers."""
+    if not isinstance(state, kind):
+        name = kind.__name__
+        raise TypeError(f"state is {type(state).__name__}: {name} is wanted; start with pa.attention.{name}()")
+
+
 class State:
     """Sums over the keys so far; see `scan_blocks.State`."""
 

@@ -20,7 +20,7 @@ import numpy as np
 from ... import _labelled
 from ..._runtime import devices
 from .._cores import run
-from .._inputs import check_arrays, check_call
+from .._inputs import check_arrays, check_call, is_number
 from .project import check_basis, down, up
 
 
@@ -243,19 +243,22 @@ def _root(x):
 def _ranks(name, wanted, spectrum_key, spectrum_value):
     """What every head asks for: (ranks of keys, ranks of values)."""
     if name == "rank":
-        pair = (wanted, wanted) if isinstance(wanted, int | np.integer) else tuple(wanted)
+        pair = tuple(wanted) if isinstance(wanted, tuple | list | np.ndarray) else (wanted, wanted)
         widths = spectrum_key.shape[-1], spectrum_value.shape[-1]
-        if len(pair) != 2 or any(isinstance(r, bool) or not 0 <= r <= w for r, w in zip(pair, widths, strict=True)):
+        whole = len(pair) == 2 and all(isinstance(r, int | np.integer) and not isinstance(r, bool) for r in pair)
+        if not whole or any(not 0 <= r <= w for r, w in zip(pair, widths, strict=True)):
             raise ValueError(f"rank is {wanted!r}: an integer, or two, of at most {widths[0]} and {widths[1]}")
         return tuple(np.full(len(spectrum_key), max(int(r), 1)) for r in pair)
-    if not 0 < wanted <= 1:
+    if not is_number(wanted) or not 0 < wanted <= 1:
         raise ValueError(f"{name} is {wanted!r}: a share in (0, 1] is wanted")
     return tuple(_count(s, wanted, squared=name == "energy") for s in (spectrum_key, spectrum_value))
 
 
 def _count(spectrum, share, squared):
     """Directions below a cumulative share; for energies also the one that reaches it."""
-    s = spectrum**2 if squared else spectrum
+    top = spectrum[..., :1]  # in units of it squares stay in range
+    s = spectrum / np.where(top > 0, top, 1)
+    s = s**2 if squared else s
     total = s.sum(axis=-1, keepdims=True)
     below = (np.cumsum(s, axis=-1) < share * np.where(total > 0, total, 1) * (1 - 1e-12)).sum(axis=-1)
     return np.clip(below + squared, 1, spectrum.shape[-1])
@@ -315,6 +318,6 @@ def _cut(full, ranks, error, dtype, head) -> EigenBases:
 
 
 def _positive(name, x):
-    if not x >= 0:
+    if not is_number(x) or x < 0:
         raise ValueError(f"{name} is {x!r}: a number >= 0 is wanted")
     return x

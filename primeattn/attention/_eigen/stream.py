@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..._runtime import devices
-from .._cache import Cache, dot_product_step
+from .._cache import Cache, check_cache, dot_product_step
 from .._cores import run
 from .._inputs import check_call
 from .._rope import rope as rotate
@@ -105,6 +105,7 @@ def eigen_step(
     """
     if devices.on_cuda(q=q, k=k, v=v):
         raise TypeError("q, k, v are CUDA arrays but the cache is in host memory: pass pa.to_host of them")
+    check_cache(cache)
     q, k, v, of_key, of_value, of_query = check_bases(q, k, v, basis_key, basis_value, basis_query)
     if q.shape[-2] != k.shape[-2]:
         raise ValueError(f"q has {q.shape[-2]} tokens but k has {k.shape[-2]}: a step brings a query for every key")
@@ -120,18 +121,14 @@ def eigen_step(
 
 def _turned_step(q, k, v, cache, lifting, mask, scale, base):
     """The step with keys lifted and then turned, which the cache must not hold: it keeps what a basis can compress."""
-    kept, position = cache._kept, cache.position
-    cache.append(k, v)
-    try:
+    with cache.unchanged_on_error():
+        cache.append(k, v)
         positions = np.arange(cache.position - cache._kept, cache.position)
         keys = rotate(up(cache.keys, lifting), positions, base)
         call = check_call(
             rotate(q, positions[len(positions) - q.shape[-2] :], base), keys, cache.values, causal=True, mask=mask,
             scale=scale, window=cache.window, alibi=None,
         )  # fmt: skip
-    except (TypeError, ValueError):
-        cache._kept, cache.position = kept, position
-        raise
-    out, _ = run.forward(call.problem, call.layout, call.heads)
-    cache.trim()
+        out, _ = run.forward(call.problem, call.layout, call.heads)
+        cache.trim()
     return call.shaped(out, call.layout.queries, call.layout.depth)

@@ -267,7 +267,7 @@ def check_relevance(m, q, group: int, metric: str) -> Metric:
             f"(..., {queries}, {width}) with as many axes as q, one vector a query"
         )
     rows = shape[-2] if by_query else 1
-    step = width if by_query and rows > 1 else 0
+    step = width if by_query and rows != 1 else 0
     own = shape[:-2] if by_query else shape[:-1]
     form = DOT if metric == "dot" else COLUMN if group == 1 and not step else WIDE
     at = table_offsets(own, lead, rows * width, q)

@@ -20,10 +20,10 @@ import numpy as np
 
 from ... import _labelled
 from ..._runtime import devices
-from ..._runtime.checks import as_generator, common_floating
+from ..._runtime.checks import as_floating, as_generator, common_floating
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.owners import Owner
-from .._inputs import _placed, _read_only
+from .._inputs import _placed, _read_only, is_number
 
 _NORMALIZE = {None: 0, "max": 1, "mean": 2}
 
@@ -257,8 +257,8 @@ def layer_relevance_vjp(
     def pullback(drelevance) -> dict[str, Any]:
         if _labelled.is_labelled(drelevance):
             drelevance = drelevance.values
-        if not devices.on_cuda(drelevance=drelevance, relevance=m):
-            drelevance = np.ascontiguousarray(drelevance, dtype=v.dtype)
+        devices.on_cuda(drelevance=drelevance, relevance=m)
+        drelevance = as_floating("drelevance", drelevance, dtype=v.dtype)
         if tuple(drelevance.shape) != own:
             raise ValueError(f"drelevance has shape {tuple(drelevance.shape)}: {own} is wanted, that of the relevance")
         du, dv, dw = (devices.empty(n, v.dtype, like=v) for n in (rows * width, v.size, v.size))
@@ -324,6 +324,8 @@ def _check_present(mask, shape, like):
     """Bytes, 1 for a token that counts."""
     if mask is None:
         return _read_only(_placed(np.ones(math.prod(shape), np.uint8), like))
+    if isinstance(mask, np.ma.MaskedArray):
+        raise TypeError("mask is a masked array, whose own mask would be lost: pass mask.filled(False)")
     mask = devices.to_host(mask)
     if mask.dtype != np.bool_:
         raise TypeError(f"mask has dtype {mask.dtype}: booleans are wanted, True for a token that counts")
@@ -335,7 +337,7 @@ def _check_present(mask, shape, like):
 
 
 def _check_delta(delta, dtype):
-    if not isinstance(delta, int | float | np.integer | np.floating) or not 0 < delta < math.inf:
+    if not is_number(delta, dtype) or dtype.type(delta) <= 0:
         raise ValueError(f"delta is {delta!r}: a finite number > 0 is wanted")
     return dtype.type(delta)
 

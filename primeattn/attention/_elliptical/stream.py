@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._runtime import devices
 from ..._runtime.checks import common_floating
-from .._cache import Cache, dot_product_step
+from .._cache import Cache, check_cache, dot_product_step
 from .._inputs import check_arrays
 from .._rope import rope as rotate
 from .mechanism import check_pairs
@@ -61,6 +61,7 @@ def elliptical_step(
     """
     if devices.on_cuda(q=q, k=k, v=v):
         raise TypeError("q, k, v are CUDA arrays but the cache is in host memory: pass pa.to_host of them")
+    check_cache(cache)
     q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=relevance)
     q, k, v, group = check_arrays(q, k, v)
     chosen = check_relevance(m, q, group, metric)

@@ -116,7 +116,7 @@ def check_call(
 def _checked_angles(theta, memory, gate_query, gate_key):
     """Arrays in one dtype, and their shapes."""
     arrays = {"theta": theta, "memory": memory, "gate_query": gate_query, "gate_key": gate_key}
-    arrays = {name: x for name, x in arrays.items() if x is not None}
+    arrays = {name: x for name, x in arrays.items() if x is not None or name == "theta"}
     arrays = dict(zip(arrays, common_floating({}, **arrays), strict=True))
     shapes = {name: tuple(x.shape) for name, x in arrays.items()}
     for name in ("theta", "memory"):
@@ -153,14 +153,20 @@ def _checked_form(update, coupling, delayed, causal, strict) -> int:
     return UPDATES[update]
 
 
+def _on_host(name: str, x) -> np.ndarray:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(0)")
+    return devices.to_host(x)
+
+
 def check_coupling(coupling, step, d: int) -> tuple[np.ndarray, dict[str, Any]]:
     """kappa = step times coupling, (delays, harmonics, d), and both on the host; the coupling has three axes."""
-    step = devices.to_host(step)
+    step = _on_host("step", step)
     if step.dtype.kind not in "iuf" or step.shape not in ((), (1,), (d,)):
         raise ValueError(f"step has shape {step.shape}: a real number, or ({d},), one for each angle, is wanted")
     if coupling is None:
         return np.full((1, 1, d), step, np.float64), {"step": step, "coupling": None}
-    kernel = devices.to_host(coupling)
+    kernel = _on_host("coupling", coupling)
     shape = (1,) * (3 - kernel.ndim) + kernel.shape
     if kernel.dtype.kind not in "iufc" or len(shape) > 3 or shape[-1] not in (1, d):
         raise ValueError(
@@ -173,7 +179,7 @@ def check_coupling(coupling, step, d: int) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def check_beta(beta, heads: int, like):
-    beta = devices.to_host(beta)
+    beta = _on_host("beta", beta)
     if beta.dtype.kind not in "iuf" or beta.shape not in ((), (1,), (heads,)):
         raise ValueError(f"beta has shape {beta.shape}: a real number, or ({heads},), one for each head, is wanted")
     return _flat(np.full(heads, beta, np.float64), like)
@@ -216,7 +222,7 @@ def check_drift(drift, width: int, heads: int) -> np.ndarray | None:
         if drift != "rotary":
             raise ValueError(f"drift is {drift!r}: 'rotary', or an array of radians a token, is wanted")
         return rotary_drift(width // heads)
-    omega = devices.to_host(drift)
+    omega = _on_host("drift", drift)
     if omega.dtype.kind not in "iuf" or omega.shape not in ((width,), (width // heads,)):
         raise ValueError(
             f"drift has shape {omega.shape}: ({width},), or ({width // heads},) for all heads alike, is wanted"

@@ -147,7 +147,7 @@ def _vjp(
     out = result.out.reshape(call.shapes["theta"])
 
     def pullback(dout) -> dict[str, Any]:
-        grads = backward(call, result, check_upstream(dout, out, call.queries.theta))
+        grads = backward(call, result, check_upstream(dout, _like(labels, out), call.queries.theta))
         return {**grads, "theta": _like(labels, grads["theta"])}
 
     return _like(labels, out), pullback

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ... import _labelled
-from ..._runtime import devices
+from ..._runtime.checks import as_floating
 from .._inputs import check_upstream
 from .mechanism import MECHANISM, kuramoto
 from .phase_arguments import labelled_out
@@ -60,7 +60,7 @@ def collective_modes(
 def _as_one_sequence(theta):
     """All tokens attend the same modes, so they may stand in one sequence."""
     plain = theta.values if _labelled.is_labelled(theta) else theta
-    plain = plain if devices.is_device_array(plain) else np.asarray(plain)
+    plain = as_floating("theta", plain)
     shape = tuple(plain.shape)
     if len(shape) < 2:
         raise ValueError(f"theta has shape {shape}: (..., tokens, angles) is wanted; pass theta[None] for one token")

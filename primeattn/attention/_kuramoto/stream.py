@@ -4,7 +4,7 @@ from typing import Any
 
 from ..._runtime import devices
 from .. import _inputs
-from .._cache import Cache
+from .._cache import Cache, check_cache
 from .._cores import run
 from .call import check_call
 from .run import features, room, successors_too, updated
@@ -64,6 +64,7 @@ def kuramoto_step(
     """
     if devices.is_device_array(theta):
         raise TypeError("theta is a CUDA array but the cache is in host memory: pass pa.to_host(theta)")
+    check_cache(cache)
     call = check_call(
         theta, memory=None, heads=heads, gate_query=gate_query, gate_key=gate_key, beta=beta, drift=drift,
         drift_values=drift_values, step=step, coupling=coupling, update=update, causal=True, strict=strict,
@@ -72,28 +73,24 @@ def kuramoto_step(
     z = call.queries.sizes
     phasors, q, k = features(call, call.queries)
     q, k = (call.shaped(x, call.queries, 2 * z.width) for x in (q, k))
-    kept, position = cache._kept, cache.position
-    cache.append(k, call.shaped(phasors, call.queries, z.depth))
-    try:
+    with cache.unchanged_on_error():
+        cache.append(k, call.shaped(phasors, call.queries, z.depth))
         keys, values = cache._buffers
         checked = _inputs.check_call(
             q, keys, values, keys=cache._kept, causal=True, mask=mask, scale=1.0, window=cache.window, alibi=None
         )
-    except (TypeError, ValueError):
-        cache._kept, cache.position = kept, position
-        raise
-    x, g = checked.problem, checked.layout
-    g = g._replace(after=-1) if strict else g
-    values = x.v[cache._start * g.depth :]
-    x = x._replace(k=x.k[cache._start * g.width :], v=values)
-    moments, lse = run.forward(x, g, checked.heads)
-    out = updated(call, call.queries.theta, phasors, moments, None, 0)
-    if call.delayed:  # one row further on stand the successors
-        x = x._replace(v=values[g.depth :], **successors_too(mask, call, cache._kept))
-        later, lse_before = run.forward(x, g._replace(after=-1), checked.heads)
-        share = room(lse.size, phasors)
-        if share.size:
-            SHARE(share.size, tuple(z), lse, lse_before, moments, later, share)
-        out = updated(call, out, phasors, later, share, 1)
-    cache.trim()
+        x, g = checked.problem, checked.layout
+        g = g._replace(after=-1) if strict else g
+        values = x.v[cache._start * g.depth :]
+        x = x._replace(k=x.k[cache._start * g.width :], v=values)
+        moments, lse = run.forward(x, g, checked.heads)
+        out = updated(call, call.queries.theta, phasors, moments, None, 0)
+        if call.delayed:  # one row further on stand the successors
+            x = x._replace(v=values[g.depth :], **successors_too(mask, call, cache._kept))
+            later, lse_before = run.forward(x, g._replace(after=-1), checked.heads)
+            share = room(lse.size, phasors)
+            if share.size:
+                SHARE(share.size, tuple(z), lse, lse_before, moments, later, share)
+            out = updated(call, out, phasors, later, share, 1)
+        cache.trim()
     return out.reshape(call.shapes["theta"])

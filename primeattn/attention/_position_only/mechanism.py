@@ -17,7 +17,7 @@ from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.checks import as_generator
 from .._cores import reference as plain
-from .._inputs import check_upstream, sum_to
+from .._inputs import _placed, check_upstream, sum_to
 from .._labels import Wrap
 from .._mechanism import Claim, DoesNotApply, Fails, Mechanism, Property, Sample
 from . import products
@@ -52,7 +52,7 @@ def position_only(
     softmax : bool
         Weights are the softmax of alpha over the positions that i may attend.
     form : {"auto", "table", "convolution"}
-        Matrix product with the table of weights, or FFT (groups of one or more axes and "shift", without mask): the
+        Matrix product with the table of weights, or FFT (groups of axes, not causal, and "shift"; no mask): the
         same function. "auto" takes what was faster where it was measured, and the table for "shift".
     causal : bool
         Position i attends j <= i + T - Tq.
@@ -129,8 +129,8 @@ def _forward(call: Call, form: str):
     on_cuda = devices.is_device_array(call.v)
     if form == "convolution" and (on_cuda or not products.transformable(call)):
         raise ValueError(
-            "form 'convolution' is for host arrays on a symmetry given by its axes, or 'shift', without a mask: pass "
-            "form='auto'"
+            "form 'convolution' is for host arrays on a symmetry given by its axes and not causal, or 'shift', without "
+            "a mask: pass form='auto'"
         )
     if form == "convolution" or (form == "auto" and not on_cuda and products.faster_by_convolution(call)):
         done = products.Convolution(call)
@@ -196,8 +196,8 @@ def _backward(call: Call, table, dout):
     s, like = call.shape, call.v
     dv = devices.empty(call.tables * s.keys * s.columns, like.dtype, like=like)
     dalpha = devices.empty(call.tables * s.parameters, like.dtype, like=like)
-    if not dv.size:
-        return devices.empty(like.size, like.dtype, like=like), np.zeros(dalpha.size, like.dtype)
+    if not (dv.size and s.queries):
+        return _placed(np.zeros(dv.size, like.dtype), like), _placed(np.zeros(dalpha.size, like.dtype), like)
     v = call.packed(call.v, s.keys)
     if devices.is_device_array(like) or _poisoned(v) or _poisoned(dout):
         d = devices.empty(table.size, like.dtype, like=like)

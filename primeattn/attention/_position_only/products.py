@@ -32,10 +32,10 @@ def lengths(call: Call) -> tuple[int, ...]:
 
 
 def transformable(call: Call) -> bool:
-    """Whether rows are the shifts of one another: a product of cyclic groups, or lags, and no mask."""
+    """Whether rows are the shifts of one another: a product of cyclic groups that goes all around, or lags."""
     if call.symmetry is None or call.masked or not call.shape.keys:
         return False
-    return call.symmetry == "shift" or bool(call.symmetry.axes)
+    return call.symmetry == "shift" or (bool(call.symmetry.axes) and not call.shape.causal)
 
 
 def faster_by_convolution(call: Call) -> bool:

@@ -31,6 +31,20 @@ class Symmetry:
     table: np.ndarray
     axes: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        table = np.array(self.table)
+        square = table.ndim == 2 and table.shape[0] == table.shape[1] and table.dtype.kind in "iu"
+        if not square or (table.size and not 0 <= table.min() <= table.max() < len(table)):
+            raise ValueError(
+                f"table is {table.dtype} {table.shape}: a square table of the numbers of its elements is wanted; make "
+                "one with Symmetry.cyclic or Symmetry.from_table"
+            )
+        if self.axes and math.prod(self.axes) != len(table):
+            raise ValueError(f"axes are {self.axes} but the table has {len(table)} elements: use Symmetry.cyclic")
+        table = table.astype(np.int64, copy=False)
+        table.flags.writeable = False  # loops trust it
+        object.__setattr__(self, "table", table)
+
     @classmethod
     def cyclic(cls, *axes: int) -> "Symmetry":
         """Translations of a periodic lattice, Z_L1 x Z_L2 x ...; positions are numbered row-major.
