@@ -61,7 +61,7 @@ def as_edges(network: Any, n: int) -> Edges:
                 f"network is {type(network).__name__} of dtype {dense.dtype}: a SciPy sparse or dense (N, N) matrix, "
                 "W[i, j] from j to i, or a NetworkX graph is wanted"
             )
-        matrix = sparse.csr_array(dense)
+        matrix = sparse.csr_array(dense.astype(dense.dtype.newbyteorder("="), copy=False))  # SciPy has one byte order
     if matrix.shape != (n, n):
         raise ValueError(f"network has shape {matrix.shape} but omega has {n} entries: ({n}, {n}) is wanted")
     if matrix.dtype.kind not in "biuf":
