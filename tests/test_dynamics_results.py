@@ -308,9 +308,9 @@ def in_fixed_steps(model, name, theta0, until, dt):
     """Any tableau in steps of dt, its error control switched off."""
     m = scheme(name)
     m = m._replace(errors=np.zeros((0, m.stages + 1)))
-    drive = _drive.Drive(*model.arrays(), m, dt=dt, rtol=1.0, atol=1.0, seed=0)
+    drive = _drive.Drive(model, m, dt=dt, rtol=1.0, atol=1.0, seed=0)
     saved = np.empty((1, 1, len(theta0)))
-    for _ in drive.pieces(_drive.start(theta0[None], 0.0), 0.0, np.array([until]), saved):
+    for _ in drive.pieces(drive.start(theta0[None], 0.0, np.array([until])), 0.0, np.array([until]), saved):
         pass
     return saved[0, 0]
 

@@ -26,6 +26,19 @@ def scalar(function):
     return njit(function, forceinline=True, _nrt=False, **MATH)
 
 
+def piece(function):
+    """A scalar that takes tuples of many arrays, and that only compiled code calls; Python may not: it would crash.
+
+    It has no wrapper for calls from Python, whose unpacking takes longer to compile than the piece itself.
+    """
+    return njit(function, forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, **MATH)
+
+
+def apart(function):
+    """A piece that is not inlined, for what few callers need: they compile faster."""
+    return njit(function, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, **MATH)
+
+
 def kernel(function, **options):
     """Compile a CPU loop ``function(start, stop, *arrays)``: cached on disk, runs without the GIL."""
     try:

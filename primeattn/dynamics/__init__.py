@@ -1,6 +1,6 @@
 """Kuramoto dynamics: models as data, one call to simulate them, and the theory beside it."""
 
-from . import analysis, frequencies, theory
+from . import analysis, frequencies, networks, theory
 from ._flow import Flow, derivative, step
 from ._methods import METHODS
 from ._model import Kuramoto
@@ -22,6 +22,7 @@ __all__ = [
     "analysis",
     "derivative",
     "frequencies",
+    "networks",
     "observable",
     "simulate",
     "step",

@@ -2,61 +2,68 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import get_num_threads
 
-from .._runtime.memory import zeros
+from .._runtime.memory import physical_memory, zeros
 from .._runtime.owners import share
 from .._runtime.team import barrier, march
+from . import _delay
+from ._colour import stationary
+from ._delay import Past
 from ._methods import Method
-from ._phases import Phases, Sizes
+from ._model import Kuramoto
+from ._phases import Phases
 from ._slices import memory, slices
+from ._stops import Course, Position, Stops, active, beginning
 from ._walk import GOING, Space, Steps, controlled, fixed
 
 _TEAM_FROM = 16_384  # oscillators: below that, meeting costs more than a second thread brings
 _PIECE = 2.0e7  # derivative evaluations of one oscillator or edge between two looks at Ctrl-C: about 0.2 s
 
 
-class Position(NamedTuple):
-    """Where runs are: with the states, all that is needed to go on to the same bits.
-
-    Attributes
-    ----------
-    y : ndarray of float, shape (runs, N)
-    place : ndarray of int, shape (3,)
-        Next sample, steps taken towards it, steps taken in all (fixed steps).
-    clock : ndarray of float, shape (runs, 3)
-        Time, next step, 1 after a rejection (error control).
-    cursor : ndarray of int, shape (runs, 4)
-        Next sample, accepted steps, rejected steps, status (error control).
-    """
-
-    y: np.ndarray
-    place: np.ndarray
-    clock: np.ndarray
-    cursor: np.ndarray
-
-
-def start(y: np.ndarray, t0: float) -> Position:
-    runs = len(y)
-    clock = np.zeros((runs, 3))
-    clock[:, 0] = t0
-    return Position(np.array(y, float), np.zeros(3, np.int64), clock, np.zeros((runs, 4), np.int64))
-
-
-class Drive:
+class Drive(Course):
     """One model, one method, one set of tolerances."""
 
-    def __init__(self, phases: Phases, sizes: Sizes, method: Method, *, dt, rtol, atol, seed, longest=math.inf):
-        if len(phases.indices):
-            found = slices(phases.indptr, phases.indices, phases.weight, phases.edges)
-            phases = phases._replace(**found._asdict())
-        self.phases, self.sizes, self.method = phases, sizes, method
-        self.dt, self.rtol, self.atol, self.seed, self.longest = dt, rtol, atol, seed, longest
+    def __init__(self, model: Kuramoto, method: Method, *, dt, rtol, atol, seed, longest=math.inf, streams=None):
+        super().__init__(method, dt)
+        self.phases, self.sizes = model.arrays()
+        if streams is not None:
+            self.sizes = self.sizes._replace(stream=streams.start, streams=len(streams))
+        self.rtol, self.atol, self.seed, self.longest = rtol, atol, seed, longest
+        self._changes, networks = model.changes(self.phases)
+        self._networks = [x if self.sizes.delayed else _in_slices(x) for x in networks]
+        self.phases = self._networks[0]
+        self.kinks = np.concatenate([self._changes[1:], self.phases.schedule[: len(self.phases.schedule) // 2]])
+        self._delays, self._correlation = model.delays, model.correlation_time
         m = method
-        self._steps = tuple(Steps(m.a, m.b, m.c, m.noise, m.errors, m.extra_a, m.extra_c, m.dense))
+        a, noise = np.vstack([m.a, m.b]), np.vstack([m.noise, [1.0, 0.0]])
+        self._steps = tuple(Steps(a, m.b, m.c, noise, m.nystrom, m.errors, m.extra_a, m.extra_c, m.dense))
+
+    def start(self, y: np.ndarray, t0: float, times: np.ndarray, history: Any = None, count: int = 0) -> Position:
+        position, g = beginning(y, t0, count), self.sizes
+        runs, n = len(y), g.n
+        if g.noisy == 2:
+            sigma = self.phases.sigma.reshape(-1, n if g.sigma_each else 1)
+            streams = [g.stream + run % g.streams for run in range(runs)]
+            position = position._replace(colour=stationary(sigma, runs, n, self.seed, streams))
+        if g.delayed:
+            self.kinks = np.union1d(self.kinks, _delay.kinks(t0, self._delays))
+            longest = float(self._delays.max())
+            before = _delay.history_grid(t0, longest, self.dt)
+            theta, velocity = _delay.history_values(history, before, y[:, :n], self.phases.omega.reshape(-1, n))
+            stops = np.concatenate([[t0], self.stops(t0, times).times])
+            parts = np.array([self.parts(span) for span in np.diff(stops)])
+            known = len(before)
+            slots = max(_delay.slots_for(longest, stops, parts, before), known + 2)
+            self.sizes = g._replace(slots=slots, first=known - count)
+            position = position._replace(path=_room(runs, slots, n, longest), when=np.zeros((runs, slots)))
+            position.path[:, :known, 0], position.path[:, :known, 1] = theta, velocity
+            position.path[:, known, 0] = y[:, :n]  # the same time again: the derivative jumps
+            position.when[:, :known], position.when[:, known] = before, t0
+        return position
 
     def pieces(self, position: Position, t0: float, times: np.ndarray, saved: np.ndarray) -> Iterator[int]:
         """Fill ``saved`` (runs, samples, N) from ``position``, which moves; yields how many samples all runs have."""
@@ -66,26 +73,40 @@ class Drive:
         team = min(threads, len(self.phases.group)) if runs == 1 and g.n >= _TEAM_FROM else 1
         together = min(runs, threads) if team == 1 else 1
         budget = max(1, int(_PIECE * together / (work * runs)))
-        while True:
-            if team > 1:
-                self._as_team(team, position, t0, times, saved, budget)
-            else:
-                self._by_runs(runs, position, t0, times, saved, budget)
-            done = int(position.cursor[:, 0].min() if self.method.adaptive else position.place[0])
-            yield done
-            if done == len(times) or position.cursor[:, 3].any():
-                return
+        stops = self.stops(t0, times)
+        begin = 0
+        for end in stops.ends:
+            here = Stops(stops.times[:end], stops.keep[:end], [])
+            before = stops.times[begin - 1] if begin else t0
+            which = active(self._changes, before, stops.times[end - 1])
+            begin = end
+            self.phases = self._networks[which]
+            while self._done(position) < end:
+                if team > 1:
+                    self._as_team(team, position, t0, here, saved, budget)
+                else:
+                    self._by_runs(runs, position, t0, here, saved, budget)
+                done = self._done(position)
+                yield stops.samples(done)
+                if position.cursor[:, 3].any():
+                    return
+                if done == end:  # the caller may have begun to count anew
+                    break
+
+    def _done(self, position: Position) -> int:
+        return int(position.cursor[:, 0].min() if self.method.adaptive else position.place[0])
 
     def _space(self, team: int) -> Space:
         g, m = self.sizes, self.method
         states, rows = g.n * g.variables, m.stages + 1 + len(m.extra_c)
         blocks, each = len(self.phases.group), g.groups * g.harmonics * 2
         pairs = memory(g.harmonics, g.n) if len(self.phases.starts) else 0
+        copies, recalled = (8, g.n) if g.delayed == 1 else (4, 0)
         return Space(
             *zeros(
-                (rows if m.adaptive else m.stages) * states, states, states if m.adaptive else 0,
-                4 * g.harmonics * g.n + pairs, 4 * g.harmonics * blocks, 2 * blocks, 2 * g.n if g.noisy else 0,
-                team * each, team * each,
+                (rows if m.adaptive else m.stages) * states, states, states if m.adaptive else 0, recalled,
+                copies * g.harmonics * g.n + pairs, copies * g.harmonics * blocks, 2 * blocks,
+                2 * g.n if g.noisy else 0, team * each, team * each,
             )
         )  # fmt: skip
 
@@ -98,36 +119,55 @@ class Drive:
         passed = np.concatenate([[0.0], np.cumsum(cost)])
         return np.searchsorted(passed, np.linspace(0, passed[-1], team + 1) * (1 - 1e-12)).astype(np.int64)
 
-    def _call(self, me, team, state, first, last, space, owned, position, place, t0, times, saved, budget):
+    def _call(self, me, team, state, first, last, space, owned, position, place, t0, stops, saved, budget):
         common = (me, team, state, first, last, tuple(self.phases), tuple(self.sizes), self._steps, tuple(space), owned)
-        y = position.y.reshape(-1)
+        y, samples, times, keep = position.y.reshape(-1), saved.shape[1], stops.times, stops.keep
         if self.method.adaptive:
             controlled(
-                *common, y, times, saved.reshape(-1), self.rtol, self.atol, 1 / (self.method.error_order + 1),
-                self.longest, position.clock.reshape(-1), position.cursor.reshape(-1), budget,
+                *common, y, times, keep, samples, saved.reshape(-1), self.rtol, self.atol,
+                1 / (self.method.error_order + 1), self.longest, position.clock.reshape(-1),
+                position.cursor.reshape(-1), budget,
             )  # fmt: skip
         else:
-            fixed(*common, y, t0, times, saved.reshape(-1), self.dt, self.seed, place, budget)
+            flat = (x.reshape(-1) for x in (position.path, position.when, position.colour))
+            past = tuple(Past(*flat, self._delays, np.full(1, self._correlation or 0.0)))
+            fixed(*common, y, past, t0, times, keep, samples, saved.reshape(-1), self.dt, self.seed, place, budget)
 
-    def _as_team(self, team, position, t0, times, saved, budget):
+    def _as_team(self, team, position, t0, stops, saved, budget):
         space, owned, state = self._space(team), self._owned(team), barrier()
 
         def work(me):
-            self._call(me, team, state, 0, 1, space, owned, position, position.place, t0, times, saved, budget)
+            self._call(me, team, state, 0, 1, space, owned, position, position.place, t0, stops, saved, budget)
 
         march(work, team, state)
 
-    def _by_runs(self, runs, position, t0, times, saved, budget):
+    def _by_runs(self, runs, position, t0, stops, saved, budget):
         reached = position.place.copy()
 
         def work(first, last):
             place = position.place.copy()
             space, state = self._space(1), barrier()
-            self._call(0, 1, state, first, last, space, self._owned(1), position, place, t0, times, saved, budget)
+            self._call(0, 1, state, first, last, space, self._owned(1), position, place, t0, stops, saved, budget)
             reached[:] = place  # the same for all runs
 
         share(work, runs, 1, 4)
         position.place[:] = reached
 
 
-__all__ = ["GOING", "Drive", "Position", "start"]
+def _in_slices(phases: Phases) -> Phases:
+    if not len(phases.indices):
+        return phases
+    return phases._replace(**slices(phases.indptr, phases.indices, phases.weight, phases.edges)._asdict())
+
+
+def _room(runs: int, slots: int, n: int, delay: float) -> np.ndarray:
+    wanted, there = 16 * runs * slots * n, physical_memory()
+    if wanted > 0.8 * there:
+        raise ValueError(
+            f"a delay of {delay:g} takes {wanted / 2**30:.3g} GiB ({runs} runs, {slots} steps to remember, {n} "
+            f"oscillators) but this machine has {there / 2**30:.3g} GiB: a larger dt, or fewer runs, are wanted"
+        )
+    return np.zeros((runs, slots, 2, n))
+
+
+__all__ = ["GOING", "Drive", "Position"]

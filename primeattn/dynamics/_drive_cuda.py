@@ -3,27 +3,27 @@
 The state stays on the device; samples are copied to host memory, where observables are computed.
 """
 
-import math
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ._drive import Position
 from ._engine import Engine, Tableau, copy
 from ._methods import Method
 from ._phases import Phases, Sizes
+from ._stops import Course, Position
 
 _PIECE = 0.2  # seconds between two looks at Ctrl-C
 
 
-class DeviceDrive:
+class DeviceDrive(Course):
     """One model and one method of fixed steps, where ``like`` is and in its precision."""
 
     def __init__(self, phases: Phases, sizes: Sizes, method: Method, *, dt: float, seed: int, like: Any):
-        self.phases, self.sizes, self.method = phases, sizes, method
-        self.dt, self.seed = dt, seed
+        super().__init__(method, dt)
+        self.phases, self.sizes, self.seed = phases, sizes, seed
+        self.kinks = phases.schedule[: len(phases.schedule) // 2]
         self._like = like
         self._tableau = Tableau(method, like)
         self._engine: Engine | None = None
@@ -34,25 +34,27 @@ class DeviceDrive:
             self._engine = Engine(self.phases, self.sizes, len(position.y), self.method.stages, self._like)
         engine, y = self._engine, position.y
         copy(y.reshape(-1).astype(engine.real), engine.y)
-        sample, step, count = (int(k) for k in position.place)
-        begun = time.monotonic()
-        while sample < len(times):
-            start = float(times[sample - 1]) if sample else t0
-            span = float(times[sample]) - start
-            parts = math.ceil(abs(span) / self.dt * (1 - 1e-12))
+        stop, step, count = (int(k) for k in position.place)
+        stops = self.stops(t0, times)
+        begun, last = time.monotonic(), len(stops.times)
+        while stop < last:
+            start = float(stops.times[stop - 1]) if stop else t0
+            span = float(stops.times[stop]) - start
+            parts = self.parts(span)
             h = span / max(parts, 1)
             while step < parts:
                 engine.step(self._tableau, h, start + step * h, self.seed, count)
                 step, count = step + 1, count + 1
                 if time.monotonic() - begun > _PIECE and step < parts:
                     y[...] = engine.y.copy_to_host().reshape(y.shape)
-                    position.place[:] = sample, step, count
-                    yield sample
+                    position.place[:] = stop, step, count
+                    yield stops.samples(stop)
                     begun = time.monotonic()
             y[...] = engine.y.copy_to_host().reshape(y.shape)
-            saved[:, sample] = y
-            sample, step = sample + 1, 0
-            if time.monotonic() - begun > _PIECE or sample == len(times):
-                position.place[:] = sample, step, count
-                yield sample
+            if stops.keep[stop] >= 0:
+                saved[:, stops.keep[stop]] = y
+            stop, step = stop + 1, 0
+            if time.monotonic() - begun > _PIECE or stop == last:
+                position.place[:] = stop, step, count
+                yield stops.samples(stop)
                 begun = time.monotonic()

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._drive import Position
 from ._flow import Flow
 from ._model import Kuramoto
+from ._stops import Course, Position
 from ._walk import TOO_SMALL
 
 PREFIX = "scipy:"
@@ -36,11 +36,12 @@ def scipy_method(name: str) -> ScipyMethod:
     return ScipyMethod(name.removeprefix(PREFIX))
 
 
-class ScipyDrive:
+class ScipyDrive(Course):
     """One model and one of SciPy's solvers; all runs are one system to it, with one step."""
 
     def __init__(self, model: Kuramoto, method: ScipyMethod, *, dt: float, rtol: float, atol: float, seed: int):
-        self.method, self.dt, self.seed = method, dt, seed
+        super().__init__(method, dt)
+        self.seed = seed
         self._flow, self._tolerances = Flow(model), {"rtol": rtol, "atol": atol}
 
     def pieces(self, position: Position, t0: float, times: np.ndarray, saved: np.ndarray) -> Iterator[int]:

@@ -50,9 +50,9 @@ def drive_for(
         if device is not None:
             raise ValueError(f"method is {name!r}, which knows no CUDA arrays: pass pa.to_host(theta0)")
         return ScipyDrive(model, scipy_method(name), dt=dt, rtol=rtol, atol=atol, seed=seed)
+    if device is None:
+        return Drive(model, scheme(name), dt=dt, rtol=rtol, atol=atol, seed=seed, streams=streams)
     phases, sizes = model.arrays()
     if streams is not None:
         sizes = sizes._replace(stream=streams.start, streams=len(streams))
-    if device is not None:
-        return DeviceDrive(phases, sizes, fixed_scheme(name, model), dt=dt, seed=seed, like=device)
-    return Drive(phases, sizes, scheme(name), dt=dt, rtol=rtol, atol=atol, seed=seed)
+    return DeviceDrive(phases, sizes, fixed_scheme(name, model), dt=dt, seed=seed, like=device)

@@ -76,7 +76,7 @@ class Engine:
             _rows.ADD_UP(self.runs * self._coarse_blocks, self._coarse, g, self._features, self._sums)
         _rows.FIELDS(self.runs, self._coarse, g, self.real(t), self._sums, self._moments, self._field)
         stages = len(slopes) // (self.runs * self.states)
-        _rows.SLOPE(rows, self._fine, g, self._field, self._features, state, stages, number, slopes)
+        _rows.SLOPE(rows, self._fine, g, self.real(t), self._field, self._features, state, stages, number, slopes)
 
     def step(self, method: "Tableau", h: float, t: float, seed: int, count: int) -> None:
         """Move ``y`` from t to t + h; ``count`` numbers the noise."""
@@ -88,6 +88,8 @@ class Engine:
             self.slope(state, t + method.c[number] * h, number, self._slopes)
             state = self.stage
             _rows.COMBINE(rows, fine, g, self.y, self.stages, self._slopes, real(h), coefficients, state)
+            if method.swings[number] is not None:
+                _rows.SWING(rows, fine, g, self.stages, self._slopes, real(h), method.swings[number], state)
             if self.sizes.noisy and (w or z):
                 _rows.KICK(rows, fine, g, self._noise, real(w), real(z), state)
         self.y, self.stage = self.stage, self.y
@@ -102,6 +104,7 @@ class Tableau:
         kicks = [*method.noise[1:], (1.0, 0.0)]
         real = np.dtype(like.dtype).type
         move = devices.to_device if devices.is_device_array(like) else np.asarray
+        self.swings = [move(row.astype(real)) if row.any() else None for row in method.nystrom[1:]]
         self.passes = [(move(row.astype(real)), float(w), float(z)) for row, (w, z) in zip(rows, kicks, strict=True)]
 
 

@@ -10,14 +10,14 @@ from .._labelled import is_labelled
 from .._runtime import devices
 from .._runtime.checks import as_floating
 from ._engine import Engine, Tableau, copy, flat
-from ._methods import STOCHASTIC, Method
+from ._methods import STOCHASTIC, Method, refuse_friction
 from ._methods import method as scheme
 from ._model import Kuramoto
 
 #: Parameters of a model whose terms stand in the pieces that `_rows` calls.
 _SERVED = {
     "omega", "coupling", "network", "normalize", "phase_lag", "harmonics", "triadic", "forcing", "groups", "diffusion",
-    "inertia", "friction",
+    "inertia", "friction", "schedule", "triangles", "triangle_weights",
 }  # fmt: skip
 
 
@@ -154,12 +154,17 @@ def serve(model: Kuramoto) -> None:
             raise ValueError(
                 f"the model has {field.name}, which the functional layer and CUDA lack: pa.simulate on the CPU has it"
             )
+    if len(model.networks) > 1:
+        raise ValueError(
+            "the network changes in time, which the functional layer and CUDA lack: pa.simulate on the CPU has it"
+        )
 
 
 def fixed_scheme(name: str, model: Kuramoto) -> Method:
     """A method of fixed steps that serves the model."""
     serve(model)
     found = scheme(name)
+    refuse_friction(name, model)
     if found.adaptive:
         raise ValueError(f"method is {name!r}: one of fixed steps is wanted here, such as 'rk4', 'heun', 'sra1'")
     if np.any(model.diffusion) and name not in STOCHASTIC:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import get_num_threads
 
-from . import _drive
 from ._collect import Collector
 from ._drives import drive_for
 from ._model import Kuramoto
@@ -209,8 +208,7 @@ def _simulate(p: Protocol, model: Kuramoto, state, t: float, count: int, numbers
         model, p.method, dt=p.dt, rtol=p.rtol, atol=p.atol, seed=p.seed, device=p.like, streams=numbers
     )  # fmt: skip
     collector = Collector(model, p.wanted, times, t, state, save_theta=False, transient=0.0)
-    position = _drive.start(state, t)
-    position.place[2] = count
+    position = drive.start(state, t, times, count=count)
     status = Run(drive, position, t, collector).go(None, progress)
     values = collector.observables() if status == FINISHED else {}
     return values, collector.last, int(position.place[2]), status

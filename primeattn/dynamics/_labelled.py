@@ -49,7 +49,7 @@ def to_dataset(trajectory: Trajectory):
             variables[name] = (dims, values, {"long_name": says, "units": unit})
     coordinates, attributes = _parameters(x.model, {"oscillator": x.theta_end.shape[-1], "run": len(x.theta_end)})
     edges = getattr(x.model, "edges", None)
-    if edges is not None:
+    if edges is not None and len(x.model.networks) < 2:
         for name, dim, values in zip(_NETWORK, ("row", "edge", "edge"), edges, strict=True):
             if len(values) or name != "network_weight":
                 variables[name] = ((dim,), values)
@@ -82,6 +82,8 @@ def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict
     lost = []
     for field in dataclasses.fields(model):
         name, value = field.name, getattr(model, field.name)
+        if name == "network" and len(model.networks) > 1:
+            lost.append(name)
         if name == "network" or (value is None and field.default is None):
             continue
         if value is None:

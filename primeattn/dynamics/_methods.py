@@ -5,11 +5,12 @@ With the noise increments of a step of length h, W = B(t + h) - B(t) and Z = (1/
     Y_i = y + h sum_{j<i} a_ij F_j + sigma (w_i W + z_i Z),    F_i = f(t + c_i h, Y_i),    i = 0 .. s - 1
     y'  = y + h sum_i b_i F_i + sigma W.
 
-F_i is all that a model computes. For additive noise this form reaches strong order 3/2.
+F_i is all that a model computes. For additive noise this form reaches strong order 3/2. Schemes for second-order models
+add h^2 sum_j nystrom_ij F_j to theta, with the part of F_j that is theta''.
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,8 @@ class Method(NamedTuple):
     a, b, c : ndarray, shapes (s, s), (s,), (s,)
     noise : ndarray, shape (s, 2)
         w_i and z_i.
+    nystrom : ndarray, shape (s + 1, s)
+        Of the stages and, in the last row, of y'.
     errors : ndarray, shape (e, s + 1)
         e = 0 (fixed steps), 1 or 2 embedded error estimates h sum_i errors_i F_i, with F_s = f(t + h, y').
     error_order : int
@@ -41,6 +44,7 @@ class Method(NamedTuple):
     b: np.ndarray
     c: np.ndarray
     noise: np.ndarray
+    nystrom: np.ndarray
     errors: np.ndarray
     error_order: int
     extra_a: np.ndarray
@@ -56,7 +60,9 @@ class Method(NamedTuple):
         return len(self.errors) > 0
 
 
-def _scheme(name, order, a, b, *, noise=None, errors=(), error_order=0, extra_a=(), extra_c=(), dense=()) -> Method:
+def _scheme(
+    name, order, a, b, *, noise=None, nystrom=None, errors=(), error_order=0, extra_a=(), extra_c=(), dense=()
+) -> Method:
     s, more = len(b), len(extra_c)
     table = np.zeros((s, s))
     for i, row in enumerate(a, start=1):
@@ -68,6 +74,7 @@ def _scheme(name, order, a, b, *, noise=None, errors=(), error_order=0, extra_a=
         np.array(b, float),
         table.sum(axis=1),
         np.zeros((s, 2)) if noise is None else np.array(noise, float),
+        np.zeros((s + 1, s)) if nystrom is None else np.array(nystrom, float),
         np.array(errors, float).reshape(-1, s + 1),
         error_order,
         np.array(extra_a, float).reshape(more, s + 1 + more),
@@ -92,6 +99,14 @@ def _sra1() -> Method:
 
 def _rk4() -> Method:
     return _scheme("rk4", 4, [[1 / 2], [0, 1 / 2], [0, 0, 1]], [1 / 6, 1 / 3, 1 / 3, 1 / 6])
+
+
+def _verlet() -> Method:
+    """Velocity Verlet: theta moves by h v + (h^2 / 2) F_0, v by the mean of F_0 and F_1. Symplectic without friction.
+
+    W. C. Swope et al., J. Chem. Phys. 76 (1982) 637. Two forces a step: the second is not kept for the next step.
+    """
+    return _scheme("verlet", 2, [[1]], [1 / 2, 1 / 2], nystrom=[[0, 0], [1 / 2, 0], [0, 0]])
 
 
 def _dopri5() -> Method:
@@ -131,6 +146,7 @@ _MAKERS = {
     "heun": _heun,
     "sra1": _sra1,
     "rk4": _rk4,
+    "verlet": _verlet,
     "dopri5": _dopri5,
     "dop853": _dop853,
 }
@@ -151,3 +167,15 @@ def method(name: str) -> Method:
     if name not in _MAKERS:
         raise ValueError(f"method is {name!r}: one of {', '.join(map(repr, METHODS))} is wanted")
     return _MAKERS[name]()
+
+
+def refuse_friction(name: str, model: Any) -> None:
+    """Velocity Verlet is symplectic without friction, and only then of order 2.
+
+    Raises
+    ------
+    ValueError
+        For a model without inertia, or with friction.
+    """
+    if name == "verlet" and (model.inertia is None or np.any(model.friction)):
+        raise ValueError("method is 'verlet' but the model is not undamped: inertia=... and friction=0 are wanted")

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._network import Edges, as_edges
+from ._delay import as_delays
+from ._network import Edges, as_switched
 from ._phases import BLOCK, Phases, Sizes
+from ._triangles import Triangles, as_triangles
 
 NORMALIZERS = ("size", "degree", None)
 
@@ -22,8 +24,9 @@ class Kuramoto:
         Natural frequencies, radians per unit of time.
     coupling : float or array_like, shape (runs,), (groups, groups) or (runs, groups, groups)
         K. With ``groups``, ``coupling[a, b]`` is what group a feels of group b.
-    network : sparse or dense matrix (N, N), or NetworkX graph, optional
+    network : sparse or dense matrix (N, N), or NetworkX graph, or a list of them with times, optional
         W[i, j] is the weight of the edge j -> i; None couples all to all. A NetworkX edge u -> v makes v hear u.
+        A list [(t_0, W_0), (t_1, W_1), ...] switches: each network holds from its time on, the first before it, too.
     normalize : {"size", "degree", None}
         g = K / N, K / in-degree of i (sum of \|weights\|), or K. With ``groups``: K / size of the group that is heard.
     phase_lag : float or array_like, shape of ``coupling``
@@ -31,7 +34,11 @@ class Kuramoto:
     harmonics : dict of int to float or (float, float), optional
         Further harmonics: {m: K_m} or {m: (K_m, alpha_m)}, normalised like the coupling (Daido).
     triadic : (float, float), optional
-        Strengths of the two all-to-all triadic terms.
+        Strengths p and q of the two triadic terms; over all j and k, or with ``triangles`` over those, (0, 1) then.
+    triangles : array_like of int, shape (T, 3), optional
+        Rows (i, j, k): i feels the pair j, k. A triangle that all three feel has three rows; where p is not 0, six.
+    triangle_weights : array_like of float, shape (T,), optional
+        1 by default. Not normalised.
     forcing : (float, float) or (float, float, float), optional
         Strength, frequency and phase of an external drive.
     groups : array_like of int, shape (N,), optional
@@ -42,6 +49,14 @@ class Kuramoto:
         m of the second-order model (swing equation).
     friction : float or array_like, shape (N,)
         Factor of theta' beside the inertia.
+    schedule : (array_like, array_like), optional
+        Times, ascending, and factors s: all pairwise coupling is multiplied by s(t), linear between the times and
+        constant beyond them. With ``coupling=1`` the factors are K(t) itself.
+    delay : float, array_like of shape (edges,), or matrix (N, N), optional
+        tau of the pairwise coupling: of all, or of each edge, W[i, j] taking delay[i, j] to come from j to i; an array
+        in the order of the rows of the network, columns ascending. See `simulate` for the history.
+    correlation_time : float, optional
+        Of coloured (Ornstein-Uhlenbeck) noise in place of white noise.
 
     Raises
     ------
@@ -61,11 +76,23 @@ class Kuramoto:
     and with inertia :math:`m_i \theta_i'' + \text{friction}_i\,\theta_i' =` the same. All to all, the sum runs over
     j = i, too, which adds the constant :math:`-g \sin\alpha` to all frequencies.
 
+    *Listed triangles*: :math:`\sum_{(i; j, k)} w_{ijk} [ p \sin(2\theta_j - \theta_k - \theta_i)
+    + q \sin(\theta_j + \theta_k - 2\theta_i) ]` takes the place of the triadic sum.
+
+    *Delay*: :math:`\theta_j(t - \tau_{ij})` takes the place of :math:`\theta_j` in the sums over W, harmonics among
+    them, not in triads. All to all, j = i is left out then, as it is not zero; g keeps its N. A network's diagonal
+    counts.
+
+    *Schedule*: g(t) = s(t) g, and g_m(t) = s(t) g_m.
+
+    *Coloured noise*: :math:`\eta_i` takes the place of :math:`\sqrt{2 D}\,\xi_i`, with
+    :math:`\tau_c \eta_i' = -\eta_i + \sqrt{2 D}\,\xi_i`, stationary from the start.
+
     References
     ----------
     Y. Kuramoto (1975); H. Sakaguchi and Y. Kuramoto (1986); H. Daido (1992); P. S. Skardal and A. Arenas (2019),
     "Abrupt desynchronization ... in simplicial complexes" (triads); H. Tanaka, A. Lichtenberg, S. Oishi (1997)
-    (inertia).
+    (inertia); M. K. S. Yeung and S. H. Strogatz (1999) (delay); D. T. Gillespie (1996) (coloured noise).
 
     Examples
     --------
@@ -87,7 +114,15 @@ class Kuramoto:
     diffusion: Any = 0.0
     inertia: Any = None
     friction: Any = 1.0
-    edges: ClassVar[Edges | None]  # made of network; ClassVar keeps it from the fields
+    schedule: Any = None
+    triangles: Any = None
+    triangle_weights: Any = None
+    delay: Any = None
+    correlation_time: Any = None
+    edges: ClassVar[Edges | None]  # made of network, the first of them; ClassVar keeps it from the fields
+    networks: ClassVar[tuple[tuple[float, Edges], ...]]  # from when on, and what
+    corners: ClassVar[Triangles | None]
+    delays: ClassVar[np.ndarray]
 
     def __post_init__(self):
         def put(name, value):  # frozen for users, checked once here
@@ -98,7 +133,8 @@ class Kuramoto:
             raise ValueError(f"omega has shape {self.omega.shape}: (N,) or (runs, N) is wanted, N at least 1")
         if self.normalize not in NORMALIZERS:
             raise ValueError(f"normalize is {self.normalize!r}: one of {NORMALIZERS} is wanted")
-        put("edges", None if self.network is None else as_edges(self.network, self.size))
+        put("networks", as_switched(self.network, self.size))
+        put("edges", self.networks[0][1] if self.networks else None)
         put("groups", None if self.groups is None else self._checked_groups())
         for name in ("coupling", "phase_lag"):
             put(name, self._checked_strength(name))
@@ -107,6 +143,16 @@ class Kuramoto:
                 put(name, self._checked_rate(name, wanted))
         put("harmonics", _checked_harmonics(self.harmonics))
         put("triadic", _numbers("triadic", self.triadic, (2,)))
+        put("schedule", None if self.schedule is None else _checked_schedule(self.schedule))
+        given = self.triangles is not None and np.size(self.triangles) > 0
+        put("corners", as_triangles(self.triangles, self.triangle_weights, self.size) if given else None)
+        if self.corners is None and self.triangle_weights is not None and np.size(self.triangle_weights):
+            raise ValueError("triangle_weights are given without triangles: triangles=(T, 3) integers are wanted")
+        put("delays", self._checked_delay())
+        if self.correlation_time is not None:
+            put("correlation_time", float(_finite("correlation_time", self.correlation_time)))
+            if not self.correlation_time > 0:
+                raise ValueError(f"correlation_time is {self.correlation_time}: > 0 is wanted, or None for white noise")
         put("forcing", _numbers("forcing", self.forcing, (2, 3)))
 
     def __repr__(self):
@@ -174,6 +220,17 @@ class Kuramoto:
             raise ValueError("groups must ascend: sort the oscillators, order = numpy.argsort(groups, kind='stable')")
         return groups.astype(np.int64)
 
+    def _checked_delay(self):
+        delays = as_delays(self.delay, self.edges, self.size)
+        if self.delay is not None and np.ndim(self.delay) == 0 and not hasattr(self.delay, "tocsr"):
+            object.__setattr__(self, "delay", float(self.delay))
+        elif self.delay is not None:  # as an array in the order of the edges, which files can hold
+            each = delays if len(delays) > 1 else np.full(len(self.edges.indices), delays[0] if len(delays) else 0.0)
+            object.__setattr__(self, "delay", each)
+        if len(delays) > 1 and len(self.networks) > 1:
+            raise ValueError("delay has one entry an edge but the network changes: one delay of all is wanted")
+        return delays
+
     def _checked_strength(self, name):
         x = _finite(name, getattr(self, name))
         count = 0 if self.groups is None else int(self.groups[-1]) + 1
@@ -198,7 +255,8 @@ class Kuramoto:
         n, e = self.size, np.zeros(0)
         groups = np.zeros(n, np.int64) if self.groups is None else self.groups
         harmonics = {1: (self.coupling, self.phase_lag)} | self.harmonics
-        count = max([*harmonics, 2 if self.triadic is not None else 1])
+        all_triads = self.triadic is not None and self.triangles is None
+        count = max([*harmonics, 2 if all_triads else 1])
         runs = self.runs or 1
         number = int(groups[-1]) + 1
         strength = np.zeros((runs, count, number, number), complex)
@@ -206,19 +264,15 @@ class Kuramoto:
             h = np.asarray(k * np.exp(-1j * np.asarray(lag)))
             strength[:, m - 1] = h if self.groups is not None and h.ndim >= 2 else h.reshape(-1, 1, 1)
         link = strength[:, :, 0, 0] if self.edges is not None else np.zeros((0, 0), complex)
-        scale = e
         if self.edges is not None:
             if self.normalize == "size":
                 link = link / n
-            elif self.normalize == "degree":
-                degree = self.edges.in_degree
-                scale = np.divide(1.0, degree, out=np.zeros(n), where=degree > 0)
             strength = strength * 0
         elif self.normalize is not None:
             strength = strength / np.bincount(groups)
         edges, group = _blocks(groups)
-        mean = bool(strength.any()) or self.triadic is not None
-        triads = e if self.triadic is None else np.array([[self.triadic[0], 0, self.triadic[1], 0]], float)
+        mean = bool(strength.any()) or all_triads
+        triads = e if not all_triads else np.array([[self.triadic[0], 0, self.triadic[1], 0]], float)
         forcing = e if self.forcing is None else np.array([(*self.forcing, 0.0)[:3]])
         second = self.inertia is not None
         phases = Phases(
@@ -226,15 +280,21 @@ class Kuramoto:
             np.zeros(0, np.int64) if self.edges is None else self.edges.indptr,
             np.zeros(0, np.int32) if self.edges is None else self.edges.indices,
             e if self.edges is None else self.edges.weight,
-            scale,
+            e if self.edges is None else self._scale(self.edges),
             np.full(n, self.inertia) if second else e,
             np.full(n, self.friction) if second else e,
             _flat(np.sqrt(2 * self.diffusion) / (1.0 if not second else self.inertia)),
             edges, group,
         )  # fmt: skip
+        if self.schedule is not None:
+            phases = phases._replace(schedule=self.schedule.reshape(-1))
+        if self.corners is not None:
+            corners, weight = self.corners.arrays(*(self.triadic or (0.0, 1.0)))
+            phases = phases._replace(corners=corners, corner_weight=weight)
         sigma = np.sqrt(2 * self.diffusion) / (1.0 if not second else self.inertia)
         sizes = Sizes(
-            n, 2 if second else 1, count, number, int(mean), int(bool(sigma.any())),
+            n, 2 if second else 1, count, number, int(mean),
+            int(bool(sigma.any())) * (1 if self.correlation_time is None else 2),
             n if self.omega.ndim == 2 and len(self.omega) > 1 else 0,
             2 * strength[0].size if runs > 1 else 0,
             0, 0,
@@ -242,8 +302,25 @@ class Kuramoto:
             sigma.shape[-1] if sigma.ndim == 2 and len(sigma) > 1 else 0,
             int(sigma.ndim > 0 and sigma.shape[-1] > 1),
             0, 1 << 32,
+            min(len(self.delays), 2), 0, 0,
         )  # fmt: skip
         return phases, sizes
+
+    def changes(self, phases: Phases) -> tuple[np.ndarray, list[Phases]]:
+        """The arrays again, once for each network, and the times from which on they hold."""
+        if len(self.networks) < 2:
+            return np.zeros(1), [phases]
+        found = [
+            phases._replace(indptr=e.indptr, indices=e.indices, weight=e.weight, scale=self._scale(e))
+            for _, e in self.networks
+        ]
+        return np.array([t for t, _ in self.networks]), found
+
+    def _scale(self, edges: Edges) -> np.ndarray:
+        if self.normalize != "degree":
+            return np.zeros(0)
+        degree = edges.in_degree
+        return np.divide(1.0, degree, out=np.zeros(self.size), where=degree > 0)
 
 
 def _flat(x) -> np.ndarray:
@@ -280,6 +357,17 @@ def _numbers(name, x, lengths):
     if x.ndim != 1 or len(x) not in lengths:
         raise ValueError(f"{name} has shape {x.shape}: {' or '.join(map(str, lengths))} numbers are wanted")
     return tuple(map(float, x))
+
+
+def _checked_schedule(schedule) -> np.ndarray:
+    """(2, k): times and factors."""
+    try:
+        x = _finite("schedule", schedule)
+    except ValueError as error:
+        raise ValueError(f"schedule must be times and factors of one length ({error})") from None
+    if x.ndim != 2 or len(x) != 2 or not x.size or (np.diff(x[0]) <= 0).any():
+        raise ValueError(f"schedule has shape {x.shape}: (2, k), ascending times and factors, is wanted")
+    return x
 
 
 def _checked_harmonics(harmonics):

@@ -29,6 +29,31 @@ class Edges(NamedTuple):
         return np.bincount(rows, np.abs(self.weight), len(self.indptr) - 1)
 
 
+def as_switched(network: Any, n: int) -> tuple[tuple[float, Edges], ...]:
+    """The networks in order, each with the time from which on it holds; none for None.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As of `as_edges`; for times that are not finite or do not ascend.
+    """
+    if network is None:
+        return ()
+    if not (isinstance(network, list | tuple) and len(network) and all(_is_timed(entry) for entry in network)):
+        return ((-np.inf, as_edges(network, n)),)
+    times = [float(t) for t, _ in network]
+    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise ValueError(f"network has the times {times}: finite ones that ascend are wanted")
+    return tuple((t, as_edges(w, n)) for t, (_, w) in zip(times, network, strict=True))
+
+
+def _is_timed(entry: Any) -> bool:
+    """Whether it is (t, network) and not a row of a matrix."""
+    number = (int, float, np.number)
+    pair = isinstance(entry, list | tuple) and len(entry) == 2
+    return pair and isinstance(entry[0], number) and not isinstance(entry[1], number)
+
+
 def as_edges(network: Any, n: int) -> Edges:
     """Incoming edges of a SciPy sparse or dense matrix W with W[i, j] from j to i, or of a NetworkX graph.
 
@@ -61,7 +86,7 @@ def as_edges(network: Any, n: int) -> Edges:
                 f"network is {type(network).__name__} of dtype {dense.dtype}: a SciPy sparse or dense (N, N) matrix, "
                 "W[i, j] from j to i, or a NetworkX graph is wanted"
             )
-        matrix = sparse.csr_array(dense)
+        matrix = sparse.csr_array(dense.astype(dense.dtype.newbyteorder("="), copy=False))  # SciPy has one byte order
     if matrix.shape != (n, n):
         raise ValueError(f"network has shape {matrix.shape} but omega has {n} entries: ({n}, {n}) is wanted")
     if matrix.dtype.kind not in "biuf":

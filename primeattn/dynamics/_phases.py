@@ -7,6 +7,9 @@ With e_i = exp(i theta_i) and complex couplings h, which hold strength and phase
     triads:  F_1 += p Z_2 conj(Z_1),   F_2 += q Z_1^2,   Z_m = (1/n) sum_j e_j^m
     forcing: F_1 += f exp(i (nu t + chi)).
 
+With a schedule, all h and field are multiplied by a function of time. With a delay they take the e_j of then
+(`_delay`). Listed triangles are gathered row by row (`_triangles`).
+
 Everything an oscillator feels is a polynomial in its own e_i^{-1}: two numbers (cos, sin) an oscillator and harmonic, n
 sine-cosine pairs instead of one sine an edge. With inertia, m_i theta_i'' = the above - friction theta_i'.
 
@@ -20,8 +23,9 @@ import numpy as np
 from numba import njit
 
 from .._runtime import elementary as el
-from .._runtime.jit import MATH, nonnegative, scalar
+from .._runtime.jit import MATH, nonnegative, piece, scalar
 from ._slices import add_slices, pair_up, pairs_at
+from ._triangles import add_triangles
 
 _NO_INTEGERS = np.zeros(0, np.int64)
 BLOCK = 2048  # oscillators: five arrays of them fit the first-level cache
@@ -52,6 +56,9 @@ class Phases(NamedTuple):
     heard: Any = np.zeros(0, np.int32)
     strength: Any = np.zeros(0)
     first: Any = _NO_INTEGERS
+    schedule: Any = np.zeros(0)  # (2 k,): k times, then the factors of the pairwise coupling at them
+    corners: Any = _NO_INTEGERS  # (n + 1 + 2 T,): where rows of triangles begin, then j and k of each
+    corner_weight: Any = np.zeros(0)  # (T, 2): p and q of each
 
 
 class Sizes(NamedTuple):
@@ -62,7 +69,7 @@ class Sizes(NamedTuple):
     harmonics: int
     groups: int
     mean: int  # 1 if there are mean fields
-    noisy: int
+    noisy: int  # 1 white, 2 coloured
     omega_step: int
     field_step: int
     triads_step: int
@@ -72,6 +79,9 @@ class Sizes(NamedTuple):
     sigma_each: int
     stream: int  # of random numbers: run r has stream + r % streams
     streams: int
+    delayed: int  # 1: one delay, 2: one an edge
+    slots: int  # grid points of the past in memory
+    first: int  # number of the grid point at the start of the run
 
 
 @scalar
@@ -97,7 +107,7 @@ def total(x, start, stop):
     return result
 
 
-@scalar
+@piece
 def sense(block, x, g, theta, features, parity, sums):
     """cos and sin of all harmonics over a block, and their sums."""
     first, last = x.edges[block], x.edges[block + 1]
@@ -126,7 +136,7 @@ def sense(block, x, g, theta, features, parity, sums):
         add_up(block, x, g, features, parity, sums)
 
 
-@scalar
+@piece
 def add_up(block, x, g, features, parity, sums):
     """Sums of cosines and sines over a block."""
     first, last = x.edges[block], x.edges[block + 1]
@@ -138,15 +148,44 @@ def add_up(block, x, g, features, parity, sums):
 
 
 @scalar
+def ramp(t, schedule):
+    """The factor of the pairwise coupling at time t: linear between the times of the schedule, constant beyond."""
+    count = len(schedule) // 2
+    low, high = 0, count - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if schedule[middle] <= t:
+            low = middle
+        else:
+            high = middle
+    a, b = schedule[low], schedule[high]
+    if t <= a or b <= a:
+        return schedule[count + low]
+    if t >= b:
+        return schedule[count + high]
+    part = (t - a) / (b - a)
+    return schedule[count + low] + part * (schedule[count + high] - schedule[count + low])
+
+
+@scalar
+def gather(blocks, group, groups, m2, sums, start, moments):
+    """Sums over groups from the sums over blocks."""
+    for e in range(groups * m2):
+        moments[e] = 0
+    for block in range(blocks):
+        for e in range(m2):
+            moments[group[block] * m2 + e] += sums[start + block * m2 + e]
+
+
+@piece
 def fields(run, t, x, g, sums, parity, moments, out):
     """F_m of all groups, (groups, harmonics, 2), from the sums of the blocks."""
     blocks, m2 = len(x.edges) - 1, 2 * g.harmonics
     for e in range(g.groups * m2):
-        moments[e] = out[e] = 0
+        out[e] = 0
     if g.mean:
-        for block in range(blocks):
-            for e in range(m2):
-                moments[x.group[block] * m2 + e] += sums[(parity * blocks + block) * m2 + e]
+        past = parity + (2 if g.delayed == 1 else 0)
+        gather(blocks, x.group, g.groups, m2, sums, past * blocks * m2, moments)
         for a in range(g.groups):
             for b in range(g.groups):
                 for m in range(g.harmonics):
@@ -154,7 +193,13 @@ def fields(run, t, x, g, sums, parity, moments, out):
                     p, q = moments[b * m2 + 2 * m], moments[b * m2 + 2 * m + 1]
                     out[a * m2 + 2 * m] += x.field[h] * p - x.field[h + 1] * q
                     out[a * m2 + 2 * m + 1] += x.field[h] * q + x.field[h + 1] * p
+    if len(x.schedule):
+        factor = ramp(t, x.schedule)
+        for e in range(g.groups * m2):
+            out[e] *= factor
     if len(x.triads):
+        if g.delayed == 1:
+            gather(blocks, x.group, g.groups, m2, sums, parity * blocks * m2, moments)
         add_triads(run, x, g, moments, out)
     if len(x.forcing):
         f = run * g.forcing_step
@@ -164,7 +209,7 @@ def fields(run, t, x, g, sums, parity, moments, out):
             out[a * m2 + 1] += x.forcing[f] * sine
 
 
-@scalar
+@piece
 def add_triads(run, x, g, moments, out):
     """F_1 += p Z_2 conj(Z_1), F_2 += q Z_1^2."""
     m2, h = 2 * g.harmonics, run * g.triads_step
@@ -184,13 +229,15 @@ def add_triads(run, x, g, moments, out):
         out[e * m2 + 3] += x.triads[h + 2] * w + x.triads[h + 3] * r
 
 
-@scalar
-def slope(block, run, x, g, field, features, parity, stage, out, to):
-    """The derivative of a block, at ``to`` in out."""
+@piece
+def slope(block, run, t, x, g, field, features, parity, stage, out, to):
+    """The derivative of a block, at ``to`` in out; coupling with a delay for each edge is not in it (`add_late`)."""
     first, last = x.edges[block], x.edges[block + 1]
     a, m2 = x.group[block], 2 * g.harmonics
     force = to + (g.variables - 1) * g.n
     omega = run * g.omega_step
+    heard = parity + (2 if g.delayed == 1 else 0)
+    factor = ramp(t, x.schedule) if len(x.schedule) else type(t)(1)
     for i in range(first, last):
         out[nonnegative(force + i)] = x.omega[nonnegative(omega + i)]
     for m in range(g.harmonics):
@@ -200,15 +247,22 @@ def slope(block, run, x, g, field, features, parity, stage, out, to):
             s = c + g.n
             for i in range(first, last):
                 out[nonnegative(force + i)] += pull(re, im, features[nonnegative(c + i)], features[nonnegative(s + i)])
-    if len(x.indptr):
+        if g.mean and g.delayed == 1:
+            h = run * g.field_step + ((m * g.groups + a) * g.groups + a) * 2
+            own = at(parity, m, g), at(heard, m, g)
+            leave_out(first, last, factor * x.field[h], factor * x.field[h + 1], features, own, g.n, out, force)
+    if len(x.indptr) and g.delayed < 2:
         for m in range(g.harmonics):
             h = run * g.link_step + 2 * m
             if x.link[h] == 0 and x.link[h + 1] == 0:
                 continue
+            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
             if len(x.starts):
-                add_slices(block, x.link[h], x.link[h + 1], x, features, pairs_at(parity, m, g), out, force)
+                add_slices(block, p, q, x, features, pairs_at(parity, m, g), out, force)
             else:
-                add_edges(first, last, x.link[h], x.link[h + 1], x, features, at(parity, m, g), g.n, out, force)
+                add_edges(first, last, p, q, x, features, c, at(heard, m, g), g.n, out, force)
+    if len(x.corners):
+        add_triangles(first, last, x.corners, x.corner_weight, features, at(parity, 0, g), g.n, out, force)
     if g.variables == 2:
         for i in range(first, last):
             v = stage[nonnegative(g.n + i)]
@@ -219,19 +273,29 @@ def slope(block, run, x, g, field, features, parity, stage, out, to):
 
 
 @scalar
-def add_edges(first, last, re, im, x, features, c, n, out, force):
-    """Im h e_i^{-m} sum_j scale_i w_ij e_j^m for the rows of a block."""
+def leave_out(first, last, re, im, features, own, n, out, force):
+    """The term j = i of a delayed mean field, which is not zero; ``own`` tells where e_i is now, and was then."""
+    c, d = own
+    for i in range(first, last):
+        p, q = features[nonnegative(d + i)], features[nonnegative(d + n + i)]
+        here, there = features[nonnegative(c + i)], features[nonnegative(c + n + i)]
+        out[nonnegative(force + i)] -= pull(re * p - im * q, re * q + im * p, here, there)
+
+
+@piece
+def add_edges(first, last, re, im, x, features, c, heard, n, out, force):
+    """Im h e_i^{-m} sum_j scale_i w_ij e_j^m for the rows of a block; e_i at c, e_j at ``heard``."""
     weighted, scaled = len(x.weight) > 0, len(x.scale) > 0
     for i in range(first, last):
         p = q = re - re
         if weighted:
             for e in range(x.indptr[i], x.indptr[i + 1]):
-                j = nonnegative(c + x.indices[nonnegative(e)])
+                j = nonnegative(heard + x.indices[nonnegative(e)])
                 p += x.weight[nonnegative(e)] * features[j]
                 q += x.weight[nonnegative(e)] * features[nonnegative(j + n)]
         else:
             for e in range(x.indptr[i], x.indptr[i + 1]):
-                j = nonnegative(c + x.indices[nonnegative(e)])
+                j = nonnegative(heard + x.indices[nonnegative(e)])
                 p += features[j]
                 q += features[nonnegative(j + n)]
         if scaled:

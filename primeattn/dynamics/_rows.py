@@ -9,7 +9,7 @@ moments and field (runs, groups, harmonics, 2), noise (runs, 2, n). Sums and fie
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
 from ._phases import Phases, Sizes, add_up, fields, sense, slope
-from ._walk import combine, draw, kick
+from ._walk import combine, draw, kick, swing
 
 _KINDS = {"indptr": "I1", "edges": "I1", "group": "I1", "indices": "J1"} | {
     name: {"i8": "I1", "i4": "J1", "f8": "F1"}[x.dtype.str[1:]] for name, x in Phases._field_defaults.items()
@@ -79,23 +79,23 @@ FIELDS = Owner(fields_row, fields_cpu, f"{_PHASES} {_SIZES} F F1 F1 F1", grain=1
 
 
 @scalar
-def slope_row(i, phases, sizes, field, features, stage, stages, number, slopes):
+def slope_row(i, phases, sizes, t, field, features, stage, stages, number, slopes):
     """The derivative, as slope ``number`` of ``stages``."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
     states = g.variables * g.n
     mine = field[run * g.groups * g.harmonics * 2 :]
     to = (run * stages + number) * states
-    slope(block, run, x, g, mine, features, run, stage[run * states :], slopes, to)
+    slope(block, run, t, x, g, mine, features, run, stage[run * states :], slopes, to)
 
 
 @kernel
-def slope_cpu(start, stop, phases, sizes, field, features, stage, stages, number, slopes):
+def slope_cpu(start, stop, phases, sizes, t, field, features, stage, stages, number, slopes):
     for i in range(start, stop):
-        slope_row(i, phases, sizes, field, features, stage, stages, number, slopes)
+        slope_row(i, phases, sizes, t, field, features, stage, stages, number, slopes)
 
 
-SLOPE = Owner(slope_row, slope_cpu, f"{_PHASES} {_SIZES} F1 F1 F1 i i F1", grain=_GRAIN)
+SLOPE = Owner(slope_row, slope_cpu, f"{_PHASES} {_SIZES} F F1 F1 F1 i i F1", grain=_GRAIN)
 
 
 @scalar
@@ -148,3 +148,21 @@ def kick_cpu(start, stop, phases, sizes, noise, w, z, stage):
 
 
 KICK = Owner(kick_row, kick_cpu, f"{_PHASES} {_SIZES} F1 F F F1", grain=_GRAIN)
+
+
+@scalar
+def swing_row(i, phases, sizes, stages, slopes, h, coefficients, stage):
+    """theta += h^2 sum_j coefficients_j theta''_j."""
+    x, g = Phases(*phases), Sizes(*sizes)
+    run, block = place(i, x)
+    base = run * g.variables * g.n
+    swing(block, x, g, h, slopes[base * stages :], stage[base:], coefficients)
+
+
+@kernel
+def swing_cpu(start, stop, phases, sizes, stages, slopes, h, coefficients, stage):
+    for i in range(start, stop):
+        swing_row(i, phases, sizes, stages, slopes, h, coefficients, stage)
+
+
+SWING = Owner(swing_row, swing_cpu, f"{_PHASES} {_SIZES} i F1 F F1 F1", grain=_GRAIN)

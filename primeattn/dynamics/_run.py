@@ -1,6 +1,5 @@
 """From the first sample to the last: pieces, samples, progress, checkpoints, Ctrl-C."""
 
-import math
 import signal
 import threading
 from collections.abc import Callable
@@ -56,10 +55,12 @@ class Run:
         self._chunk = max(1, _CHUNK // (runs * states))
         self._ahead = np.empty((runs, 0, states))  # samples that only some runs have reached
 
-    def to_arrays(self, saved: np.ndarray, done: int) -> dict[str, np.ndarray]:
-        """All of it, for a checkpoint; ``saved`` holds the samples of the chunk, ``done`` of which are collected."""
+    def to_arrays(self, saved: np.ndarray, done: int, ahead: int) -> dict[str, np.ndarray]:
+        """All of it, for a checkpoint; ``saved`` holds the samples of the chunk, of which ``done`` are collected.
+
+        Some runs are ``ahead``.
+        """
         arrays = {f"position.{name}": value for name, value in self.position._asdict().items()}
-        ahead = int(self.position.cursor[:, 0].max(initial=0)) if self.drive.method.adaptive else done
         arrays["ahead"] = saved[:, done : max(done, ahead)]
         arrays["seed"] = np.array(self.drive.seed)
         return arrays | {f"collector.{name}": value for name, value in self.collector.to_arrays().items()}
@@ -109,7 +110,8 @@ class Run:
                     position.cursor[:, 0] = 0
                 finished = collector.count == len(self.times)
                 if checkpoint is not None and (checkpoint.due or interruption.asked or finished):
-                    checkpoint.write(self.to_arrays(saved, done))
+                    ahead = done if done == len(here) else self.drive.reached(position, start, here)[1]
+                    checkpoint.write(self.to_arrays(saved, done, ahead))
                 if progress is not None:
                     t = self._time(start, here) if done < len(here) else float(here[-1])
                     progress(abs(t - self.t0) / (abs(self.times[-1] - self.t0) or 1.0), t)
@@ -119,14 +121,7 @@ class Run:
 
     def _time(self, start: float, here: np.ndarray) -> float:
         """How far it is, between samples, too; the mean over runs."""
-        if self.drive.method.adaptive:
-            return float(self.position.clock[:, 0].mean())
-        sample, step = int(self.position.place[0]), int(self.position.place[1])
-        if sample == len(here):
-            return float(here[-1])
-        before = float(here[sample - 1]) if sample else start
-        span = float(here[sample]) - before
-        return before + span * step / max(math.ceil(abs(span) / self.drive.dt), 1)
+        return self.drive.time(self.position, start, here)
 
     def _why(self, at: float) -> str:
         bad = np.flatnonzero(~np.isfinite(self.position.y).all(axis=1))

@@ -11,12 +11,12 @@ from .. import __version__
 from .._runtime import devices
 from .._runtime.checks import as_floating, as_generator
 from .._runtime.progress import Bar
-from . import _drive
 from ._checkpoint import Checkpoint, fingerprint
 from ._collect import Collector
 from ._drive_scipy import ScipyDrive
 from ._drives import drive_for, method_for
 from ._engine import placed
+from ._methods import refuse_friction
 from ._model import Kuramoto
 from ._observables import chosen
 from ._run import FINISHED, INTERRUPTED, Run
@@ -30,6 +30,7 @@ def simulate(
     theta0: Any = None,
     *,
     velocity0: Any = None,
+    history: Any = None,
     runs: int | None = None,
     method: str | None = None,
     dt: float | None = None,
@@ -59,15 +60,20 @@ def simulate(
         is in host memory.
     velocity0 : array_like of float, shape (N,) or (runs, N), optional
         Initial theta' of a model with inertia; omega by default.
+    history : callable or "rotating", optional
+        Phases before the start of a model with a delay: a function of time with values of shape (N,) or (runs, N),
+        asked from a delay before the start to the start, and taken as its cubic spline through the steps; "rotating"
+        for theta0 + omega (t - t0), oscillators that did not hear each other. By default constant, theta0.
     runs : int, optional
         How many runs, where neither the model nor theta0 says so.
     method : str, optional
-        "rk4", "dopri5", "dop853", "heun", "euler"; with noise "euler_maruyama", "heun", "sra1". By default "rk4", and
-        "sra1" with noise. "scipy:RK45", "scipy:DOP853", "scipy:Radau", "scipy:BDF" and "scipy:LSODA" are SciPy's, as
-        an oracle: all runs are one system to them, and there are no checkpoints.
+        "rk4", "dopri5", "dop853", "heun", "euler"; with noise "euler_maruyama", "heun", "sra1"; with inertia and no
+        friction "verlet" (velocity Verlet), whose energy does not drift. By default "rk4", and "sra1" with noise. A
+        delay asks for fixed steps. "scipy:RK45", "scipy:DOP853", "scipy:Radau", "scipy:BDF" and "scipy:LSODA" are
+        SciPy's, as an oracle: all runs are one system to them, and there are no checkpoints.
     dt : float, optional
         Largest step of a method of fixed steps. By default a twentieth of the time in which the fastest oscillator
-        could turn by a radian, at most 0.05.
+        could turn by a radian, at most 0.05, and at most the smallest delay, which none may exceed.
     t_eval : array_like of float, shape (samples,), optional
         Times at which observables and phases are taken, in the order of ``t_span``; ``samples`` equally spaced ones by
         default. The simulation ends with the last of them. Fixed steps divide the time between two samples evenly.
@@ -126,6 +132,7 @@ def simulate(
     t0, times = _sample_times(t_span, t_eval, samples)
     if np.any(model.diffusion) and times[-1] < t0:
         raise ValueError(f"t_span is {t_span!r}: with diffusion there is no way back in time")
+    _check_terms(model, name, m.adaptive, t0, times, theta0, history)
     if isinstance(theta0, Trajectory):
         theta0, velocity0 = theta0.theta_end, theta0.velocity_end if velocity0 is None else velocity0
     fixed = given or theta0 is not None
@@ -137,11 +144,12 @@ def simulate(
     if not (math.isfinite(transient) and transient >= 0):
         raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
     seed = int(rng.integers(1 << 63))
-    step = _default_step(model) if dt is None else _positive("dt", dt)
+    step = _step_within_delays(model, _default_step(model) if dt is None else _positive("dt", dt), dt)
     rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
     drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
+    position = drive.start(y0, t0, times, history)
     collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
-    run = Run(drive, _drive.start(y0, t0), t0, collector)
+    run = Run(drive, position, t0, collector)
     saver = None
     if checkpoint is not None:
         if isinstance(drive, ScipyDrive):
@@ -151,10 +159,11 @@ def simulate(
         parts = (
             tuple(drive.phases),
             tuple(drive.sizes),
+            model.networks[1:],
             numbers,
             times,
             names,
-            y0 if fixed else (),
+            (y0, position.path) if fixed else (),
             seed if given else (),
         )
         saver = _opened(checkpoint, _positive("checkpoint_every", checkpoint_every), run, parts)
@@ -177,6 +186,31 @@ def _opened(path: Any, every: float, run: Run, parts: tuple) -> Checkpoint:
     if stored is not None:
         run.restore(stored)
     return saver
+
+
+def _check_terms(model, name, adaptive, t0, times, theta0, history) -> None:
+    """Refuses methods, directions and histories that a term of the model does not allow."""
+    refuse_friction(name, model)
+    if not len(model.delays):
+        if history is not None:
+            raise ValueError("history is given, but the model has no delay: delay=... is wanted, or no history")
+        return
+    if adaptive:
+        raise ValueError(f"method is {name!r} but the model has a delay: fixed steps are wanted, method='rk4'")
+    if times[-1] < t0:
+        raise ValueError("the model has a delay: there is no way back in time, t_span must ascend")
+    if isinstance(theta0, Trajectory) and history is None:
+        raise ValueError(
+            "theta0 is a trajectory but the model has a delay: its past is wanted, too, history=a function of time"
+        )
+
+
+def _step_within_delays(model, step: float, given: float | None) -> float:
+    """No step is longer than a delay."""
+    shortest = float(model.delays[model.delays > 0].min(initial=math.inf))
+    if given is not None and step > shortest * (1 + 1e-12):
+        raise ValueError(f"dt is {step:g} but the smallest delay is {shortest:g}: dt={shortest:g} or less is wanted")
+    return min(step, shortest)
 
 
 def _trajectory(model, collector, many, settings, status, like) -> Trajectory:
@@ -258,11 +292,19 @@ def _default_step(model) -> float:
     """A twentieth of the time in which the fastest oscillator could turn by a radian, at most 0.05."""
     strength = float(np.max(np.abs(model.coupling))) + sum(m * abs(k) for m, (k, _) in model.harmonics.items())
     if model.edges is not None and model.normalize != "degree":
-        degree = float(model.edges.in_degree.max(initial=0))
+        degree = max(float(edges.in_degree.max(initial=0)) for _, edges in model.networks)
         strength *= degree / model.size if model.normalize == "size" else degree
     elif model.edges is None and model.normalize is None:
         strength *= model.size
-    strength += sum(map(abs, model.triadic or ())) + sum(map(abs, (model.forcing or ())[:2]))
+    if model.schedule is not None:
+        strength *= float(np.abs(model.schedule[1]).max())
+    triads = sum(map(abs, model.triadic or (0.0, 1.0)))
+    if model.corners is not None:
+        rows = np.repeat(np.arange(model.size), np.diff(model.corners.at))
+        triads *= float(np.bincount(rows, np.abs(model.corners.weight)).max(initial=0))
+    elif model.triadic is None:
+        triads = 0.0
+    strength += triads + sum(map(abs, (model.forcing or ())[:2]))
     fastest = float(np.max(np.abs(model.omega))) + strength
     if model.inertia is not None:  # the velocity's own time, and that of a swing about the locked state
         friction, inertia = np.broadcast_arrays(model.friction, model.inertia)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._runtime.jit import nonnegative, scalar
+from .._runtime.jit import nonnegative, piece, scalar
 
 LONG = 64  # edges
 
@@ -95,7 +95,7 @@ def pair_up(first, last, c, n, to, features):
         features[nonnegative(to + 2 * i + 1)] = features[nonnegative(c + n + i)]
 
 
-@scalar
+@piece
 def add_slices(block, re, im, x, features, pairs, out, force):
     """What `_phases.add_edges` does, four rows at once."""
     zero, heard, strength = re - re, x.heard, x.strength
@@ -131,7 +131,7 @@ def add_slices(block, re, im, x, features, pairs, out, force):
         feel(4 * s + 3, p3, q3, re, im, scaled, x, features, pairs, out, force)
 
 
-@scalar
+@piece
 def feel(strand, p, q, re, im, scaled, x, features, pairs, out, force):
     """out_i += Im h (p + i q) e_i^{-m} for the row of a strand."""
     i = x.strands[nonnegative(strand)]

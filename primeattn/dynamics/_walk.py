@@ -1,8 +1,9 @@
 r"""Time steps: one kernel for fixed steps and one for controlled ones, whatever the model has in it.
 
 A stage is one pass over the blocks: the derivative of the stage before, the state of this one, its cosines and sines,
-their sums. Only then do threads meet, so a stage costs one barrier; features and sums lie twice in memory, one copy
-being read while the other is written. A thread always does the same blocks.
+their sums; the pass before the first stage has no derivative. Only then do threads meet, so a stage costs one barrier;
+features and sums lie twice in memory, one copy being read while the other is written. A thread always does the same
+blocks.
 
 Runs of an ensemble are independent: each thread takes whole runs, and is a team of one.
 """
@@ -10,10 +11,12 @@ Runs of an ensemble are independent: each thread takes whole runs, and is a team
 import math
 from typing import Any, NamedTuple
 
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.random import normals
 from .._runtime.team import meet
-from ._phases import Phases, Sizes, fields, sense, slope
+from ._colour import tint
+from ._delay import Past, add_late_edges, copy, recall
+from ._phases import Phases, Sizes, fields, ramp, sense, slope
 
 
 class Space(NamedTuple):
@@ -22,8 +25,9 @@ class Space(NamedTuple):
     slopes: Any  # (stages, N)
     stage: Any  # (N,)
     trial: Any  # (N,), controlled steps only
-    features: Any  # (2, harmonics, 2, n)
-    sums: Any  # (2, blocks, harmonics, 2)
+    recalled: Any  # (n,), empty without one delay of all
+    features: Any  # (2, harmonics, 2, n); with one delay of all as much again, of then
+    sums: Any  # (2, blocks, harmonics, 2); as much again, too
     errors: Any  # (blocks, 2), controlled steps only
     noise: Any  # (2, n), empty without diffusion
     moments: Any  # (team, groups, harmonics, 2)
@@ -33,17 +37,18 @@ class Space(NamedTuple):
 class Steps(NamedTuple):
     """A method, as the kernels read it."""
 
-    a: Any
+    a: Any  # (stages + 1, stages): the last row is b
     b: Any
     c: Any
-    noise: Any
+    noise: Any  # (stages + 1, 2): the last row is W
+    nystrom: Any
     errors: Any
     extra_a: Any
     extra_c: Any
     dense: Any
 
 
-@scalar
+@piece
 def combine(block, x, g, base, y, slopes, stage, h, coefficients):
     """A block of stage = y + h sum_j coefficients_j F_j."""
     states = g.variables * g.n
@@ -58,7 +63,7 @@ def combine(block, x, g, base, y, slopes, stage, h, coefficients):
                     stage[nonnegative(i)] += weight * slopes[nonnegative(row + i)]
 
 
-@scalar
+@piece
 def draw(block, run, x, g, h, seed, step, noise):
     """sigma W and sigma Z of a block."""
     root, at, stream = math.sqrt(abs(h)), run * g.sigma_step, g.stream + run % g.streams
@@ -70,7 +75,7 @@ def draw(block, run, x, g, h, seed, step, noise):
         noise[nonnegative(g.n + i)] = sigma * (half * first + rest * second)
 
 
-@scalar
+@piece
 def kick(block, x, g, noise, w, z, stage):
     """stage += w W + z Z, on the last variable."""
     to = (g.variables - 1) * g.n
@@ -78,7 +83,7 @@ def kick(block, x, g, noise, w, z, stage):
         stage[nonnegative(to + i)] += w * noise[nonnegative(i)] + z * noise[nonnegative(g.n + i)]
 
 
-@scalar
+@piece
 def settle(block, x, g, stage, y, base):
     """y = stage over a block."""
     for variable in range(g.variables):
@@ -86,57 +91,97 @@ def settle(block, x, g, stage, y, base):
             y[nonnegative(base + i)] = stage[nonnegative(i)]
 
 
+@piece
+def swing(block, x, g, h, slopes, stage, coefficients):
+    """theta of a block += h^2 sum_j coefficients_j theta''_j."""
+    for j in range(len(coefficients)):
+        if coefficients[j] != 0:
+            weight, row = h * h * coefficients[j], (2 * j + 1) * g.n
+            for i in range(x.edges[block], x.edges[block + 1]):
+                stage[nonnegative(i)] += weight * slopes[nonnegative(row + i)]
+
+
 @bare_kernel
 def fixed(
-    me, team, state, first, last, phases, sizes, steps, space, owned, y, t0, times, saved, dt, seed, place, budget
-):
+    me, team, state, first, last, phases, sizes, steps, space, owned, y, memory, t0, times, keep, samples, saved, dt,
+    seed, place, budget,
+):  # fmt: skip
     """Runs first to last - 1, from ``place`` for ``budget`` steps or to the last of ``times``.
 
-    ``place`` holds the next sample, the steps taken towards it, and all steps taken, which number the noise; it is
-    where to go on. An interval between samples is cut into equal steps of at most dt. ``saved`` is (runs, samples, N).
+    ``place`` holds the next of the times, the steps taken towards it, and all steps taken, which number the noise; it
+    is where to go on. An interval between times is cut into equal steps of at most dt. ``saved`` is (runs, samples, N);
+    time k is sample ``keep[k]``, or none if that is negative.
     """
-    x, g, s, w = Phases(*phases), Sizes(*sizes), Steps(*steps), Space(*space)
+    x, g, s, w, past = Phases(*phases), Sizes(*sizes), Steps(*steps), Space(*space), Past(*memory)
     states, stages = g.variables * g.n, len(s.b)
     moments = w.moments[me * g.groups * g.harmonics * 2 :]
     field = w.field[me * g.groups * g.harmonics * 2 :]
     low, high = owned[me], owned[me + 1]
     for run in range(first, last):
-        base, parity = run * states, 0
+        base, parity, cold = run * states, 0 * run, True  # a literal 0 would have pieces compiled twice
         sample, step, count, left = place[0], place[1], place[2], budget
-        for block in range(low, high):
-            combine(block, x, g, base, y, w.slopes, w.stage, 0.0, s.a[0, :0])
-            sense(block, x, g, w.stage, w.features, parity, w.sums)
-        if not meet(state, team):
-            return
         while sample < len(times) and left > 0:
             start = times[sample - 1] if sample > 0 else t0
             span = times[sample] - start
             parts = math.ceil(abs(span) / dt * (1 - 1e-12))
             h = span / max(parts, 1)
             while step < parts and left > 0:
-                for stage in range(stages):
-                    fields(run, start + (step + s.c[stage]) * h, x, g, w.sums, parity, moments, field)
+                after = start + (step + 1) * h if step + 1 < parts else times[sample]
+                for stage in range(-1 if cold else 0, stages):
+                    t = start + (step + (s.c[stage] if stage > 0 else 0.0)) * h
+                    ahead = after if stage + 1 == stages else start + (step + s.c[stage + 1]) * h
+                    if stage + 1 == 0:
+                        ahead = start + step * h
+                    known = g.first + count - (1 if stage <= 0 else 0)  # grid points with a derivative
+                    if stage >= 0:
+                        fields(run, t, x, g, w.sums, parity, moments, field)
+                    late = past.path[run * g.slots * 2 * g.n :] if g.delayed else past.path
+                    when = past.when[run * g.slots :] if g.delayed else past.when
                     for block in range(low, high):
-                        slope(block, run, x, g, field, w.features, parity, w.stage, w.slopes, stage * states)
-                        if g.noisy and stage == 0:
-                            draw(block, run, x, g, h, seed, count, w.noise)
-                        if stage + 1 < stages:
-                            combine(block, x, g, base, y, w.slopes, w.stage, h, s.a[stage + 1, : stage + 1])
-                            if g.noisy:
-                                kick(block, x, g, w.noise, s.noise[stage + 1, 0], s.noise[stage + 1, 1], w.stage)
-                        else:
-                            combine(block, x, g, base, y, w.slopes, w.stage, h, s.b)
-                            if g.noisy:
-                                kick(block, x, g, w.noise, 1.0, 0.0, w.stage)
+                        one, end = x.edges[block], x.edges[block + 1]
+                        if stage >= 0:
+                            slope(block, run, t, x, g, field, w.features, parity, w.stage, w.slopes, stage * states)
+                            if g.delayed == 2:
+                                add_late_edges(
+                                    one, end, t, known, g.slots, g.n, g.harmonics,
+                                    ramp(t, x.schedule) if len(x.schedule) else 1.0, x.link, run * g.link_step,
+                                    x.indptr, x.indices, x.weight, x.scale, past.delay, x.inertia, late, when,
+                                    w.features, parity * g.harmonics * 2 * g.n, moments, w.slopes,
+                                    stage * states + (g.variables - 1) * g.n,
+                                )  # fmt: skip
+                            if g.delayed and stage == 0:  # theta' of this grid point
+                                copy(one, end, w.slopes, 0, late, ((g.first + count) % g.slots * 2 + 1) * g.n)
+                            if g.noisy and stage == 0:
+                                draw(block, run, x, g, h, seed, count, w.noise)
+                                if g.noisy == 2:
+                                    tint(one, end, h, past.correlation[0], w.noise, g.n, past.colour, run * g.n)
+                        combine(block, x, g, base, y, w.slopes, w.stage, h, s.a[stage + 1, : stage + 1])
+                        swing(block, x, g, h, w.slopes, w.stage, s.nystrom[stage + 1, : stage + 1])
+                        if g.noisy and stage >= 0:
+                            kick(block, x, g, w.noise, s.noise[stage + 1, 0], s.noise[stage + 1, 1], w.stage)
+                        if stage + 1 == stages:
                             settle(block, x, g, w.stage, y, base)
-                        sense(block, x, g, w.stage, w.features, 1 - parity, w.sums)
+                            if g.delayed:  # theta of the next
+                                copy(one, end, w.stage, 0, late, (g.first + count + 1) % g.slots * 2 * g.n)
+                        for then in range(2 if g.delayed == 1 else 1):
+                            if then:
+                                newest = known + (1 if stage == 0 else 0)
+                                recall(one, end, ahead - past.delay[0], newest, g.slots, g.n, late, when, w.recalled)
+                            source = w.recalled if then else w.stage
+                            sense(block, x, g, source, w.features, 1 - parity + 2 * then, w.sums)
+                    if stage + 1 == stages and g.delayed and me == 0:
+                        when[(g.first + count + 1) % g.slots] = after
                     parity = 1 - parity
                     if not meet(state, team):
                         return
-                step, count, left = step + 1, count + 1, left - 1
+                step, count, left, cold = step + 1, count + 1, left - 1, False
             if step >= parts:
-                for block in range(low, high):
-                    settle(block, x, g, w.stage, saved, (run * len(times) + sample) * states)
+                if keep[sample] >= 0:
+                    to = (run * samples + keep[sample]) * states
+                    for block in range(low, high):
+                        for variable in range(g.variables):
+                            of = variable * g.n
+                            copy(x.edges[block], x.edges[block + 1], y, base + of, saved, to + of)
                 sample, step = sample + 1, 0
         if run == last - 1 and me == 0:
             reached = (sample, step, count)
@@ -144,7 +189,7 @@ def fixed(
         place[0], place[1], place[2] = reached
 
 
-@scalar
+@piece
 def measure(block, x, g, s, h, base, y, slopes, trial, rtol, atol, errors):
     """Sums over a block of the squares of the error estimates, in units of the tolerance."""
     states = g.variables * g.n
@@ -160,7 +205,7 @@ def measure(block, x, g, s, h, base, y, slopes, trial, rtol, atol, errors):
         errors[2 * block + estimate] = squares
 
 
-@scalar
+@piece
 def error_norm(blocks, estimates, states, errors):
     """Root mean square over all blocks; of two estimates Hairer's mixture."""
     first = second = 0.0
@@ -175,7 +220,7 @@ def error_norm(blocks, estimates, states, errors):
     return first / math.sqrt((first + 0.01 * second) * states)
 
 
-@scalar
+@piece
 def interpolate(block, x, g, s, fraction, h, base, y, slopes, saved, to):
     """saved = y(t + fraction h) of a block."""
     states = g.variables * g.n
@@ -192,7 +237,7 @@ def interpolate(block, x, g, s, fraction, h, base, y, slopes, saved, to):
                     saved[nonnegative(to + i)] += h * weight * slopes[nonnegative(j * states + i)]
 
 
-@scalar
+@piece
 def first_step(block, x, g, base, y, slopes, rtol, atol, errors):
     """Sums of squares of y and of y', in units of the tolerance."""
     errors[2 * block] = errors[2 * block + 1] = 0.0
@@ -203,7 +248,7 @@ def first_step(block, x, g, base, y, slopes, rtol, atol, errors):
             errors[2 * block + 1] += (slopes[i] / scale) ** 2
 
 
-@scalar
+@piece
 def advance(block, x, g, slopes, row):
     """F_0 = the derivative at the end of the step."""
     for variable in range(g.variables):
@@ -217,13 +262,13 @@ GOING, TOO_SMALL = 0, 1
 
 @bare_kernel
 def controlled(
-    me, team, state, first, last, phases, sizes, steps, space, owned, y, times, saved, rtol, atol, power, longest,
-    clock, cursor, budget,
+    me, team, state, first, last, phases, sizes, steps, space, owned, y, times, keep, samples, saved, rtol, atol, power,
+    longest, clock, cursor, budget,
 ):  # fmt: skip
     """Runs first to last - 1 with error control, for at most ``budget`` attempts or to the last of ``times``.
 
-    ``clock`` (runs, 3) holds time, next step (0: choose one), and 1 after a rejection; ``cursor`` (runs, 4) the next
-    sample, accepted and rejected steps, status. Samples between steps are interpolated.
+    ``clock`` (runs, 3) holds time, next step (0: choose one), and 1 after a rejection; ``cursor`` (runs, 4) the next of
+    the times, accepted and rejected steps, status. Times between steps are interpolated; time k is sample ``keep[k]``.
     """
     x, g, s, w = Phases(*phases), Sizes(*sizes), Steps(*steps), Space(*space)
     states, stages, blocks, end = g.variables * g.n, len(s.b), len(x.edges) - 1, times[len(times) - 1]
@@ -231,7 +276,7 @@ def controlled(
     field = w.field[me * g.groups * g.harmonics * 2 :]
     low, high = owned[me], owned[me + 1]
     for run in range(first, last):
-        base, parity, left, status = run * states, 0, budget, GOING
+        base, parity, left, status = run * states, 0 * run, budget, GOING
         t, h, rejected = clock[3 * run], clock[3 * run + 1], clock[3 * run + 2] != 0
         sample, taken, refused = cursor[4 * run], cursor[4 * run + 1], cursor[4 * run + 2]
         forward = 1.0 if end >= t else -1.0
@@ -242,7 +287,7 @@ def controlled(
             return
         fields(run, t, x, g, w.sums, parity, moments, field)
         for block in range(low, high):
-            slope(block, run, x, g, field, w.features, parity, w.stage, w.slopes, 0)
+            slope(block, run, t, x, g, field, w.features, parity, w.stage, w.slopes, 0)
             first_step(block, x, g, base, y, w.slopes, rtol, atol, w.errors)
         if not meet(state, team):
             return
@@ -253,7 +298,8 @@ def controlled(
             h = min(max(h, 1e-6), longest)
         while sample < len(times) and forward * (times[sample] - t) <= 0:  # samples at the very start
             for block in range(low, high):
-                settle(block, x, g, w.stage, saved, (run * len(times) + sample) * states)
+                if keep[sample] >= 0:
+                    settle(block, x, g, w.stage, saved, (run * samples + keep[sample]) * states)
             sample += 1
         if not meet(state, team):  # all have read the norms
             return
@@ -266,14 +312,13 @@ def controlled(
             reach = end if final else t + forward * h
             step = reach - t
             for stage in range(stages + 1):
+                now = t + (s.c[stage] if stage < stages else 1.0) * step
                 if stage > 0:
-                    fields(
-                        run, t + (s.c[stage] if stage < stages else 1.0) * step, x, g, w.sums, parity, moments, field
-                    )
+                    fields(run, now, x, g, w.sums, parity, moments, field)
                 for block in range(low, high):
                     if stage > 0:
-                        now = w.stage if stage < stages else w.trial
-                        slope(block, run, x, g, field, w.features, parity, now, w.slopes, stage * states)
+                        of = w.stage if stage < stages else w.trial
+                        slope(block, run, now, x, g, field, w.features, parity, of, w.slopes, stage * states)
                     if stage + 1 < stages:
                         combine(block, x, g, base, y, w.slopes, w.stage, step, s.a[stage + 1, : stage + 1])
                         sense(block, x, g, w.stage, w.features, 1 - parity, w.sums)
@@ -302,12 +347,13 @@ def controlled(
                     parity = 1 - parity
                     if not meet(state, team):
                         return
-                    fields(run, t + s.extra_c[extra] * step, x, g, w.sums, parity, moments, field)
+                    now = t + s.extra_c[extra] * step
+                    fields(run, now, x, g, w.sums, parity, moments, field)
                     for block in range(low, high):
-                        slope(block, run, x, g, field, w.features, parity, w.stage, w.slopes, row * states)
+                        slope(block, run, now, x, g, field, w.features, parity, w.stage, w.slopes, row * states)
             while sample < len(times) and forward * (reach - times[sample]) >= 0:
-                to = (run * len(times) + sample) * states
-                for block in range(low, high):
+                to = (run * samples + keep[sample]) * states
+                for block in range(low, high if keep[sample] >= 0 else low):
                     if times[sample] == reach:
                         settle(block, x, g, w.trial, saved, to)
                     else:

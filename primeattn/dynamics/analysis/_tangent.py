@@ -193,7 +193,8 @@ def tangents(phases, sizes, table, noise, times, base, columns, y, t, h, seed, c
                     sense(block, x, g, w.stage, w.features, 0, w.sums)
             combine_columns(states * width, v, h, table[stage, :stage], v.now if stage == stages else v.stage)
             if stage < stages:
-                fields(0, t + (step + times[stage]) * h, x, g, w.sums, 0, w.moments, w.field)
+                now = t + (step + times[stage]) * h
+                fields(0, now, x, g, w.sums, 0, w.moments, w.field)
                 for block in range(blocks):
-                    slope(block, 0, x, g, w.field, w.features, 0, w.stage, w.slopes, stage * states)
+                    slope(block, 0, now, x, g, w.field, w.features, 0, w.stage, w.slopes, stage * states)
                 tangent_slopes(0, x, g, w, width, v, stage * states * width)
