@@ -129,8 +129,8 @@ class Drive(Course):
                 position.cursor.reshape(-1), budget,
             )  # fmt: skip
         else:
-            flat = (x.reshape(-1) for x in (position.path, position.when, position.colour))
-            past = tuple(Past(*flat, self._delays, np.full(1, self._correlation or 0.0)))
+            path, when, colour = (x.reshape(-1) for x in (position.path, position.when, position.colour))
+            past = tuple(Past(path, when, colour, self._delays, np.full(1, self._correlation or 0.0)))
             fixed(*common, y, past, t0, times, keep, samples, saved.reshape(-1), self.dt, self.seed, place, budget)
 
     def _as_team(self, team, position, t0, stops, saved, budget):
