@@ -58,7 +58,7 @@ def features(call: Call, side: Tokens):
 
 
 def problem(call: Call, q, k, v, *, causal, strict, mask, window) -> tuple[Problem, Layout]:
-    """What `_inputs.check_call` gives, whose checks of q, k and v would take a tenth of all at 256 tokens."""
+    """What `_inputs.check_call` gives, without its checks of q, k and v, which are our own."""
     z, keys = call.queries.sizes, call.keys.sizes.tokens
     if mask is not None:
         devices.on_cuda(theta=q, mask=mask)
