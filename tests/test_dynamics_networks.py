@@ -109,12 +109,14 @@ def test_no_edges_at_all(rng):
 def test_nan_stays_with_those_who_hear_it():
     """Padding reads a pair of zeros, and adds to rows of its own block only what is zero."""
     W = networks.from_edges(9, [0, 0, 3], [1, 2, 4])
-    phases, sizes = pa.Kuramoto(np.zeros(9), 1.0, W).arrays()
-    drive = _drive.Drive(phases, sizes, pa.dynamics._methods.method("euler"), dt=1.0, rtol=1, atol=1, seed=0)
+    drive = _drive.Drive(
+        pa.Kuramoto(np.zeros(9), 1.0, W), pa.dynamics._methods.method("euler"), dt=1.0, rtol=1, atol=1, seed=0
+    )
     theta = np.zeros((1, 9))
     theta[0, 0] = np.nan
     saved = np.empty((1, 1, 9))
-    list(drive.pieces(_drive.start(theta, 0.0), 0.0, np.array([1.0]), saved))
+    times = np.array([1.0])
+    list(drive.pieces(drive.start(theta, 0.0, times), 0.0, times, saved))
     np.testing.assert_array_equal(np.isnan(saved[0, 0]), np.isin(np.arange(9), [0, 1, 2]))
 
 
