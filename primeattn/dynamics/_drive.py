@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class Drive(Course):
         self._networks = [x if self.sizes.delayed else _in_slices(x) for x in networks]
         self.phases = self._networks[0]
         self.kinks = np.concatenate([self._changes[1:], self.phases.schedule[: len(self.phases.schedule) // 2]])
+        self._spaces: dict[tuple, list[Space]] = {}
         self._delays, self._correlation = model.delays, model.correlation_time
         m = method
         a, noise = np.vstack([m.a, m.b]), np.vstack([m.noise, [1.0, 0.0]])
@@ -96,6 +98,19 @@ class Drive(Course):
     def _done(self, position: Position) -> int:
         return int(position.cursor[:, 0].min() if self.method.adaptive else position.place[0])
 
+    @contextmanager
+    def _lent(self, team: int) -> Iterator[Space]:
+        """A space of an earlier piece, or a new one: to clear 20 MB costs as much as a step of 10^6 edges."""
+        spaces = self._spaces.setdefault((team, len(self.phases.starts) > 0, self.sizes), [])
+        try:
+            space = spaces.pop()  # several threads come here
+        except IndexError:
+            space = self._space(team)
+        try:
+            yield space
+        finally:
+            spaces.append(space)
+
     def _space(self, team: int) -> Space:
         g, m = self.sizes, self.method
         states, rows = g.n * g.variables, m.stages + 1 + len(m.extra_c)
@@ -134,20 +149,22 @@ class Drive(Course):
             fixed(*common, y, past, t0, times, keep, samples, saved.reshape(-1), self.dt, self.seed, place, budget)
 
     def _as_team(self, team, position, t0, stops, saved, budget):
-        space, owned, state = self._space(team), self._owned(team), barrier()
+        owned, state = self._owned(team), barrier()
+        with self._lent(team) as space:
 
-        def work(me):
-            self._call(me, team, state, 0, 1, space, owned, position, position.place, t0, stops, saved, budget)
+            def work(me):
+                self._call(me, team, state, 0, 1, space, owned, position, position.place, t0, stops, saved, budget)
 
-        march(work, team, state)
+            march(work, team, state)
 
     def _by_runs(self, runs, position, t0, stops, saved, budget):
         reached = position.place.copy()
 
         def work(first, last):
             place = position.place.copy()
-            space, state = self._space(1), barrier()
-            self._call(0, 1, state, first, last, space, self._owned(1), position, place, t0, stops, saved, budget)
+            with self._lent(1) as space:
+                args = 0, 1, barrier(), first, last, space, self._owned(1), position, place, t0, stops, saved, budget
+                self._call(*args)
             reached[:] = place  # the same for all runs
 
         share(work, runs, 1, 4)
