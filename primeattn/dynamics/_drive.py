@@ -13,7 +13,6 @@ from .._runtime.owners import share
 from .._runtime.team import barrier, march
 from . import _delay
 from ._colour import stationary
-from ._delay import Past
 from ._methods import Method
 from ._model import Kuramoto
 from ._phases import Phases
@@ -37,7 +36,7 @@ class Drive(Course):
         self._changes, networks = model.changes(self.phases)
         self._networks = [x if self.sizes.delayed else _in_slices(x) for x in networks]
         self.phases = self._networks[0]
-        self.kinks = np.concatenate([self._changes[1:], self.phases.schedule[: len(self.phases.schedule) // 2]])
+        self.kinks = np.union1d(self._changes[1:], self.phases.schedule[: len(self.phases.schedule) // 2])
         self._spaces: dict[tuple, list[Space]] = {}
         self._delays, self._correlation = model.delays, model.correlation_time
         m = method
@@ -53,15 +52,21 @@ class Drive(Course):
             position = position._replace(colour=stationary(sigma, runs, n, self.seed, streams))
         if g.delayed:
             self.kinks = np.union1d(self.kinks, _delay.kinks(t0, self._delays))
-            longest = float(self._delays.max())
+            shortest, longest = float(self._delays[self._delays > 0].min()), float(self._delays.max())
+            if self.dt > shortest * (1 + 1e-12):
+                raise ValueError(
+                    f"dt is {self.dt:g} but the smallest delay is {shortest:g}: dt={shortest:g} or less is wanted"
+                )
+            _refuse_beyond_memory(runs, longest / self.dt, n, longest)
             before = _delay.history_grid(t0, longest, self.dt)
             theta, velocity = _delay.history_values(history, before, y[:, :n], self.phases.omega.reshape(-1, n))
             stops = np.concatenate([[t0], self.stops(t0, times).times])
             parts = np.array([self.parts(span) for span in np.diff(stops)])
             known = len(before)
             slots = max(_delay.slots_for(longest, stops, parts, before), known + 2)
+            _refuse_beyond_memory(runs, slots, n, longest)
             self.sizes = g._replace(slots=slots, first=known - count)
-            position = position._replace(path=_room(runs, slots, n, longest), when=np.zeros((runs, slots)))
+            position = position._replace(path=np.zeros((runs, slots, 2, n)), when=np.zeros((runs, slots)))
             position.path[:, :known, 0], position.path[:, :known, 1] = theta, velocity
             position.path[:, known, 0] = y[:, :n]  # the same time again: the derivative jumps
             position.when[:, :known], position.when[:, known] = before, t0
@@ -145,7 +150,7 @@ class Drive(Course):
             )  # fmt: skip
         else:
             flat = (x.reshape(-1) for x in (position.path, position.when, position.colour))
-            past = tuple(Past(*flat, self._delays, np.full(1, self._correlation or 0.0)))
+            past = (*flat, self._delays, np.full(1, self._correlation or 0.0))  # as in Past
             fixed(*common, y, past, t0, times, keep, samples, saved.reshape(-1), self.dt, self.seed, place, budget)
 
     def _as_team(self, team, position, t0, stops, saved, budget):
@@ -177,14 +182,13 @@ def _in_slices(phases: Phases) -> Phases:
     return phases._replace(**slices(phases.indptr, phases.indices, phases.weight, phases.edges)._asdict())
 
 
-def _room(runs: int, slots: int, n: int, delay: float) -> np.ndarray:
+def _refuse_beyond_memory(runs: int, slots: float, n: int, delay: float) -> None:
     wanted, there = 16 * runs * slots * n, physical_memory()
     if wanted > 0.8 * there:
         raise ValueError(
-            f"a delay of {delay:g} takes {wanted / 2**30:.3g} GiB ({runs} runs, {slots} steps to remember, {n} "
+            f"a delay of {delay:g} takes {wanted / 2**30:.3g} GiB ({runs} runs, {slots:.3g} steps to remember, {n} "
             f"oscillators) but this machine has {there / 2**30:.3g} GiB: a larger dt, or fewer runs, are wanted"
         )
-    return np.zeros((runs, slots, 2, n))
 
 
 __all__ = ["GOING", "Drive", "Position"]
