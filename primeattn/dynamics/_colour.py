@@ -24,8 +24,8 @@ from .._runtime.jit import apart, nonnegative, scalar
 
 @scalar
 def spread(z):
-    """2 z - 4 tanh(z / 2), to 13 digits; it begins with z^3 / 6."""
-    if z > 0.1:
+    """2 z - 4 tanh(z / 2), to 12 digits; it begins with z^3 / 6."""
+    if z > 0.05:
         return 2 * z - 4 * math.tanh(z / 2)
     y = z * z
     return z * y * (1 / 6 - y * (1 / 60 - y * (17 / 10080 - y * (31 / 181440))))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from .._runtime.owners import share
 from .._runtime.team import barrier, march
 from . import _delay
 from ._colour import stationary
-from ._delay import Past
 from ._methods import Method
 from ._model import Kuramoto
 from ._phases import Phases
@@ -36,7 +36,8 @@ class Drive(Course):
         self._changes, networks = model.changes(self.phases)
         self._networks = [x if self.sizes.delayed else _in_slices(x) for x in networks]
         self.phases = self._networks[0]
-        self.kinks = np.concatenate([self._changes[1:], self.phases.schedule[: len(self.phases.schedule) // 2]])
+        self.kinks = np.union1d(self._changes[1:], self.phases.schedule[: len(self.phases.schedule) // 2])
+        self._spaces: dict[tuple, list[Space]] = {}
         self._delays, self._correlation = model.delays, model.correlation_time
         m = method
         a, noise = np.vstack([m.a, m.b]), np.vstack([m.noise, [1.0, 0.0]])
@@ -51,15 +52,21 @@ class Drive(Course):
             position = position._replace(colour=stationary(sigma, runs, n, self.seed, streams))
         if g.delayed:
             self.kinks = np.union1d(self.kinks, _delay.kinks(t0, self._delays))
-            longest = float(self._delays.max())
+            shortest, longest = float(self._delays[self._delays > 0].min()), float(self._delays.max())
+            if self.dt > shortest * (1 + 1e-12):
+                raise ValueError(
+                    f"dt is {self.dt:g} but the smallest delay is {shortest:g}: dt={shortest:g} or less is wanted"
+                )
+            _refuse_beyond_memory(runs, longest / self.dt, n, longest)
             before = _delay.history_grid(t0, longest, self.dt)
             theta, velocity = _delay.history_values(history, before, y[:, :n], self.phases.omega.reshape(-1, n))
             stops = np.concatenate([[t0], self.stops(t0, times).times])
             parts = np.array([self.parts(span) for span in np.diff(stops)])
             known = len(before)
             slots = max(_delay.slots_for(longest, stops, parts, before), known + 2)
+            _refuse_beyond_memory(runs, slots, n, longest)
             self.sizes = g._replace(slots=slots, first=known - count)
-            position = position._replace(path=_room(runs, slots, n, longest), when=np.zeros((runs, slots)))
+            position = position._replace(path=np.zeros((runs, slots, 2, n)), when=np.zeros((runs, slots)))
             position.path[:, :known, 0], position.path[:, :known, 1] = theta, velocity
             position.path[:, known, 0] = y[:, :n]  # the same time again: the derivative jumps
             position.when[:, :known], position.when[:, known] = before, t0
@@ -96,6 +103,19 @@ class Drive(Course):
     def _done(self, position: Position) -> int:
         return int(position.cursor[:, 0].min() if self.method.adaptive else position.place[0])
 
+    @contextmanager
+    def _lent(self, team: int) -> Iterator[Space]:
+        """A space of an earlier piece, or a new one: to clear 20 MB costs as much as a step of 10^6 edges."""
+        spaces = self._spaces.setdefault((team, len(self.phases.starts) > 0, self.sizes), [])
+        try:
+            space = spaces.pop()  # several threads come here
+        except IndexError:
+            space = self._space(team)
+        try:
+            yield space
+        finally:
+            spaces.append(space)
+
     def _space(self, team: int) -> Space:
         g, m = self.sizes, self.method
         states, rows = g.n * g.variables, m.stages + 1 + len(m.extra_c)
@@ -129,25 +149,27 @@ class Drive(Course):
                 position.cursor.reshape(-1), budget,
             )  # fmt: skip
         else:
-            path, when, colour = (x.reshape(-1) for x in (position.path, position.when, position.colour))
-            past = tuple(Past(path, when, colour, self._delays, np.full(1, self._correlation or 0.0)))
+            flat = (x.reshape(-1) for x in (position.path, position.when, position.colour))
+            past = (*flat, self._delays, np.full(1, self._correlation or 0.0))  # as in Past
             fixed(*common, y, past, t0, times, keep, samples, saved.reshape(-1), self.dt, self.seed, place, budget)
 
     def _as_team(self, team, position, t0, stops, saved, budget):
-        space, owned, state = self._space(team), self._owned(team), barrier()
+        owned, state = self._owned(team), barrier()
+        with self._lent(team) as space:
 
-        def work(me):
-            self._call(me, team, state, 0, 1, space, owned, position, position.place, t0, stops, saved, budget)
+            def work(me):
+                self._call(me, team, state, 0, 1, space, owned, position, position.place, t0, stops, saved, budget)
 
-        march(work, team, state)
+            march(work, team, state)
 
     def _by_runs(self, runs, position, t0, stops, saved, budget):
         reached = position.place.copy()
 
         def work(first, last):
             place = position.place.copy()
-            space, state = self._space(1), barrier()
-            self._call(0, 1, state, first, last, space, self._owned(1), position, place, t0, stops, saved, budget)
+            with self._lent(1) as space:
+                args = 0, 1, barrier(), first, last, space, self._owned(1), position, place, t0, stops, saved, budget
+                self._call(*args)
             reached[:] = place  # the same for all runs
 
         share(work, runs, 1, 4)
@@ -160,14 +182,13 @@ def _in_slices(phases: Phases) -> Phases:
     return phases._replace(**slices(phases.indptr, phases.indices, phases.weight, phases.edges)._asdict())
 
 
-def _room(runs: int, slots: int, n: int, delay: float) -> np.ndarray:
+def _refuse_beyond_memory(runs: int, slots: float, n: int, delay: float) -> None:
     wanted, there = 16 * runs * slots * n, physical_memory()
     if wanted > 0.8 * there:
         raise ValueError(
-            f"a delay of {delay:g} takes {wanted / 2**30:.3g} GiB ({runs} runs, {slots} steps to remember, {n} "
+            f"a delay of {delay:g} takes {wanted / 2**30:.3g} GiB ({runs} runs, {slots:.3g} steps to remember, {n} "
             f"oscillators) but this machine has {there / 2**30:.3g} GiB: a larger dt, or fewer runs, are wanted"
         )
-    return np.zeros((runs, slots, 2, n))
 
 
 __all__ = ["GOING", "Drive", "Position"]

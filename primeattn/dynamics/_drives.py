@@ -8,7 +8,7 @@ from ._drive import Drive
 from ._drive_cuda import DeviceDrive
 from ._drive_scipy import PREFIX, ScipyDrive, ScipyMethod, scipy_method
 from ._flow import fixed_scheme
-from ._methods import STOCHASTIC, Method
+from ._methods import STOCHASTIC, Method, refuse_friction
 from ._methods import method as scheme
 from ._model import Kuramoto
 
@@ -21,13 +21,16 @@ def method_for(model: Kuramoto, name: str | None) -> tuple[str, Method | ScipyMe
     Raises
     ------
     ValueError
-        For another name, or a method that knows no noise where the model has some.
+        For another name, or a method that does not know a term of the model: noise, a delay, friction.
     """
     noisy = bool(np.any(model.diffusion))
     name = name or ("sra1" if noisy else "rk4")
     found = scipy_method(name) if name.startswith(PREFIX) else scheme(name)
     if noisy and name not in STOCHASTIC:
         raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
+    if len(model.delays) and found.adaptive:
+        raise ValueError(f"method is {name!r} but the model has a delay: fixed steps are wanted, method='rk4'")
+    refuse_friction(name, model)
     return name, found
 
 

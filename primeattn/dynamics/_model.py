@@ -225,8 +225,7 @@ class Kuramoto:
         if self.delay is not None and np.ndim(self.delay) == 0 and not hasattr(self.delay, "tocsr"):
             object.__setattr__(self, "delay", float(self.delay))
         elif self.delay is not None:  # as an array in the order of the edges, which files can hold
-            edges = 0 if self.edges is None else len(self.edges.indices)
-            each = delays if len(delays) > 1 else np.full(edges, delays[0] if len(delays) else 0.0)
+            each = delays if len(delays) > 1 else np.full(len(self.networks[0][1].indices), delays.sum())
             object.__setattr__(self, "delay", each)
         if len(delays) > 1 and len(self.networks) > 1:
             raise ValueError("delay has one entry an edge but the network changes: one delay of all is wanted")

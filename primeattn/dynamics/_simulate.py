@@ -16,7 +16,6 @@ from ._collect import Collector
 from ._drive_scipy import ScipyDrive
 from ._drives import drive_for, method_for
 from ._engine import placed
-from ._methods import refuse_friction
 from ._model import Kuramoto
 from ._observables import chosen
 from ._run import FINISHED, INTERRUPTED, Run
@@ -132,7 +131,7 @@ def simulate(
     t0, times = _sample_times(t_span, t_eval, samples)
     if np.any(model.diffusion) and times[-1] < t0:
         raise ValueError(f"t_span is {t_span!r}: with diffusion there is no way back in time")
-    _check_terms(model, name, m.adaptive, t0, times, theta0, history)
+    _check_history(model, t0, times, theta0, history)
     if isinstance(theta0, Trajectory):
         theta0, velocity0 = theta0.theta_end, theta0.velocity_end if velocity0 is None else velocity0
     fixed = given or theta0 is not None
@@ -144,7 +143,7 @@ def simulate(
     if not (math.isfinite(transient) and transient >= 0):
         raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
     seed = int(rng.integers(1 << 63))
-    step = _step_within_delays(model, _default_step(model) if dt is None else _positive("dt", dt), dt)
+    step = _default_step(model) if dt is None else _positive("dt", dt)
     rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
     drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
     position = drive.start(y0, t0, times, history)
@@ -188,29 +187,18 @@ def _opened(path: Any, every: float, run: Run, parts: tuple) -> Checkpoint:
     return saver
 
 
-def _check_terms(model, name, adaptive, t0, times, theta0, history) -> None:
-    """Refuses methods, directions and histories that a term of the model does not allow."""
-    refuse_friction(name, model)
+def _check_history(model, t0, times, theta0, history) -> None:
+    """Refuses directions and histories that do not go with the delay of a model, or with none."""
     if not len(model.delays):
         if history is not None:
             raise ValueError("history is given, but the model has no delay: delay=... is wanted, or no history")
         return
-    if adaptive:
-        raise ValueError(f"method is {name!r} but the model has a delay: fixed steps are wanted, method='rk4'")
     if times[-1] < t0:
         raise ValueError("the model has a delay: there is no way back in time, t_span must ascend")
     if isinstance(theta0, Trajectory) and history is None:
         raise ValueError(
             "theta0 is a trajectory but the model has a delay: its past is wanted, too, history=a function of time"
         )
-
-
-def _step_within_delays(model, step: float, given: float | None) -> float:
-    """No step is longer than a delay."""
-    shortest = float(model.delays[model.delays > 0].min(initial=math.inf))
-    if given is not None and step > shortest * (1 + 1e-12):
-        raise ValueError(f"dt is {step:g} but the smallest delay is {shortest:g}: dt={shortest:g} or less is wanted")
-    return min(step, shortest)
 
 
 def _trajectory(model, collector, many, settings, status, like) -> Trajectory:
@@ -289,7 +277,7 @@ def _positive(name: str, x: Any) -> float:
 
 
 def _default_step(model) -> float:
-    """A twentieth of the time in which the fastest oscillator could turn by a radian, at most 0.05."""
+    """A twentieth of the time in which the fastest oscillator could turn by a radian, at most 0.05 and any delay."""
     strength = float(np.max(np.abs(model.coupling))) + sum(m * abs(k) for m, (k, _) in model.harmonics.items())
     if model.edges is not None and model.normalize != "degree":
         degree = max(float(edges.in_degree.max(initial=0)) for _, edges in model.networks)
@@ -313,4 +301,5 @@ def _default_step(model) -> float:
             float((friction / inertia).max()) / 4,
             math.sqrt(strength / inertia.min()),
         )
-    return min(0.05, 0.05 / fastest) if fastest > 0 else 0.05
+    shortest = float(model.delays[model.delays > 0].min(initial=math.inf))
+    return min(0.05, 0.05 / fastest if fastest > 0 else math.inf, shortest)

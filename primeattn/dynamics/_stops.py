@@ -71,20 +71,25 @@ class Stops(NamedTuple):
 
 
 def merge(t0: float, times: np.ndarray, kinks: np.ndarray, dt: float) -> Stops:
-    """Samples and the kinks between t0 and the last of them, either way in time."""
-    sign = 1.0 if times[-1] >= t0 else -1.0
-    inside = kinks[(sign * (kinks - t0) > _NEAR * dt) & (sign * (times[-1] - kinks) > _NEAR * dt)]
-    if len(inside):
-        after = np.clip(np.searchsorted(sign * times, sign * inside), 1, len(times) - 1) if len(times) > 1 else 0
-        gap = np.minimum(np.abs(times[after] - inside), np.abs(times[np.maximum(after - 1, 0)] - inside))
-        inside = inside[gap > _NEAR * dt]
+    """Samples and the kinks between t0 and the last of them, either way in time; kinks ascend."""
+    if not len(kinks):
+        return Stops(times, np.arange(len(times)), [len(times)])
+    sign, small = (1.0 if times[-1] >= t0 else -1.0), _NEAR * dt
+    inside = kinks[(sign * (kinks - t0) > small) & (sign * (times[-1] - kinks) > small)]
+    inside = inside[_distance(inside, np.sort(times)) > small]
     merged = np.concatenate([times, inside])
     order = np.argsort(sign * merged, kind="stable")
-    keep = np.where(order < len(times), order, -1)
-    merged = merged[order]
-    near = np.abs(merged[:, None] - kinks[None]).min(axis=1, initial=np.inf) <= _NEAR * dt if len(kinks) else merged < 0
-    ends = [int(k) + 1 for k in np.flatnonzero(near & (np.arange(len(merged)) < len(merged) - 1))]
-    return Stops(merged, keep.astype(np.int64), [*ends, len(merged)])
+    merged, keep = merged[order], np.where(order < len(times), order, -1)
+    ends = np.flatnonzero(_distance(merged[:-1], kinks) <= small) + 1
+    return Stops(merged, keep, [*ends.tolist(), len(merged)])
+
+
+def _distance(x: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """To the nearest of some points, which ascend."""
+    after = np.searchsorted(points, x)
+    return np.minimum(
+        np.abs(points[np.minimum(after, len(points) - 1)] - x), np.abs(points[np.maximum(after - 1, 0)] - x)
+    )
 
 
 def active(changes: Any, before: float, after: float) -> int:

@@ -120,6 +120,7 @@ def fixed(
     for run in range(first, last):
         base, parity, cold = run * states, 0 * run, True  # a literal 0 would have pieces compiled twice
         sample, step, count, left = place[0], place[1], place[2], budget
+        late, when = past.path[run * g.slots * 2 * g.n :], past.when[run * g.slots :]
         while sample < len(times) and left > 0:
             start = times[sample - 1] if sample > 0 else t0
             span = times[sample] - start
@@ -135,8 +136,6 @@ def fixed(
                     known = g.first + count - (1 if stage <= 0 else 0)  # grid points with a derivative
                     if stage >= 0:
                         fields(run, t, x, g, w.sums, parity, moments, field)
-                    late = past.path[run * g.slots * 2 * g.n :] if g.delayed else past.path
-                    when = past.when[run * g.slots :] if g.delayed else past.when
                     for block in range(low, high):
                         one, end = x.edges[block], x.edges[block + 1]
                         if stage >= 0:
@@ -156,7 +155,8 @@ def fixed(
                                 if g.noisy == 2:
                                     tint(one, end, h, past.correlation[0], w.noise, g.n, past.colour, run * g.n)
                         combine(block, x, g, base, y, w.slopes, w.stage, h, s.a[stage + 1, : stage + 1])
-                        swing(block, x, g, h, w.slopes, w.stage, s.nystrom[stage + 1, : stage + 1])
+                        if g.variables == 2:
+                            swing(block, x, g, h, w.slopes, w.stage, s.nystrom[stage + 1, : stage + 1])
                         if g.noisy and stage >= 0:
                             kick(block, x, g, w.noise, s.noise[stage + 1, 0], s.noise[stage + 1, 1], w.stage)
                         if stage + 1 == stages:
