@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from functools import partial
 
 import numba
 import numpy as np
@@ -17,39 +18,21 @@ from primeattn.attention._cores import ratio_run, ratio_sums, run
 from primeattn.attention._cores.layout import Layout
 from primeattn.attention._cores.packing import START
 from primeattn.attention._inputs import check_call
+from tests import tile_checks
 from tests.naive.expressive import reference
+from tests.tile_checks import assert_close, draw
 
 attention = pa.attention
 PARAMS = _expressive.Expressive()
 
 
-def draw(rng, queries, keys, width=5, depth=3, heads=2, key_heads=2, dtype=float):
-    shapes = (2, heads, queries, width), (2, key_heads, keys, width), (2, key_heads, keys, depth)
-    return tuple(rng.standard_normal(s).astype(dtype) for s in shapes)
-
-
-def everything(q, k, v, **options):
-    """Output and gradients for a fixed upstream gradient."""
-    out, pullback = attention.vjp("expressive", q, k, v, **options)
-    return {"out": out, **pullback(np.cos(np.arange(out.size)).reshape(out.shape).astype(out.dtype))}
+everything = partial(tile_checks.everything, "expressive")
 
 
 @pytest.fixture
 def by_rows(monkeypatch):
     """The specification: `everything` by rows."""
-
-    def specified(*arguments, **options):
-        with monkeypatch.context() as patch:
-            patch.setattr(run, "_by_rows", lambda x: True)
-            return everything(*arguments, **options)
-
-    return specified
-
-
-def assert_close(got, expected, dtype=float):
-    # sums of up to about 100 numbers of size 1 to 10
-    for name, x in expected.items():
-        np.testing.assert_allclose(got[name], x, rtol=0, atol=2e3 * np.finfo(dtype).eps, err_msg=name)
+    return tile_checks.specification("expressive", monkeypatch)
 
 
 @pytest.mark.parametrize("tile", [(ROWS, START), (3 * ROWS, 2 * START), None])

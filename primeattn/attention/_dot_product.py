@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from .._runtime import devices
-from .._runtime.checks import as_generator
 from ._cores import run
-from ._cores.reference import grouped, softmax, turned
+from ._cores.reference import joined, softmax
 from ._inputs import check_call, check_upstream, sum_to
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
+from ._samples import gaussian, generic, itself
 
 
 def dot_product(
@@ -148,33 +148,15 @@ def reference(
     q, k, v, *, causal=False, mask=None, scale=None, window=None, alibi=None, rope=None, return_weights=False
 ):
     """The equations in plain NumPy, with the (..., Tq, Tk) table; analytic, so complex inputs work, too."""
-    queries, keys, heads = q.shape[-2], k.shape[-2], q.shape[:-2]
-    if rope is not None:
-        q, k = turned(q, np.arange(keys - queries, keys), rope), turned(k, np.arange(keys), rope)
-    k, v = (grouped(x, heads[-1] if heads else 1) for x in (k, v))
+    q, k, v = joined(q, k, v, rope)
     scores = q @ np.swapaxes(k, -1, -2) * (1 / np.sqrt(q.shape[-1]) if scale is None else scale)
     if alibi is not None:
+        queries, keys = scores.shape[-2:]
         distance = abs(np.arange(keys) - np.arange(keys - queries, keys)[:, None])
-        scores = scores - np.broadcast_to(alibi, heads)[..., None, None] * distance
+        scores = scores - np.broadcast_to(alibi, q.shape[:-2])[..., None, None] * distance
     weights = softmax(scores, causal=causal, mask=mask, window=window)
     out = weights @ v
     return (out, weights) if return_weights else out
-
-
-def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:
-    """Unit Gaussian q, k, v."""
-    rng = as_generator(rng)
-    shape = (*batch, heads, tokens, width)
-    return Sample(tuple(rng.standard_normal(shape).astype(dtype) for _ in range(3)), {})
-
-
-def of_vectors(x) -> Sample:
-    """q = k = v = x."""
-    return Sample((x, x, x), {})
-
-
-def _generic() -> Sample:
-    return sample(np.random.default_rng(0), batch=(), heads=1)
 
 
 def _on_a_circle() -> Sample:
@@ -189,8 +171,8 @@ PROPERTIES: dict[Property, Claim] = {
     Property.BOUNDED: Holds("a row of weights is a convex combination"),
     Property.SYMMETRIC: Holds("exp <q, k> = exp <k, q>"),
     Property.PSD: Holds("the power series of exp has positive coefficients (Schur product theorem)"),
-    Property.SIGN_INVARIANT: Fails("exp is not even", _generic, by=0.1),
-    Property.SCALE_INVARIANT: Fails("longer queries have sharper weights", _generic, by=0.1),
+    Property.SIGN_INVARIANT: Fails("exp is not even", generic, by=0.1),
+    Property.SCALE_INVARIANT: Fails("longer queries have sharper weights", generic, by=0.1),
     Property.KEY_SHIFT_INVARIANT: Holds("it adds <q_i, c> to row i of the scores, which the division removes"),
     Property.PHASE_SHIFT_INVARIANT: DoesNotApply("inputs are vectors, not phases"),
     Property.PERMUTATION_EQUIVARIANT: Holds("sums over keys do not depend on their order"),
@@ -204,8 +186,8 @@ MECHANISM = Mechanism(
     forward=dot_product,
     vjp=_vjp,
     reference=reference,
-    sample=sample,
-    of_vectors=of_vectors,
+    sample=gaussian,
+    of_vectors=itself,
     properties=PROPERTIES,
     cite="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv:1706.03762",
 )

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._runtime.checks import as_generator
 from .._runtime.elementary.machine import by_type
 from .._runtime.jit import scalar
 from ._cache import Cache, step
@@ -29,6 +28,7 @@ from ._inputs import Call, check_call, check_upstream, is_number
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
+from ._samples import gaussian, generic, itself
 
 
 class Expressive(NamedTuple):
@@ -245,31 +245,12 @@ def expressive_step(
 
 def reference(q, k, v, *, causal=False, mask=None, scale=None, window=None, eps=1e-6, rope=None, return_weights=False):
     """The equations in plain NumPy, with the (..., Tq, Tk) table; analytic, so complex inputs work, too."""
-    queries, keys, width = q.shape[-2], k.shape[-2], q.shape[-1]
-    if rope is not None:
-        q, k = plain.turned(q, np.arange(keys - queries, keys), rope), plain.turned(k, np.arange(keys), rope)
-    k, v = (plain.grouped(x, q.shape[-3] if q.ndim > 2 else 1) for x in (k, v))
-    square = (q @ np.swapaxes(k, -1, -2) * (width**-0.5 if scale is None else scale)) ** 2
+    q, k, v = plain.joined(q, k, v, rope)
+    square = (q @ np.swapaxes(k, -1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)) ** 2
     allowed = plain.allowed_keys(square.shape, causal=causal, mask=mask, window=window)
     weights = plain.ratio(np.where(allowed, square / (1 + square), 0), eps)
     out = weights @ v
     return (out, weights) if return_weights else out
-
-
-def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:
-    """Unit Gaussian q, k, v."""
-    rng = as_generator(rng)
-    shape = (*batch, heads, tokens, width)
-    return Sample(tuple(rng.standard_normal(shape).astype(dtype) for _ in range(3)), {})
-
-
-def of_vectors(x) -> Sample:
-    """q = k = v = x."""
-    return Sample((x, x, x), {})
-
-
-def _generic() -> Sample:
-    return sample(np.random.default_rng(0), batch=(), heads=1)
 
 
 def _orthogonal() -> Sample:
@@ -302,8 +283,8 @@ PROPERTIES: dict[Property, Claim] = {
         by=0.1,
     ),
     Property.SIGN_INVARIANT: Holds("f is even"),
-    Property.SCALE_INVARIANT: Fails("longer queries have flatter weights, uniform in the limit", _generic, by=0.1),
-    Property.KEY_SHIFT_INVARIANT: Fails("z^2 is not changed by a constant factor of the row", _generic, by=0.1),
+    Property.SCALE_INVARIANT: Fails("longer queries have flatter weights, uniform in the limit", generic, by=0.1),
+    Property.KEY_SHIFT_INVARIANT: Fails("z^2 is not changed by a constant factor of the row", generic, by=0.1),
     Property.PHASE_SHIFT_INVARIANT: DoesNotApply("inputs are vectors, not phases"),
     Property.PERMUTATION_EQUIVARIANT: Holds("sums over keys do not depend on their order"),
     Property.EXACT_LINEAR_FORM: Fails("f is no polynomial", _on_half_a_circle, by=0.01),
@@ -316,8 +297,8 @@ MECHANISM = Mechanism(
     forward=expressive,
     vjp=_vjp,
     reference=reference,
-    sample=sample,
-    of_vectors=of_vectors,
+    sample=gaussian,
+    of_vectors=itself,
     properties=PROPERTIES,
     cite="Gros, Reorganizing attention-space geometry with expressive attention, 2024, arXiv:2407.18601",
 )

@@ -14,7 +14,6 @@ import numpy as np
 
 from .._runtime import devices
 from .._runtime import elementary as el
-from .._runtime.checks import as_generator
 from .._runtime.jit import kernel, nonnegative, scalar
 from .._runtime.owners import Owner
 from ._cores import forms
@@ -22,7 +21,8 @@ from ._cores import reference as plain
 from ._cores.scan_stream import State, check_state
 from ._inputs import _read_only, check_arrays, check_call, check_upstream
 from ._labels import unwrap
-from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property
+from ._samples import gaussian, generic, itself
 
 
 @scalar
@@ -231,8 +231,7 @@ def linear_step(q: Any, k: Any, v: Any, state: LinearState) -> Any:
 
 def reference(q, k, v, *, causal=False, mask=None, window=None, return_weights=False):
     """The equations in plain NumPy, with the (..., Tq, Tk) table; analytic, so complex inputs work, too."""
-    heads = q.shape[-3] if q.ndim > 2 else 1
-    k, v = plain.grouped(k, heads), plain.grouped(v, heads)
+    q, k, v = plain.joined(q, k, v)
     q, k = (np.where(x.real > 0, x + 1, np.exp(np.where(x.real > 0, 0, x))) for x in (q, k))
     table = q @ np.swapaxes(k, -1, -2)
     allowed = plain.allowed_keys(table.shape, causal=causal, mask=mask, window=window)
@@ -240,30 +239,14 @@ def reference(q, k, v, *, causal=False, mask=None, window=None, return_weights=F
     return (weights @ v, weights) if return_weights else weights @ v
 
 
-def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:
-    """Unit Gaussian q, k, v."""
-    rng = as_generator(rng)
-    shape = (*batch, heads, tokens, width)
-    return Sample(tuple(rng.standard_normal(shape).astype(dtype) for _ in range(3)), {})
-
-
-def of_vectors(x) -> Sample:
-    """q = k = v = x."""
-    return Sample((x, x, x), {})
-
-
-def _generic() -> Sample:
-    return sample(np.random.default_rng(0), batch=(), heads=1)
-
-
 PROPERTIES: dict[Property, Claim] = {
     Property.ROW_STOCHASTIC: Holds("features are positive, and each row is divided by its sum"),
     Property.BOUNDED: Holds("a row of weights is a convex combination"),
     Property.SYMMETRIC: Holds("one feature map for queries and keys"),
     Property.PSD: Holds("a Gram matrix of D features"),
-    Property.SIGN_INVARIANT: Fails("elu + 1 is not even", _generic, by=0.05),
-    Property.SCALE_INVARIANT: Fails("elu + 1 is not homogeneous", _generic, by=0.01),
-    Property.KEY_SHIFT_INVARIANT: Fails("a shift changes features by more than a factor", _generic, by=0.01),
+    Property.SIGN_INVARIANT: Fails("elu + 1 is not even", generic, by=0.05),
+    Property.SCALE_INVARIANT: Fails("elu + 1 is not homogeneous", generic, by=0.01),
+    Property.KEY_SHIFT_INVARIANT: Fails("a shift changes features by more than a factor", generic, by=0.01),
     Property.PHASE_SHIFT_INVARIANT: DoesNotApply("inputs are vectors, not phases"),
     Property.PERMUTATION_EQUIVARIANT: Holds("sums over keys do not depend on their order"),
     Property.EXACT_LINEAR_FORM: Holds("D features, so the rank is at most D; they are not polynomials, though"),
@@ -276,8 +259,8 @@ MECHANISM = Mechanism(
     forward=linear,
     vjp=_vjp,
     reference=reference,
-    sample=sample,
-    of_vectors=of_vectors,
+    sample=gaussian,
+    of_vectors=itself,
     properties=PROPERTIES,
     cite="Katharopoulos et al., Transformers are RNNs, ICML 2020, arXiv:2006.16236",
 )

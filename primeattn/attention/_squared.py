@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from .._runtime import devices
-from .._runtime.checks import as_generator
 from ._cores import forms
 from ._cores import reference as plain
 from ._cores.scan_stream import State, check_state
@@ -28,6 +27,7 @@ from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import rope as rotate
 from ._rope import turn_both
+from ._samples import gaussian, generic, itself
 
 
 def squared(
@@ -244,33 +244,13 @@ def reference(
     return_weights=False,
 ):  # fmt: skip
     """The equations in plain NumPy, with the (..., Tq, Tk) table; analytic, so complex inputs work, too."""
-    queries, keys, width = q.shape[-2], k.shape[-2], q.shape[-1]
-    if rope is not None:
-        q, k = plain.turned(q, np.arange(keys - queries, keys), rope), plain.turned(k, np.arange(keys), rope)
-    heads = q.shape[-3] if q.ndim > 2 else 1
-    k, v = plain.grouped(k, heads), plain.grouped(v, heads)
-    scale = width**-0.5 if scale is None else scale
+    q, k, v = plain.joined(q, k, v, rope)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     table = (scale * q @ np.swapaxes(k, -1, -2)) ** 2
     allowed = plain.allowed_keys(table.shape, causal=causal, mask=mask, window=window)
     norms = (allowed @ (k * k).sum(axis=-1)[..., None]) * (q * q).sum(axis=-1, keepdims=True)
     weights = plain.ratio(np.where(allowed, table, 0), eps * scale**2 * norms)
     return (weights @ v, weights) if return_weights else weights @ v
-
-
-def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:
-    """Unit Gaussian q, k, v."""
-    rng = as_generator(rng)
-    shape = (*batch, heads, tokens, width)
-    return Sample(tuple(rng.standard_normal(shape).astype(dtype) for _ in range(3)), {})
-
-
-def of_vectors(x) -> Sample:
-    """q = k = v = x."""
-    return Sample((x, x, x), {})
-
-
-def _generic() -> Sample:
-    return sample(np.random.default_rng(0), batch=(), heads=1)
 
 
 def _orthogonal() -> Sample:
@@ -286,7 +266,7 @@ PROPERTIES: dict[Property, Claim] = {
     Property.PSD: Holds("a Gram matrix of D (D + 1) / 2 features, so its rank is no larger"),
     Property.SIGN_INVARIANT: Holds("squares"),
     Property.SCALE_INVARIANT: Holds("both sides of the fraction have |q|^2, eps included"),
-    Property.KEY_SHIFT_INVARIANT: Fails("(q . (k + c))^2 is not (q . k)^2 plus what division removes", _generic, 0.1),
+    Property.KEY_SHIFT_INVARIANT: Fails("(q . (k + c))^2 is not (q . k)^2 plus what division removes", generic, 0.1),
     Property.PHASE_SHIFT_INVARIANT: DoesNotApply("inputs are vectors, not phases"),
     Property.PERMUTATION_EQUIVARIANT: Holds("sums over keys do not depend on their order"),
     Property.EXACT_LINEAR_FORM: Holds("(q . k)^2 = sum_ab q_a q_b k_a k_b"),
@@ -299,8 +279,8 @@ MECHANISM = Mechanism(
     forward=squared,
     vjp=_vjp,
     reference=reference,
-    sample=sample,
-    of_vectors=of_vectors,
+    sample=gaussian,
+    of_vectors=itself,
     properties=PROPERTIES,
     cite="Square kernel of Gros, arXiv:2407.18601; linear form after Katharopoulos et al., ICML 2020, arXiv:2006.16236",
 )

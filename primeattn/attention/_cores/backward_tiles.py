@@ -127,13 +127,19 @@ def gather_keys(query, count, j0, low, high, g, plan, w):
 
 
 @scalar
+def load_queries(row, count, dout, x, g, plan, w):
+    """Pack queries and their upstream gradients, from row ``row`` of all heads on."""
+    room = (count + ROWS - 1) // ROWS * ROWS
+    pack_rows(x.q, row * g.width, count, g.width, w.q, plan.wide, room)
+    pack_rows(dout, row * g.depth, count, g.depth, w.dout, plan.deep, room)
+
+
+@scalar
 def backward_tile(head, query, count, j0, of_queries, of_keys, x, g, plan, w, f, d):
     low, high = tile_range(query, count, j0, plan.columns, g)
     if low >= high:
         return
-    row, room = head * g.queries + query, (count + ROWS - 1) // ROWS * ROWS
-    pack_rows(x.q, row * g.width, count, g.width, w.q, plan.wide, room)
-    pack_rows(f.dout, row * g.depth, count, g.depth, w.dout, plan.deep, room)
+    load_queries(head * g.queries + query, count, f.dout, x, g, plan, w)
     for r in range(0, count, ROWS):
         b = block_of(head, query + r, min(ROWS, count - r), j0, g, plan)
         if b.low < b.high:
@@ -152,6 +158,37 @@ def unpack_rows(x, wide, count, width, scale, out, at):
             out[nonnegative(at + r * width + c)] = x[nonnegative(r * wide + c)] * scale
 
 
+@scalar
+def unit_of(part, parts, sides, g, plan):
+    """Queries [first, last) and keys [left, right) of a share of a key head."""
+    first, last, left, right = 0, g.queries, 0, g.keys
+    if sides == 1:
+        first, last = share_of(part, parts, plan.rows, g.queries)
+    if sides == 2:
+        left, right = share_of(part, parts, plan.columns, g.keys)
+    return first, last, left, right
+
+
+@scalar
+def open_keys(key, count, of_queries, of_keys, x, g, plan, w):
+    """Pack a tile of keys and values, from row ``key`` on, and clear the sums of its gradients."""
+    one = type(x.scale)(1)
+    pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel, plan.side)
+    pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side)
+    if of_queries:
+        pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
+    if of_keys:
+        fill(w.dk, 0, (count + ROWS) * plan.wide, one - one)
+        fill(w.dv, 0, (count + ROWS) * plan.deep, one - one)
+
+
+@scalar
+def close_keys(key, count, x, g, plan, w, d):
+    """Store the gradients of a tile of keys and values."""
+    unpack_rows(w.dk, plan.wide, count, g.width, x.scale, d.dk, key * g.width)
+    unpack_rows(w.dv, plan.deep, count, g.depth, type(x.scale)(1), d.dv, key * g.depth)
+
+
 @kernel
 def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gradients, clean):
     """Units [start, stop): what one key head owns, or one of ``parts`` shares of it.
@@ -162,30 +199,18 @@ def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gra
     full_width()
     x, g, plan, f, d = Problem(*problem), Layout(*layout), Plan(*sizes), Saved(*saved), Gradients(*gradients)
     w = space_of(work, g, plan)
-    one = type(x.scale)(1)
     of_queries, of_keys = sides != 2, sides != 1
     for unit in range(start, stop):
         unit_head, part = unit // parts, unit % parts
-        first, last, left, right = 0, g.queries, 0, g.keys
-        if sides == 1:
-            first, last = share_of(part, parts, plan.rows, g.queries)
-        if sides == 2:
-            left, right = share_of(part, parts, plan.columns, g.keys)
+        first, last, left, right = unit_of(part, parts, sides, g, plan)
         prepare(unit_head, first, last, left, right, of_queries, of_keys, g, d)
         low, high = tile_range(first, last - first, left, right - left, g)
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
             key, count = unit_head * g.room + j0, min(plan.columns, high - j0)
-            pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel, plan.side)
-            pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side)
-            if of_queries:
-                pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
-            if of_keys:
-                fill(w.dk, 0, (count + ROWS) * plan.wide, one - one)
-                fill(w.dv, 0, (count + ROWS) * plan.deep, one - one)
+            open_keys(key, count, of_queries, of_keys, x, g, plan, w)
             for head in range(unit_head * g.group, (unit_head + 1) * g.group):
                 for i in range(first, last, plan.rows):
                     backward_tile(head, i, min(plan.rows, last - i), j0, of_queries, of_keys, x, g, plan, w, f, d)
             if of_keys:
-                unpack_rows(w.dk, plan.wide, count, g.width, x.scale, d.dk, key * g.width)
-                unpack_rows(w.dv, plan.deep, count, g.depth, one, d.dv, key * g.depth)
+                close_keys(key, count, x, g, plan, w, d)
         clean[unit] = finite_unit(unit_head, first, last, left, right, of_queries, of_keys, g, d)

@@ -167,6 +167,14 @@ def finish_rows(start, stop, depth, out, top, total):
     return clean
 
 
+@scalar
+def load_keys(key, count, x, g, plan, w):
+    """Pack a tile of keys and values, from row ``key`` on; a query or two read them as they lie."""
+    if g.queries > FEW:
+        pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel, plan.side)
+        pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
+
+
 @kernel
 def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, clean):
     """Units [start, stop): a unit is one of ``parts`` shares of the query tiles of one key head."""
@@ -184,10 +192,7 @@ def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, c
             fill(total, row, count, type(x.scale)(0))
         low, high = tile_range(first, last - first, 0, g.keys, g)
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
-            key, count = key_head * g.room + j0, min(plan.columns, high - j0)
-            if g.queries > FEW:
-                pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel, plan.side)
-                pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
+            load_keys(key_head * g.room + j0, min(plan.columns, high - j0), x, g, plan, w)
             for head in heads:
                 for i in range(first, last, ROWS):
                     b = block_of(head, i, min(ROWS, last - i), j0, g, plan)

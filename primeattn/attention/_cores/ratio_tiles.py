@@ -12,10 +12,10 @@ from ..._runtime.jit import nonnegative
 from ..._runtime.strips import ROWS, strip
 from ..._runtime.width import full_width
 from . import backward_tiles, forward_tiles
-from .backward_tiles import gather_keys, gather_queries, unpack_rows
-from .forward_tiles import FEW, few_scores, few_values
+from .backward_tiles import close_keys, gather_keys, gather_queries, load_queries, open_keys, unit_of
+from .forward_tiles import FEW, few_scores, few_values, load_keys
 from .layout import Layout, Problem, key_range
-from .packing import Plan, block_of, pack_rows, pack_turned
+from .packing import Plan, block_of, pack_rows
 from .ratio import dweight, weight
 from .tiles import Gradients, all_finite, fill, finite_unit, kernel, prepare, scalar, share_of, summing, tile_range
 
@@ -177,10 +177,7 @@ def forward(start, stop, params, problem, layout, sizes, parts, work, eps, out, 
             fill(total, row, count, type(x.scale)(0))
         low, high = tile_range(first, last - first, 0, g.keys, g)
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
-            key, count = key_head * g.room + j0, min(plan.columns, high - j0)
-            if g.queries > FEW:
-                pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel, plan.side)
-                pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
+            load_keys(key_head * g.room + j0, min(plan.columns, high - j0), x, g, plan, w)
             for head in heads:
                 for i in range(first, last, ROWS):
                     b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
@@ -226,9 +223,7 @@ def backward_tile(params, head, query, count, j0, of_queries, of_keys, x, g, pla
     low, high = tile_range(query, count, j0, plan.columns, g)
     if low >= high:
         return
-    row, room = head * g.queries + query, (count + ROWS - 1) // ROWS * ROWS
-    pack_rows(x.q, row * g.width, count, g.width, w.q, plan.wide, room)
-    pack_rows(f.dout, row * g.depth, count, g.depth, w.dout, plan.deep, room)
+    load_queries(head * g.queries + query, count, f.dout, x, g, plan, w)
     for r in range(0, count, ROWS):
         b = block_of(head, query + r, min(ROWS, count - r), j0, g, plan)
         if b.low < b.high:
@@ -244,31 +239,20 @@ def backward(start, stop, params, problem, layout, sizes, parts, sides, work, sa
     """Units [start, stop) and ``sides`` as in `backward_tiles.backward`."""
     full_width()
     x, g, plan, f, d = Problem(*problem), Layout(*layout), Plan(*sizes), Saved(*saved), Gradients(*gradients)
-    w, one = backward_space(work, g, plan), type(x.scale)(1)
+    w = backward_space(work, g, plan)
     of_queries, of_keys = sides != 2, sides != 1
     for unit in range(start, stop):
         unit_head, part = unit // parts, unit % parts
-        first, last, left, right = 0, g.queries, 0, g.keys
-        if sides == 1:
-            first, last = share_of(part, parts, plan.rows, g.queries)
-        if sides == 2:
-            left, right = share_of(part, parts, plan.columns, g.keys)
+        first, last, left, right = unit_of(part, parts, sides, g, plan)
         prepare(unit_head, first, last, left, right, of_queries, of_keys, g, d)
         low, high = tile_range(first, last - first, left, right - left, g)
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
             key, count = unit_head * g.room + j0, min(plan.columns, high - j0)
-            pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel, plan.side)
-            pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side)
-            if of_queries:
-                pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
-            if of_keys:
-                fill(w.dk, 0, (count + ROWS) * plan.wide, one - one)
-                fill(w.dv, 0, (count + ROWS) * plan.deep, one - one)
+            open_keys(key, count, of_queries, of_keys, x, g, plan, w)
             for head in range(unit_head * g.group, (unit_head + 1) * g.group):
                 for i in range(first, last, plan.rows):
                     rows = min(plan.rows, last - i)
                     backward_tile(params, head, i, rows, j0, of_queries, of_keys, x, g, plan, w, f, d)
             if of_keys:
-                unpack_rows(w.dk, plan.wide, count, g.width, x.scale, d.dk, key * g.width)
-                unpack_rows(w.dv, plan.deep, count, g.depth, one, d.dv, key * g.depth)
+                close_keys(key, count, x, g, plan, w, d)
         clean[unit] = finite_unit(unit_head, first, last, left, right, of_queries, of_keys, g, d)

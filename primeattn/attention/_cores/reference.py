@@ -40,3 +40,11 @@ def turned(x, positions, base):
 def grouped(x, heads: int):
     """Keys or values (..., Hk, T, D), repeated for the query heads that share them."""
     return x if x.ndim < 3 or x.shape[-3] == heads else np.repeat(x, heads // x.shape[-3], axis=-3)
+
+
+def joined(q, k, v, rope=None):
+    """q and k turned to their positions, the last query beside the last key; k and v repeated for the heads of q."""
+    queries, keys, heads = q.shape[-2], k.shape[-2], q.shape[-3] if q.ndim > 2 else 1
+    if rope is not None:
+        q, k = turned(q, np.arange(keys - queries, keys), rope), turned(k, np.arange(keys), rope)
+    return q, grouped(k, heads), grouped(v, heads)

@@ -27,6 +27,7 @@ from .._inputs import Call, check_arrays, check_call, check_upstream
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from .._rope import turn_both
+from .._samples import gaussian
 from .bases import eigen_bases
 from .project import Basis, basis_gradient, check_basis, down, up
 
@@ -220,16 +221,11 @@ def reference(
     return_weights=False,
 ):  # fmt: skip
     """The equations in plain NumPy, with the (..., Tq, Tk) table; analytic, so complex inputs work, too."""
-    queries, keys, width = q.shape[-2], k.shape[-2], q.shape[-1]
-    heads = q.shape[-3] if q.ndim > 2 else 1
     of_query = basis_key if basis_query is None else basis_query
     k = k @ basis_key @ np.swapaxes(of_query, -1, -2)
     v = v @ basis_value @ np.swapaxes(basis_value, -1, -2)
-    if rope is not None:
-        q = plain.turned(q, np.arange(keys - queries, keys), rope)
-        k = plain.turned(k, np.arange(keys), rope)
-    k, v = plain.grouped(k, heads), plain.grouped(v, heads)
-    scores = q @ np.swapaxes(k, -1, -2) * (width**-0.5 if scale is None else scale)
+    q, k, v = plain.joined(q, k, v, rope)
+    scores = q @ np.swapaxes(k, -1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     weights = plain.softmax(scores, causal=causal, mask=mask, window=window)
     return (weights @ v, weights) if return_weights else weights @ v
 
@@ -237,7 +233,7 @@ def reference(
 def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:
     """Unit Gaussian q, k, v; random orthonormal bases of half the width, one for keys and one for values a head."""
     rng = as_generator(rng)
-    arrays = tuple(rng.standard_normal((*batch, heads, tokens, width)).astype(dtype) for _ in range(3))
+    arrays = gaussian(rng, batch=batch, heads=heads, tokens=tokens, width=width, dtype=dtype).inputs
     rank = max(width // 2, 1)
     bases = np.linalg.qr(rng.standard_normal((2, heads, width, rank)))[0].astype(dtype)
     return Sample(arrays, {"basis_key": bases[0], "basis_value": bases[1]})

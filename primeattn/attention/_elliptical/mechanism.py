@@ -30,6 +30,7 @@ from .._inputs import Call, check_arrays, check_call, check_upstream
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from .._rope import turn_both
+from .._samples import gaussian
 from .metric import Metric, changed_key, changed_query, check_relevance, pull
 from .relevance import layer_relevance, random_relevance
 
@@ -205,17 +206,12 @@ def reference(
     return_weights=False,
 ):  # fmt: skip
     """The equations in plain NumPy, with (..., Tq, Tk, D) tables; analytic, so complex inputs work, too."""
-    queries, keys, width = q.shape[-2], k.shape[-2], q.shape[-1]
     m = np.asarray(relevance)
     m = m[..., None, :] if m.ndim < q.ndim else m
-    if rope is not None:
-        q = plain.turned(q, np.arange(keys - queries, keys), rope)
-        k = plain.turned(k, np.arange(keys), rope)
-    heads = q.shape[-3] if q.ndim > 2 else 1
-    k, v = plain.grouped(k, heads), plain.grouped(v, heads)
+    q, k, v = plain.joined(q, k, v, rope)
     a, b, m = q[..., :, None, :], k[..., None, :, :], np.broadcast_to(m, q.shape)[..., None, :]
     scores = (m * a * b).sum(axis=-1) if metric == "dot" else (m * (a - b) ** 2).sum(axis=-1) / -2
-    scores = scores * (width**-0.5 if scale is None else scale)
+    scores = scores * (q.shape[-1] ** -0.5 if scale is None else scale)
     weights = plain.softmax(scores, causal=causal, mask=mask, window=window)
     return (weights @ v, weights) if return_weights else weights @ v
 
@@ -223,7 +219,7 @@ def reference(
 def sample(rng, *, batch=(2,), heads=2, tokens=5, width=4, dtype=np.float64) -> Sample:
     """Unit Gaussian q, k, v; a random relevance a head, equal within pairs, so that rope goes with it."""
     rng = as_generator(rng)
-    arrays = tuple(rng.standard_normal((*batch, heads, tokens, width)).astype(dtype) for _ in range(3))
+    arrays = gaussian(rng, batch=batch, heads=heads, tokens=tokens, width=width, dtype=dtype).inputs
     half = random_relevance((heads, (width + 1) // 2), rng, low=0.3, dtype=dtype)
     return Sample(arrays, {"relevance": np.concatenate([half, half[:, : width // 2]], axis=-1)})
 
