@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from primeattn._runtime import strips
+from primeattn._runtime import memory, strips
 from primeattn._runtime.jit import kernel
 
 
@@ -27,7 +27,7 @@ def check(turned, dtype, k, grains, add, packed):
     a, b = rng.standard_normal((rows, k)).astype(dtype), rng.standard_normal((k, whole)).astype(dtype)
     left = np.full((k if turned else rows, 40), np.nan, dtype)
     left[:, 3 : 3 + (rows if turned else k)] = a.T if turned else a
-    right = strips.aligned(whole * k + 1, dtype)
+    right = memory.aligned(whole * k + 1, dtype)
     right[1:] = b.reshape(k, -1, panel).swapaxes(0, 1).reshape(-1) if packed else b.reshape(-1)
     out = np.full((rows, wide + 9), np.nan, dtype)
     before = rng.standard_normal((rows, wide)).astype(dtype)
@@ -74,7 +74,7 @@ def test_nothing_to_do_changes_nothing():
 def test_aligned_arrays_start_on_cache_lines():
     for dtype in (np.float32, np.float64):
         for n in (1, 1000):
-            x = strips.aligned(n, dtype)
+            x = memory.aligned(n, dtype)
             assert (x.size, x.dtype, x.ctypes.data % 64) == (n, dtype, 0)
 
 

@@ -18,16 +18,22 @@ def physical_memory() -> int:
         return 8 << 30
 
 
-def on_lines(size: int, dtype) -> np.ndarray:
-    """``size`` zeros from the start of a cache line on.
+def aligned(size: int, dtype) -> np.ndarray:
+    """``size`` numbers, uninitialised, from the start of a cache line on.
 
     NumPy's arrays start at a multiple of 16 bytes: every vector of 64 would lie across two lines.
     """
     dtype = np.dtype(dtype)
-    return _aligned(np.zeros(size * dtype.itemsize + LINE, np.uint8), size, dtype)
+    return _on_a_line(np.empty(size * dtype.itemsize + LINE, np.uint8), size, dtype)
 
 
-def _aligned(room: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
+def aligned_zeros(size: int, dtype) -> np.ndarray:
+    """As `aligned`, zeros."""
+    dtype = np.dtype(dtype)
+    return _on_a_line(np.zeros(size * dtype.itemsize + LINE, np.uint8), size, dtype)
+
+
+def _on_a_line(room: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
     start = -room.ctypes.data % LINE
     return room[start : start + size * dtype.itemsize].view(dtype)
 
@@ -56,7 +62,7 @@ class Scratch:
         if room is None:
             room = np.empty(wanted, np.uint8)
         self._taken.append(room)
-        return _aligned(room, size, dtype)
+        return _on_a_line(room, size, dtype)
 
     def __exit__(self, *error) -> None:
         with self._lock:

@@ -26,7 +26,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 ROWS = 6
-_LINE = 64  # bytes of a cache line
 _GRAIN = 2  # registers across a grain
 _UNROLLED = 4  # steps of k at once
 
@@ -60,14 +59,6 @@ def panel(dtype) -> int:
 def side(dtype) -> int:
     """Rows and columns of a square that `square` turns: numbers in a register."""
     return _BYTES // np.dtype(dtype).itemsize
-
-
-def aligned(n: int, dtype) -> np.ndarray:
-    """n numbers, uninitialised, from the start of a cache line on."""
-    size = np.dtype(dtype).itemsize
-    room = np.empty(n + _LINE // size, dtype)
-    first = -room.ctypes.data % _LINE // size
-    return room[first : first + n]
 
 
 class _Code:

@@ -8,7 +8,7 @@ from ._drive import Drive
 from ._drive_cuda import DeviceDrive
 from ._drive_scipy import PREFIX, ScipyDrive, ScipyMethod, scipy_method
 from ._flow import fixed_scheme
-from ._methods import STOCHASTIC, Method, refuse_friction
+from ._methods import Method, refuse_terms
 from ._methods import method as scheme
 from ._model import Kuramoto
 
@@ -23,14 +23,11 @@ def method_for(model: Kuramoto, name: str | None) -> tuple[str, Method | ScipyMe
     ValueError
         For another name, or a method that does not know a term of the model: noise, a delay, friction.
     """
-    noisy = bool(np.any(model.diffusion))
-    name = name or ("sra1" if noisy else "rk4")
+    name = name or ("sra1" if np.any(model.diffusion) else "rk4")
     found = scipy_method(name) if name.startswith(PREFIX) else scheme(name)
-    if noisy and name not in STOCHASTIC:
-        raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
+    refuse_terms(name, model)
     if len(model.delays) and found.adaptive:
         raise ValueError(f"method is {name!r} but the model has a delay: fixed steps are wanted, method='rk4'")
-    refuse_friction(name, model)
     return name, found
 
 

@@ -10,7 +10,7 @@ from .._labelled import is_labelled
 from .._runtime import devices
 from .._runtime.checks import as_floating
 from ._engine import Engine, Tableau, copy, flat
-from ._methods import STOCHASTIC, Method, refuse_friction
+from ._methods import Method, refuse_terms
 from ._methods import method as scheme
 from ._model import Kuramoto
 
@@ -164,11 +164,9 @@ def fixed_scheme(name: str, model: Kuramoto) -> Method:
     """A method of fixed steps that serves the model."""
     serve(model)
     found = scheme(name)
-    refuse_friction(name, model)
+    refuse_terms(name, model)
     if found.adaptive:
         raise ValueError(f"method is {name!r}: one of fixed steps is wanted here, such as 'rk4', 'heun', 'sra1'")
-    if np.any(model.diffusion) and name not in STOCHASTIC:
-        raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
     return found
 
 

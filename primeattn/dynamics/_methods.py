@@ -169,13 +169,15 @@ def method(name: str) -> Method:
     return _MAKERS[name]()
 
 
-def refuse_friction(name: str, model: Any) -> None:
-    """Velocity Verlet is symplectic without friction, and only then of order 2.
+def refuse_terms(name: str, model: Any) -> None:
+    """Noise and friction that a method does not know; velocity Verlet is symplectic, and of order 2, without friction.
 
     Raises
     ------
     ValueError
-        For a model without inertia, or with friction.
+        For noise with a method that is not stochastic; for "verlet" without inertia, or with friction.
     """
+    if np.any(model.diffusion) and name not in STOCHASTIC:
+        raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
     if name == "verlet" and (model.inertia is None or np.any(model.friction)):
         raise ValueError("method is 'verlet' but the model is not undamped: inertia=... and friction=0 are wanted")

@@ -14,7 +14,7 @@ For a checked call ``x, g, heads = call.problem, call.layout, call.heads`` and a
 import numpy as np
 from numba import config
 
-from ..._runtime import devices, strips
+from ..._runtime import devices, memory
 from . import ratio, ratio_tiles, run, softmax, tiles
 from .layout import Layout, Problem
 from .ratio_eps import constant_eps, relative_eps, relative_eps_backward
@@ -47,7 +47,7 @@ def _forward_tiles(params, x, g, heads, eps, out, total) -> bool:
     clean = np.empty(heads // g.group * parts, np.bool_)
 
     def work(start, stop):
-        space = strips.aligned(room, out.dtype)
+        space = memory.aligned(room, out.dtype)
         ratio_tiles.forward(start, stop, params, tuple(x), tuple(g), tuple(plan), parts, space, eps, out, total, clean)
 
     run._shared(work, clean.size, threads)
@@ -87,7 +87,7 @@ def _backward_tiles(params, x, g, saved, gradients) -> bool:
         clean = np.empty(key_heads * parts, np.bool_)
 
         def work(start, stop, sides=sides, parts=parts, clean=clean):
-            space = strips.aligned(room, x.q.dtype)
+            space = memory.aligned(room, x.q.dtype)
             ratio_tiles.backward(
                 start, stop, params, tuple(x), tuple(g), tuple(plan), parts, sides, space, saved, gradients, clean
             )

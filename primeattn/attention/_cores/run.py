@@ -3,7 +3,7 @@
 import numpy as np
 from numba import config, get_num_threads
 
-from ..._runtime import devices, strips
+from ..._runtime import devices, memory, strips
 from ..._runtime.owners import share
 from . import backward_tiles, forward_tiles, softmax, tiles
 from .layout import Layout, Problem
@@ -68,7 +68,7 @@ def _forward_tiles(x, g, heads, out, lse) -> bool:
     clean, total = np.empty(heads // g.group * parts, np.bool_), np.empty_like(lse)
 
     def work(start, stop):
-        space = strips.aligned(room, lse.dtype)
+        space = memory.aligned(room, lse.dtype)
         forward_tiles.forward(start, stop, tuple(x), tuple(g), tuple(plan), parts, space, out, lse, total, clean)
 
     _shared(work, clean.size, threads)
@@ -114,7 +114,7 @@ def _backward_tiles(x, g, saved, gradients) -> bool:
         clean = np.empty(key_heads * parts, np.bool_)
 
         def work(start, stop, sides=sides, parts=parts, clean=clean):
-            space = strips.aligned(room, x.q.dtype)
+            space = memory.aligned(room, x.q.dtype)
             backward_tiles.backward(
                 start, stop, tuple(x), tuple(g), tuple(plan), parts, sides, space, saved, gradients, clean
             )

@@ -117,8 +117,8 @@ def space(p: Plan, dtype, sums=None) -> Space:
     """Room of a thread; all zeros."""
     beyond = strips.ROWS * max(p.width, p.columns) + _LINE
     own = np.empty(p.scalars + 2) if sums is None else sums
-    near = memory.on_lines(p.scalars + beyond, dtype)
-    return Space(memory.on_lines(p.size, dtype), near, np.zeros(4 * p.span), own)
+    near = memory.aligned_zeros(p.scalars + beyond, dtype)
+    return Space(memory.aligned_zeros(p.size, dtype), near, np.zeros(4 * p.span), own)
 
 
 @scalar
