@@ -651,3 +651,15 @@ def test_ctrl_c_and_kill(tmp_path):
     assert len(lines) <= 120  # 121 pieces and a line at the end would be a run from the start
     assert whole.R.tolist() == R
     assert whole["frequencies"].tolist() == frequencies
+
+
+def test_groups_and_runs_may_stand_in_either_of_coupling_and_lag(theta0):
+    groups, between = [0] * 5 + [1] * (N - 5), np.array([[1.0, 0.5], [0.2, 0.7]])
+    by_run = np.array([0.1, 0.4, 0.9])
+    for coupling, lag in ((between, by_run), (by_run, between)):
+        model = pa.Kuramoto(OMEGA, coupling, phase_lag=lag, groups=groups)
+        together = pa.simulate(model, (0, 1), np.tile(theta0, (3, 1)), dt=0.05).theta_end
+        for run in range(3):
+            k, a = (x if x.ndim == 2 else x[run] for x in (coupling, lag))
+            alone = pa.simulate(pa.Kuramoto(OMEGA, k, phase_lag=a, groups=groups), (0, 1), theta0, dt=0.05).theta_end
+            np.testing.assert_array_equal(together[run], alone)

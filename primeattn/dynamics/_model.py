@@ -185,14 +185,8 @@ class Kuramoto:
     @property
     def runs(self) -> int | None:
         """How many runs the parameters describe; None if nothing varies by run."""
-        tail = 0 if self.groups is None else 2
-        by_run = [
-            (x, x.ndim == lead)
-            for x, lead in (
-                (self.omega, 2), (self.coupling, 1 + tail), (self.phase_lag, 1 + tail), (self.diffusion, 2),
-            )
-        ]  # fmt: skip
-        found = {len(x) for x, varies in by_run if varies}
+        found = {len(x) for x in (self.omega, self.diffusion) if x.ndim == 2}
+        found |= {len(x) for x in (self.coupling, self.phase_lag) if x.ndim % 2}  # (runs,) or (runs, groups, groups)
         if len(found - {1}) > 1:
             raise ValueError(
                 f"omega, coupling, phase_lag and diffusion differ in their number of runs: {sorted(found)}"
@@ -261,8 +255,7 @@ class Kuramoto:
         number = int(groups[-1]) + 1
         strength = np.zeros((runs, count, number, number), complex)
         for m, (k, lag) in harmonics.items():
-            h = np.asarray(k * np.exp(-1j * np.asarray(lag)))
-            strength[:, m - 1] = h if self.groups is not None and h.ndim >= 2 else h.reshape(-1, 1, 1)
+            strength[:, m - 1] = _by_groups(k) * np.exp(-1j * _by_groups(lag))
         link = strength[:, :, 0, 0] if self.edges is not None else np.zeros((0, 0), complex)
         if self.edges is not None:
             if self.normalize == "size":
@@ -321,6 +314,12 @@ class Kuramoto:
             return np.zeros(0)
         degree = edges.in_degree
         return np.divide(1.0, degree, out=np.zeros(self.size), where=degree > 0)
+
+
+def _by_groups(x) -> np.ndarray:
+    """A number, (runs,), (groups, groups) or (runs, groups, groups), broadcastable to the last of these."""
+    x = np.asarray(x)
+    return x[:, None, None] if x.ndim == 1 else x
 
 
 def _flat(x) -> np.ndarray:
