@@ -1,0 +1,3 @@
+"""Every mechanism as a mathematical object: properties, counter-examples, spectra, formulas, dynamics."""
+
+__all__: list[str] = []
