@@ -302,5 +302,5 @@ MECHANISM = Mechanism(
     of_vectors=itself,
     properties=PROPERTIES,
     cite="Gros, Reorganizing attention-space geometry with expressive attention, 2024, arXiv:2407.18601",
-    score=of_dot_product(of_kind("z**2 / (1 + z**2)", Expressive())),
+    score=of_dot_product(of_kind("z**2 / (1 + z**2)", "2*z / (1 + z**2)**2", Expressive())),
 )

@@ -254,10 +254,18 @@ PROPERTIES: dict[Property, Claim] = {
 }
 
 SCORE = Score(
-    of_kind("z", forms.Product()),
+    of_kind("z", "1", forms.Product()),
     "phi(q)*phi(k)",
+    {"q": "dphi(q)*phi(k)", "k": "phi(q)*dphi(k)"},
     sides=(("q", "k"),),
-    parts={"phi": Formula("Piecewise((x + 1, x > 0), (exp(x), True))", ("x",), feature, {"x": dfeature})},
+    parts={
+        "phi": Formula(
+            "Piecewise((x + 1, x > 0), (exp(x), True))",
+            ("x",),
+            feature,
+            {"x": ("Piecewise((1, x > 0), (exp(x), True))", dfeature)},
+        )
+    },
 )
 
 MECHANISM = Mechanism(

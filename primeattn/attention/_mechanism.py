@@ -63,14 +63,14 @@ class Formula(NamedTuple):
     letters : tuple of str
         Arguments of the scalars, in order.
     value : callable
-    slopes : mapping of str to callable
-        The hand-derived derivative by each letter that has one.
+    slopes : mapping of str to (str, callable)
+        The derivative by each letter that has one: by hand, and the scalar that computes it.
     """
 
     text: str
     letters: tuple[str, ...]
     value: Callable[..., float]
-    slopes: Mapping[str, Callable[..., float]]
+    slopes: Mapping[str, tuple[str, Callable[..., float]]]
 
 
 class Score(NamedTuple):
@@ -82,6 +82,8 @@ class Score(NamedTuple):
         f, of the letter z.
     term : str
         One coordinate's share of z, "scale*q*k"; "0" if weights do not depend on the tokens.
+    slopes : mapping of str to str
+        The derivative of the term by each letter that has one, by hand.
     sides : tuple of (str, str)
         Letters of the query and of the key that are one number of a token, if a token attends itself.
     kernels : mapping of str to str
@@ -94,6 +96,7 @@ class Score(NamedTuple):
 
     weight: Formula
     term: str
+    slopes: Mapping[str, str]
     sides: tuple[tuple[str, str], ...] = ()
     kernels: Mapping[str, str] = {}
     constants: Mapping[str, str] = {}

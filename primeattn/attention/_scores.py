@@ -8,19 +8,19 @@ from ._mechanism import Formula, Score
 
 SCALE = {"scale": "1 / sqrt(D) by default"}
 #: Softmax: rows of exp z over their sum.
-EXPONENTIAL = Formula("exp(z)", ("z",), el.exp, {"z": el.exp})
+EXPONENTIAL = Formula("exp(z)", ("z",), el.exp, {"z": ("exp(z)", el.exp)})
 
 
-def of_kind(text: str, params) -> Formula:
-    """The weight f(z) that `ratio.register` knows by the record ``params``, as a formula."""
+def of_kind(text: str, slope_text: str, params) -> Formula:
+    """The weight f(z) that `ratio.register` knows by the record ``params``, and f'(z), as formulas."""
     value, slope = ratio.KINDS[type(params)]
 
     def bound(function: Callable) -> Callable[..., float]:
         return lambda z: function(params, z)
 
-    return Formula(text, ("z",), bound(value), {"z": bound(slope)})
+    return Formula(text, ("z",), bound(value), {"z": (slope_text, bound(slope))})
 
 
 def of_dot_product(weight: Formula) -> Score:
     """f of the scaled dot product of q and k."""
-    return Score(weight, "scale*q*k", sides=(("q", "k"),), constants=SCALE)
+    return Score(weight, "scale*q*k", {"q": "scale*k", "k": "scale*q"}, sides=(("q", "k"),), constants=SCALE)

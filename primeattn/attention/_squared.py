@@ -284,5 +284,5 @@ MECHANISM = Mechanism(
     of_vectors=itself,
     properties=PROPERTIES,
     cite="Square kernel of Gros, arXiv:2407.18601; linear form after Katharopoulos et al., ICML 2020, arXiv:2006.16236",
-    score=of_dot_product(of_kind("z**2", forms.Squared())),
+    score=of_dot_product(of_kind("z**2", "2*z", forms.Squared())),
 )

@@ -238,7 +238,7 @@ PROPERTIES: dict[Property, Claim] = {
 }
 
 #: No scalar is compiled: a weight is a count.
-SCORE = Score(Formula("1", ("z",), lambda z: 1.0, {"z": lambda z: 0.0}), "0")
+SCORE = Score(Formula("1", ("z",), lambda z: 1.0, {"z": ("0", lambda z: 0.0)}), "0", {})
 
 MECHANISM = Mechanism(
     name="uniform",

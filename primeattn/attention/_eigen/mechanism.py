@@ -278,7 +278,7 @@ PROPERTIES: dict[Property, Claim] = {
 }
 
 #: Of projected queries and keys: a = B' q and b = B' k.
-SCORE = Score(EXPONENTIAL, "scale*a*b", sides=(("a", "b"),), constants=SCALE)
+SCORE = Score(EXPONENTIAL, "scale*a*b", {"a": "scale*b", "b": "scale*a"}, sides=(("a", "b"),), constants=SCALE)
 
 MECHANISM = Mechanism(
     name="eigen",

@@ -256,7 +256,11 @@ PROPERTIES: dict[Property, Claim] = {
 }
 
 SCORE = Score(
-    EXPONENTIAL, "scale*m*q*k", sides=(("q", "k"),), constants=SCALE | {"m": "the relevance of the coordinate"}
+    EXPONENTIAL,
+    "scale*m*q*k",
+    {"q": "scale*m*k", "k": "scale*m*q", "m": "scale*q*k"},
+    sides=(("q", "k"),),
+    constants=SCALE | {"m": "the relevance of the coordinate"},
 )
 
 MECHANISM = Mechanism(

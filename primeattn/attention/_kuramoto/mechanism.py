@@ -268,9 +268,16 @@ def of_vectors(x) -> Sample:
 SCORE = Score(
     EXPONENTIAL,
     "beta*a*b*cos(phi - psi)",
+    {
+        "a": "beta*b*cos(phi - psi)",
+        "b": "beta*a*cos(phi - psi)",
+        "phi": "-beta*a*b*sin(phi - psi)",
+        "psi": "beta*a*b*sin(phi - psi)",
+        "beta": "a*b*cos(phi - psi)",
+    },
     sides=(("a", "b"), ("phi", "psi")),
     constants={"beta": "sharpness"},
-    parts={"cos": Formula("cos(x)", ("x",), el.cos, {"x": lambda x: -el.sin(x)})},
+    parts={"cos": Formula("cos(x)", ("x",), el.cos, {"x": ("-sin(x)", lambda x: -el.sin(x))})},
 )
 
 MECHANISM = Mechanism(

@@ -7,9 +7,11 @@ import numpy as np
 from ...resonance._scalars import COS, ENTRY, MASS, MASSES, ORIGINAL, SIN, align, coherence, dalign, dshared_terms
 from .._mechanism import Formula, Score
 
-ALIGN = Formula("d**2", ("d",), lambda d: align(d, MASSES), {"d": lambda d: dalign(d, MASSES)})
+ALIGN = Formula("d**2", ("d",), lambda d: align(d, MASSES), {"d": ("2*d", lambda d: dalign(d, MASSES))})
 #: The published score; at d = 0 the scalar of the derivative takes 0.
-ALIGN_ORIGINAL = Formula("Abs(d)", ("d",), lambda d: align(d, ORIGINAL), {"d": lambda d: dalign(d, ORIGINAL)})
+ALIGN_ORIGINAL = Formula(
+    "Abs(d)", ("d",), lambda d: align(d, ORIGINAL), {"d": ("sign(d)", lambda d: dalign(d, ORIGINAL))}
+)
 
 
 def _entry(phase: float) -> np.ndarray:
@@ -29,13 +31,26 @@ AGREE = Formula(
     "(1 + cos(phi - chi)) / 2",
     ("phi", "chi"),
     lambda phi, chi: coherence(_entry(phi), 0, _entry(chi), 0),
-    {"phi": _slope, "chi": lambda phi, chi: _slope(chi, phi)},
+    {
+        "phi": ("-sin(phi - chi) / 2", _slope),
+        "chi": ("sin(phi - chi) / 2", lambda phi, chi: _slope(chi, phi)),
+    },
 )
 WEIGHTS = {"alpha": "weight of the overlap", "beta": "weight of the alignment", "gamma": "weight of the coherence"}
 #: m and n are the magnitudes on the prime, d the inner product of the two unit quaternions. A softmax is exp(z / tau).
 SCORE = Score(
-    Formula("z", ("z",), lambda z: z, {"z": lambda z: 1.0}),
+    Formula("z", ("z",), lambda z: z, {"z": ("1", lambda z: 1.0)}),
     "m*n*(alpha + beta*align(d) + gamma*agree(phi, chi))",
+    {
+        "m": "n*(alpha + beta*align(d) + gamma*agree(phi, chi))",
+        "n": "m*(alpha + beta*align(d) + gamma*agree(phi, chi))",
+        "d": "m*n*beta*dalign(d)",
+        "phi": "-m*n*gamma*sin(phi - chi) / 2",
+        "chi": "m*n*gamma*sin(phi - chi) / 2",
+        "alpha": "m*n",
+        "beta": "m*n*align(d)",
+        "gamma": "m*n*agree(phi, chi)",
+    },
     sides=(("m", "n"), ("phi", "chi")),
     kernels={"d": "an inner product of quaternions"},
     constants=WEIGHTS,
