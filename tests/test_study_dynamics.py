@@ -1,4 +1,4 @@
-"""Attention iterated: the exact map, what theory says of energy and clusters, and synchrony from the attention matrix."""
+"""Attention iterated: the exact map, what theory says of energy and clusters, synchrony from the attention matrix."""
 
 import doctest
 
@@ -58,16 +58,15 @@ def test_without_sharpness_it_is_the_kuramoto_model():
     np.testing.assert_allclose(run.R, sim.R, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", MECHANISMS)
-@pytest.mark.parametrize("space", ["sphere", "torus", "free"])
+@pytest.mark.parametrize(
+    ("name", "space"), [(name, "torus") for name in MECHANISMS] + [(n, s) for n in VECTORS for s in ("sphere", "free")]
+)
 def test_what_theory_claims_holds_in_small_steps(name, space):
-    if name == "kuramoto" and space != "torus":
-        pytest.skip("takes angles")
     run = dynamics_of(name, space=space, tokens=10, width=4, runs=3, depth=80, step=0.02, rng=2)
     for claim in run.claims:
         assert run.violation(claim) < 1e-14
     assert np.isfinite(run.x).all()
-    assert (0 <= run.R).all()
+    assert (run.R >= 0).all()
     assert (run.R <= 1 + 1e-12).all()
     assert (run.attended >= 1 - 1e-12).all()
     assert (run.attended <= 10 + 1e-9).all()
@@ -119,9 +118,6 @@ def test_softmax_gathers_to_one_point_of_a_high_sphere():
     run = dynamics_of("dot_product", width=16, tokens=24, depth=300, scale=1.0, rng=0)
     assert run.clusters[-1] == 1
     assert isinstance(run.clustering_time(), float)
-    squared = dynamics_of("squared", width=16, tokens=24, depth=300, rng=0)
-    assert squared.R[-1] < 0.9  # an even kernel gathers to a point and to its opposite
-    assert np.abs(squared.x[-1] @ squared.x[-1, 0]).min() > 0.99
 
 
 @pytest.mark.parametrize("space", _depth.SPACES)
@@ -248,7 +244,7 @@ def test_other_refusals():
         dynamics_of("uniform", np.ones((3, 2)) * 1j)
     with pytest.raises(ValueError, match=r"weights has shape \(2, 3\): \(T, T\) is wanted"):
         synchrony(np.ones((2, 3)) / 3)
-    with pytest.raises(ValueError, match="sum to 1 only within 1: pass weights / weights.sum"):
+    with pytest.raises(ValueError, match=r"sum to 1 only within 1: pass weights / weights\.sum"):
         synchrony(np.ones((2, 2)))
     with pytest.raises(ValueError, match="NaN"):
         synchrony([[np.nan]])

@@ -58,7 +58,7 @@ def synchrony(weights: Any) -> Synchrony:
     Examples
     --------
     >>> import numpy as np, primeattn as pa
-    >>> pa.study.synchrony(np.full((4, 4), 0.25)).rate
+    >>> round(pa.study.synchrony(np.full((4, 4), 0.25)).rate, 6)
     1.0
     >>> causal = np.tril(np.ones((3, 3))) / [[1], [2], [3]]
     >>> pa.study.synchrony(causal).eigenvalues.real.round(3)  # 1/t - 1: the second token is slowest
