@@ -2,12 +2,15 @@
 
 from importlib import import_module as _import_module
 
+from ._certificates import Certificate, certify
 from ._depth import Depth, dynamics_of
+from ._gram import gram
+from ._properties import properties
 from ._synchrony import Synchrony, synchrony
 
 _LAZY = ("symbolic",)  # SymPy takes a second to import
 
-__all__ = ["Depth", "Synchrony", "dynamics_of", "symbolic", "synchrony"]
+__all__ = ["Certificate", "Depth", "Synchrony", "certify", "dynamics_of", "gram", "properties", "symbolic", "synchrony"]
 
 
 def __getattr__(name: str):
