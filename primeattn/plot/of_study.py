@@ -157,8 +157,8 @@ def gram_spectra(
         negative = int((values < -(limits[title] or len(values) * np.finfo(float).eps)).sum())
         ax.set_xlabel("eigenvalue" if place >= len(shares) - columns else "")
         text = f"{negative} below 0" if negative else "none below 0"
-        place_of = {"xycoords": "axes fraction", "ha": "right", "va": "top"}
-        ax.annotate(text, (0.98, 0.97), color=ACCENT if negative else MUTED, size=8.5, **place_of)
+        place_of = {"xycoords": "axes fraction", "ha": "left", "va": "bottom"}
+        ax.annotate(text, (0.03, 0.04), color=ACCENT if negative else MUTED, size=8.5, **place_of)
         set_title(ax, title, parse_math=False)
     low = min(float(values.min(initial=0.0)) for values in shares.values())
     axes[0].set_ylim(min(1.6 * low, -0.004), 2.0)
@@ -226,7 +226,8 @@ def order_by_layer(
     ax.set_xlabel("depth: layers times step")
     ax.set_ylabel(says[of])
     if len(several) > 1:
-        show_as_it_is(ax.legend(frameon=False, fontsize=8.5, labelcolor="linecolor", handlelength=2.2))
+        beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(several) > 6 else {}
+        show_as_it_is(ax.legend(frameon=False, fontsize=8.5, labelcolor="linecolor", handlelength=2.2, **beside))
     set_title(ax, title)
     return ax
 
