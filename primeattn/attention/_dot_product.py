@@ -28,6 +28,7 @@ from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
 from ._samples import gaussian, generic, itself
+from ._scores import EXPONENTIAL, of_dot_product
 
 
 def dot_product(
@@ -190,4 +191,5 @@ MECHANISM = Mechanism(
     of_vectors=itself,
     properties=PROPERTIES,
     cite="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv:1706.03762",
+    score=of_dot_product(EXPONENTIAL),
 )

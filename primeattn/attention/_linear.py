@@ -21,8 +21,9 @@ from ._cores import reference as plain
 from ._cores.scan_stream import State, check_state
 from ._inputs import _read_only, check_arrays, check_call, check_upstream
 from ._labels import unwrap
-from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property
+from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Score
 from ._samples import gaussian, generic, itself
+from ._scores import of_kind
 
 
 @scalar
@@ -252,6 +253,21 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Holds("D features, so the rank is at most D; they are not polynomials, though"),
 }
 
+SCORE = Score(
+    of_kind("z", "1", forms.Product()),
+    "phi(q)*phi(k)",
+    {"q": "dphi(q)*phi(k)", "k": "phi(q)*dphi(k)"},
+    sides=(("q", "k"),),
+    parts={
+        "phi": Formula(
+            "Piecewise((x + 1, x > 0), (exp(x), True))",
+            ("x",),
+            feature,
+            {"x": ("Piecewise((1, x > 0), (exp(x), True))", dfeature)},
+        )
+    },
+)
+
 MECHANISM = Mechanism(
     name="linear",
     inputs=("q", "k", "v"),
@@ -263,4 +279,5 @@ MECHANISM = Mechanism(
     of_vectors=itself,
     properties=PROPERTIES,
     cite="Katharopoulos et al., Transformers are RNNs, ICML 2020, arXiv:2006.16236",
+    score=SCORE,
 )

@@ -28,6 +28,7 @@ from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, 
 from ._rope import rope as rotate
 from ._rope import turn_both
 from ._samples import gaussian, generic, itself
+from ._scores import of_dot_product, of_kind
 
 
 def squared(
@@ -283,4 +284,5 @@ MECHANISM = Mechanism(
     of_vectors=itself,
     properties=PROPERTIES,
     cite="Square kernel of Gros, arXiv:2407.18601; linear form after Katharopoulos et al., ICML 2020, arXiv:2006.16236",
+    score=of_dot_product(of_kind("z**2", "2*z", forms.Squared())),
 )

@@ -22,7 +22,7 @@ from ._cores import reference as plain
 from ._cores.layout import Layout, key_range
 from ._inputs import _read_only, check_band, check_mask, check_upstream
 from ._labels import unwrap
-from ._mechanism import Claim, DoesNotApply, Holds, Mechanism, Property, Sample
+from ._mechanism import Claim, DoesNotApply, Formula, Holds, Mechanism, Property, Sample, Score
 
 
 @scalar
@@ -237,6 +237,9 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Holds("the kernel is the constant 1, one feature"),
 }
 
+#: No scalar is compiled: a weight is a count.
+SCORE = Score(Formula("1", ("z",), lambda z: 1.0, {"z": ("0", lambda z: 0.0)}), "0", {})
+
 MECHANISM = Mechanism(
     name="uniform",
     inputs=("v",),
@@ -248,4 +251,5 @@ MECHANISM = Mechanism(
     of_vectors=of_vectors,
     properties=PROPERTIES,
     cite="Zhang, Xiong, Su, Accelerating Neural Transformer via an Average Attention Network, 2018, arXiv:1805.00631",
+    score=SCORE,
 )

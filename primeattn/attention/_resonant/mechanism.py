@@ -21,6 +21,7 @@ from .._mechanism import Mechanism, Sample
 from . import run
 from .call import check_call, pull_states
 from .claims import claims
+from .formulas import SCORE
 
 
 def resonant(
@@ -278,4 +279,5 @@ MECHANISM = Mechanism(
     of_vectors=of_vectors,
     properties=claims(sample),
     cite="S. Schepis, tinyaleph (resonant attention); here with a positive semidefinite kernel, rotors and gradients",
+    score=SCORE,
 )
