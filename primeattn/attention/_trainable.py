@@ -170,7 +170,7 @@ def recomputed(attention: Callable, arrays: dict[Any, Any], memory: dict[Any, An
     past = memory.get("past")
     if past:
         arrays = {n: np.concatenate([past[n], x], axis=-2)[..., first:, :] for n, x in arrays.items()}
-    memory["past"] = arrays = {n: np.ascontiguousarray(x) for n, x in arrays.items()}
+    memory["past"] = arrays = {n: np.array(x, order="C") for n, x in arrays.items()}
     return np.ascontiguousarray(attention(arrays)[..., -new:, :])
 
 
