@@ -20,8 +20,8 @@ from ..attention._trainable import Place, advance, attend, plan_of
 from .elementwise import ADD, COLUMNS, SHIFT
 from .embedding import Embedding
 from .layer import Layer, flat, rows
-from .mixing import Fields, add_learned
-from .parameters import Parameter, constant, normal, uniform
+from .mixing import Fields, add_learned, positions_of
+from .parameters import Parameter, constant, uniform
 from .swiglu import SwiGLU
 
 
@@ -248,6 +248,9 @@ def build(config: dict, options: dict) -> list[tuple[str, Layer]]:
     ``hidden``), or "none"; ``tied``: whether the read-out shares the phases of the embedding. The others are those of
     the mechanism.
     """
+    positions_of(config["mechanism"], config["positions"])
+    if config["positions"] == "learned":
+        raise ValueError("positions is 'learned': angles know their order by the drift; pass drift='learned'")
     options = dict(options)
     kind, tied = options.pop("feed_forward", "swiglu"), options.pop("tied", True)
     if kind not in FEED_FORWARD:
