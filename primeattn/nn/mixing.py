@@ -66,6 +66,7 @@ class Mixing(Layer):
         together, turn = tape.empty(b, tokens, 3 * width), self.rotary is not None
         linalg.multiply(rows(x), p["project"], rows(together))
         q, k, v = (self._split(together, i, 3, turn and i < 2, tape) for i in range(3))
+        tape.drop(together)
         mixed, pullback = MECHANISMS[self.mechanism].vjp(q, k, v, causal=True)
         o, y = tape.empty(b, tokens, width), tape.empty(b, tokens, width)
         self._merge(mixed, 0, 1, False, o)
@@ -76,12 +77,17 @@ class Mixing(Layer):
     def backward(self, p, dy, tape, g):
         x, o, pullback = tape.load()
         b, tokens, width = x.shape
-        do, dx, together = tape.empty(*x.shape), tape.empty(*x.shape), tape.empty(b, tokens, 3 * width)
+        do = tape.empty(*x.shape)
         linalg.multiply(rows(dy), p["out"], rows(do), turn_b=True)
         linalg.multiply(rows(o), rows(dy), g["out"], turn_a=True, add=True)
-        gradients = pullback(self._split(do, 0, 1, False, tape))
+        dheads = self._split(do, 0, 1, False, tape)
+        tape.drop(do)
+        gradients = pullback(dheads)
+        tape.drop(dheads)
+        dx, together = tape.empty(*x.shape), tape.empty(b, tokens, 3 * width)
         for i, name in enumerate("qkv"):
             self._merge(gradients[name], i, 3, self.rotary is not None and i < 2, together)
         linalg.multiply(rows(x), rows(together), g["project"], turn_a=True, add=True)
         linalg.multiply(rows(together), p["project"], rows(dx), turn_b=True)
+        tape.drop(together)
         return dx
