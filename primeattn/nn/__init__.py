@@ -1,3 +1,32 @@
 """Layers, models and optimisers without autograd: each file has its forward pass above its backward pass."""
 
-__all__: list[str] = []
+from .adamw import AdamW
+from .embedding import Embedding, TiedHead
+from .gradient_check import GradientReport, gradient_check
+from .layer import Layer
+from .linear import Linear
+from .mixing import Mixing
+from .model import LanguageModel
+from .parameters import Parameter, Parameters
+from .residual import Residual
+from .rms_norm import RMSNorm
+from .swiglu import SwiGLU
+from .tape import Tape
+
+__all__ = [
+    "AdamW",
+    "Embedding",
+    "GradientReport",
+    "LanguageModel",
+    "Layer",
+    "Linear",
+    "Mixing",
+    "Parameter",
+    "Parameters",
+    "RMSNorm",
+    "Residual",
+    "SwiGLU",
+    "Tape",
+    "TiedHead",
+    "gradient_check",
+]
