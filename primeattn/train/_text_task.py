@@ -31,7 +31,8 @@ class TextTask(Task):
     stride : int, optional
         How far the window moves between two looks of `evaluate`; by default half a context.
     most : int, optional
-        Tokens of the held-out part that `evaluate` reads, from its start; by default all.
+        Tokens of the validation part that `evaluate` reads, from its start, so that looks during a run are short; by
+        default all. The test part is always read as a whole.
 
     Notes
     -----
@@ -145,7 +146,8 @@ class TextTask(Task):
     def _stream(self, split: str, length: int) -> tuple[np.ndarray, int]:
         """The held-out part with what stands before it, and where it begins."""
         before = np.concatenate([self._ids[part][-length:] for part in PARTS[: PARTS.index(split)]])[-length:]
-        return np.concatenate([before, self._ids[split][: self.most]]), len(before)
+        part = self._ids[split][: self.most] if split == "validation" else self._ids[split]
+        return np.concatenate([before, part]), len(before)
 
     def solved(self, figures: dict[str, float]) -> bool:
         """Never."""
