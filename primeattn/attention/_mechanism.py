@@ -4,6 +4,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ._trainable import Trainable
+
 
 class Property(enum.Enum):
     """What a mechanism may claim of its weights, without mask; `violation` measures how far it is from true."""
@@ -76,6 +78,8 @@ class Mechanism(NamedTuple):
         been learned yet; what reports and studies of real data call.
     properties : mapping of Property to Claim
         One claim for every property.
+    trainable : Trainable
+        How it becomes a layer: what is projected from tokens, what is learned, how it attends and decodes.
     cite : str
     """
 
@@ -88,4 +92,5 @@ class Mechanism(NamedTuple):
     sample: Callable[..., Sample]
     of_vectors: Callable[[Any], Sample]
     properties: Mapping[Property, Claim]
+    trainable: Trainable
     cite: str

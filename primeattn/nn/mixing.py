@@ -1,87 +1,221 @@
 r"""Attention as a layer: heads of projected tokens, mixed by a mechanism, and projected back.
 
-    (q, k, v) = x W,    o = mechanism(q, k, v),    y = o V
+    u = x W + b,    o = mechanism(heads of u, what it learns),    y = o V
 
-    dL/do = dL/dy V',    dL/dV = o' dL/dy,    dL/dx = (dL/dq, dL/dk, dL/dv) W',    dL/dW = x' (dL/dq, dL/dk, dL/dv)
+    dL/do = dL/dy V',    dL/dV = o' dL/dy,    dL/du by the mechanism's pullback,    dL/dW = x' dL/du,
+    dL/db = sum over tokens of dL/du,    dL/dx = dL/du W'
 
-Rotary positions turn q and k, and so turn their gradients back.
+What is projected and learned the mechanism says itself (``trainable`` of its record). Rotary positions turn columns of
+u, and so turn their gradients back.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .._runtime import devices, linalg
+from .._runtime.elementary.maps import SOFTPLUS, SOFTPLUS_PULL
 from ..attention import MECHANISMS
-from .heads import MERGE, SPLIT
+from ..attention._trainable import Place, Plan, advance, attend, plan_of
+from .elementwise import ADD
+from .heads import Block
 from .layer import Layer, flat, rows
-from .parameters import Parameter, normal
+from .parameters import Parameter, exactly, normal
+
+
+def positions_of(mechanism: str, positions: str | None = None) -> str:
+    """How a model tells a mechanism where tokens stand: "rotary", "learned" or "none"; by default as it needs."""
+    order = MECHANISMS[mechanism].trainable.order
+    if positions is None:
+        return {"rotary": "rotary", "own": "none", "none": "learned"}[order]
+    if positions not in ("rotary", "learned", "none") or (positions == "rotary" and order != "rotary"):
+        known = ("'rotary', " if order == "rotary" else "") + "'learned' or 'none'"
+        raise ValueError(f"positions is {positions!r}: {mechanism} takes {known}")
+    return positions
+
+
+class Fields:
+    """The arrays that a plan projects from tokens, side by side in one product.
+
+    Parameters
+    ----------
+    plan : Plan
+    width : int
+        Numbers of a token.
+    rotary : float, optional
+        Base of rotary positions.
+    fan : int, optional
+        Squared length of a token at the start, ``width`` by default.
+    """
+
+    def __init__(self, plan: Plan, width: int, rotary: float | None, fan: int | None = None):
+        self.projected, self.width, self.fan = plan.projected, width, width if fan is None else fan
+        self.blocks, at = {}, 0
+        for name, field in self.projected.items():
+            self.blocks[name] = Block(at, field.heads, field.columns, rotary if field.rotary else None)
+            at += field.heads * field.columns
+        self.columns = at
+
+    def parameters(self) -> dict[str, Parameter]:
+        if not self.columns:
+            return {}
+        declared = {"project": Parameter((self.width, self.columns), self._start, decay=True)}
+        for name, field in self.projected.items():
+            if field.bias is not None:
+                declared[f"{name}_bias"] = Parameter((field.heads, field.columns), exactly(field.bias))
+        return declared
+
+    def _start(self, rng, shape):
+        gains = np.concatenate([np.full(f.heads * f.columns, f.gain) for f in self.projected.values()])
+        return rng.standard_normal(shape) * (gains / math.sqrt(self.fan))
+
+    def forward(self, p, x, tape, first: int = 0) -> dict[str, Any]:
+        """The arrays by name, of tokens that stand at ``first`` and after."""
+        if not self.columns:
+            return {}
+        u = tape.empty(*x.shape[:-1], self.columns)
+        linalg.multiply(rows(x), p["project"], rows(u))
+        arrays, before = {}, {}
+        for name, block in self.blocks.items():
+            arrays[name] = block.split(u, tape, p.get(f"{name}_bias"), first)
+            if self.projected[name].positive:
+                before[name] = arrays[name]
+                arrays[name] = tape.empty(*before[name].shape)
+                SOFTPLUS(before[name].size, flat(before[name]), flat(arrays[name]))
+        tape.save(x, before)
+        return arrays
+
+    def backward(self, p, gradients, tape, g, dx) -> None:
+        """Writes dx, from the gradients of the arrays by name."""
+        x, before = tape.load()
+        du = tape.empty(*x.shape[:-1], self.columns)
+        for name, block in self.blocks.items():
+            d = gradients[name]
+            if name in before:
+                u, upstream = before[name], d
+                d = tape.empty(*u.shape)
+                SOFTPLUS_PULL(d.size, flat(u), flat(upstream), flat(d))
+            block.merge(d, du)
+            if f"{name}_bias" in g:
+                block.pull_bias(d, g[f"{name}_bias"])
+        linalg.multiply(rows(x), rows(du), g["project"], turn_a=True, add=True)
+        linalg.multiply(rows(du), p["project"], rows(dx), turn_b=True)
+
+
+def add_learned(plan: Plan, gradients, g) -> None:
+    """Adds the gradients of what a mechanism learns."""
+    for name in plan.learned:
+        d = gradients[name]
+        if d.dtype != g[name].dtype:
+            d = d.astype(g[name].dtype)
+        ADD(d.size, flat(d), flat(g[name]))
+
+
+def own_copy(x):
+    """A copy that does not lie in the memory of a tape."""
+    return devices.to_device(devices.to_host(x)) if devices.is_device_array(x) else x.copy()
 
 
 class Mixing(Layer):
-    """Causal attention of the tokens of a sequence."""
+    """Attention of the tokens of a sequence, by any mechanism of vectors.
 
-    def __init__(self, mechanism: str, width: int, heads: int, *, rotary: float | None = 10000.0, gain: float = 1.0):
-        self.mechanism, self.width, self.heads, self.rotary, self.gain = mechanism, width, heads, rotary, gain
-        self.head = width // heads
-        self._tables: dict = {}
+    Parameters
+    ----------
+    mechanism : str
+        A key of ``MECHANISMS``.
+    width : int
+        Numbers of a token.
+    heads : int
+    context : int
+        The longest sequence.
+    causal : bool
+    rotary : float, optional
+        Base of rotary positions; None for none.
+    gain : float
+        Factor of the first deviation of V, 1 / sqrt(columns of o).
+    **options
+        Of the mechanism's layer; see ``trainable`` of its record.
+    """
+
+    def __init__(
+        self,
+        mechanism: str,
+        width: int,
+        heads: int,
+        *,
+        context: int = 256,
+        causal: bool = True,
+        rotary: float | None = 10000.0,
+        gain: float = 1.0,
+        **options: Any,
+    ):
+        self.mechanism, self.width, self.heads, self.gain = MECHANISMS[mechanism], width, heads, gain
+        self.plan = plan_of(self.mechanism, Place(width, heads, context, causal, rotary), options)
+        self.fields = Fields(self.plan, width, rotary)
+        self.joined = Block(0, heads, self.plan.depth)
 
     def parameters(self):
-        deviation = 1 / math.sqrt(self.width)
+        columns = self.heads * self.plan.depth
         return {
-            "project": Parameter((self.width, 3 * self.width), normal(deviation), decay=True),
-            "out": Parameter((self.width, self.width), normal(self.gain * deviation), decay=True),
+            **self.fields.parameters(),
+            **{name: Parameter(*x) for name, x in self.plan.learned.items()},
+            "out": Parameter((columns, self.width), normal(self.gain / math.sqrt(columns)), decay=True),
         }
 
-    def _angles(self, x):
-        """cos and sin of (tokens, pairs), flat, on the device of x."""
-        tokens, half = x.shape[1], self.head // 2
-        key = tokens, x.dtype.str, devices.is_device_array(x)
-        if key not in self._tables:
-            frequency = (self.rotary or 1.0) ** (-np.arange(half) / half)
-            angle = (np.arange(tokens)[:, None] * frequency).reshape(-1)
-            tables = np.cos(angle).astype(x.dtype), np.sin(angle).astype(x.dtype)
-            self._tables[key] = tuple(map(devices.to_device, tables)) if key[2] else tables
-        return self._tables[key]
+    def _learned(self, p):
+        return {name: p[name] for name in self.plan.learned}
 
-    def _split(self, x, part, parts, turn, tape):
-        b, tokens, step = x.shape
-        out = tape.empty(b, self.heads, tokens, self.head)
-        half = self.head // 2 if turn else 0
-        at = step // parts * part
-        SPLIT(
-            b * self.heads * tokens, flat(x), tokens, self.heads, step, at, self.head, half, *self._angles(x), flat(out)
-        )
-        return out
+    def _before(self, tape, arrays) -> dict[str, Any]:
+        """What the layer before left for this one, which leaves its own."""
+        if not self.plan.carried:
+            return {}
+        before = tape.shared.get("carried", {})
+        tape.shared["carried"] = {name: own_copy(arrays[name]) for name in self.plan.carried}
+        return before
 
-    def _merge(self, x, part, parts, turn, out):
-        b, heads, tokens, width = x.shape
-        step = out.shape[-1]
-        half = self.head // 2 if turn else 0
-        at = step // parts * part
-        MERGE(b * heads * tokens, flat(x), tokens, heads, step, at, width, half, *self._angles(out), flat(out))
+    def _projected_back(self, p, mixed, tape):
+        b, _, tokens, _ = mixed.shape
+        o, y = tape.empty(b, tokens, self.heads * self.plan.depth), tape.empty(b, tokens, self.width)
+        self.joined.merge(mixed, o)
+        linalg.multiply(rows(o), p["out"], rows(y))
+        return o, y
 
     def forward(self, p, x, tape):
-        b, tokens, width = x.shape
-        together, turn = tape.empty(b, tokens, 3 * width), self.rotary is not None
-        linalg.multiply(rows(x), p["project"], rows(together))
-        q, k, v = (self._split(together, i, 3, turn and i < 2, tape) for i in range(3))
-        mixed, pullback = MECHANISMS[self.mechanism].vjp(q, k, v, causal=True)
-        o, y = tape.empty(b, tokens, width), tape.empty(b, tokens, width)
-        self._merge(mixed, 0, 1, False, o)
-        linalg.multiply(rows(o), p["out"], rows(y))
-        tape.save(x, o, pullback)
+        arrays = self.fields.forward(p, x, tape)
+        before = self._before(tape, arrays)
+        mixed, pullback = attend(self.mechanism, self.plan, arrays, self._learned(p), before)
+        o, y = self._projected_back(p, mixed, tape)
+        tape.save(o, pullback)
         return y
 
     def backward(self, p, dy, tape, g):
-        x, o, pullback = tape.load()
-        b, tokens, width = x.shape
-        do, dx, together = tape.empty(*x.shape), tape.empty(*x.shape), tape.empty(b, tokens, 3 * width)
+        o, pullback = tape.load()
+        do, dx = tape.empty(*o.shape), tape.empty(*dy.shape)
         linalg.multiply(rows(dy), p["out"], rows(do), turn_b=True)
         linalg.multiply(rows(o), rows(dy), g["out"], turn_a=True, add=True)
-        gradients = pullback(self._split(do, 0, 1, False, tape))
-        for i, name in enumerate("qkv"):
-            self._merge(gradients[name], i, 3, self.rotary is not None and i < 2, together)
-        linalg.multiply(rows(x), rows(together), g["project"], turn_a=True, add=True)
-        linalg.multiply(rows(together), p["project"], rows(dx), turn_b=True)
+        gradients = pullback(self.joined.split(do, tape))
+        add_learned(self.plan, gradients, g)
+        self._pass_back(gradients, tape)
+        self.fields.backward(p, gradients, tape, g, dx)
         return dx
+
+    def _pass_back(self, gradients, tape) -> None:
+        """Gradients from the layer after this one, by what was carried to it; and those for the layer before."""
+        if not self.plan.carried:
+            return
+        for name, d in tape.shared.pop("carried gradient", {}).items():
+            ADD(d.size, flat(d), flat(gradients[name]))
+        passed = {n: gradients.pop(f"previous_{n}") for n in self.plan.carried if f"previous_{n}" in gradients}
+        if passed:
+            tape.shared["carried gradient"] = passed
+
+    def memory(self):
+        return {"position": 0, "past": {}}
+
+    def step(self, p, x, memory, tape):
+        arrays = self.fields.forward(p, x, tape, memory["position"])
+        before = self._before(tape, arrays)
+        mixed = advance(self.mechanism, self.plan, arrays, self._learned(p), memory["past"], before)
+        memory["position"] += x.shape[1]
+        return self._projected_back(p, mixed, tape)[1]

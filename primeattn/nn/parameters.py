@@ -47,6 +47,16 @@ def constant(value: float) -> Callable:
     return lambda rng, shape: np.full(shape, value)
 
 
+def exactly(values: Any) -> Callable:
+    """Start with these numbers, broadcast."""
+    return lambda rng, shape: np.broadcast_to(values, shape)
+
+
+def uniform(low: float, high: float) -> Callable:
+    """Start with independent numbers between two."""
+    return lambda rng, shape: rng.uniform(low, high, shape)
+
+
 def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested dicts, under names joined by dots."""
     flat: dict[str, Any] = {}

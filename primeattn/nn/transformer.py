@@ -16,7 +16,9 @@ def build(config: dict) -> list[tuple[str, Layer]]:
     gain = 1 / math.sqrt(2 * depth)
     layers: list[tuple[str, Layer]] = [("embedding", Embedding(config["vocabulary"], width))]
     for i in range(depth):
-        mixing = Mixing(config["mechanism"], width, config["heads"], gain=gain)
+        mixing = Mixing(
+            config["mechanism"], width, config["heads"], context=config["context"], rotary=rotary, gain=gain
+        )
         layers.append((f"{i}.mixing", Residual(RMSNorm(width), mixing)))
         layers.append((f"{i}.feed_forward", Residual(RMSNorm(width), SwiGLU(width, config["hidden"], gain=gain))))
     return [*layers, ("norm", RMSNorm(width)), ("head", TiedHead(config["vocabulary"], "embedding.table"))]
