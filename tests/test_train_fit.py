@@ -2,25 +2,20 @@
 
 import json
 import math
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import primeattn
 from primeattn import nn, train
-from primeattn.train import _fit
-from tests.bigram import Bigram
+from primeattn.train import _checkpoint, _fit
+from tests.bigram import SETTINGS, TEXT, Bigram
 
-ROOT = Path(primeattn.__file__).parent.parent
 TASK = train.NT(2, 1)  # x_t = 0: a table by the last token learns it
-TEXT = train.TextTask(b"the cat sat on the mat and the dog sat on the cat. " * 60, level="character", context=16)
 
 
 def bare(rows):
@@ -40,7 +35,7 @@ def test_it_learns_and_says_what_it_did(tmp_path):
     assert metrics.step.values.tolist() == list(range(5, 101, 5))
     assert metrics.evaluated.values.tolist() == list(range(10, 101, 10))
     curve = metrics.validation_bits_per_character.values
-    assert curve[0] > TEXT.unigram_bits("validation") > curve[-1]
+    assert TEXT.unigram_bits("validation") > curve[0] > curve[-1]
     np.testing.assert_allclose(metrics.bits_per_character, metrics.loss / math.log(2))
     np.testing.assert_array_equal(metrics.tokens, 8 * 16 * metrics.step)
     assert metrics.attrs["status"] == "finished"
@@ -202,7 +197,6 @@ def test_the_guard_finds_a_parameter_and_the_loss():
 
 # --- going on ---------------------------------------------------------------------------------------------------------
 
-SETTINGS = dict(steps=60, batch=4, rate=0.05, log_every=7, evaluate_every=20, rng=5)
 
 
 @pytest.fixture(scope="module")
@@ -274,41 +268,34 @@ def test_a_level_run_may_become_longer(tmp_path):
     np.testing.assert_array_equal(longer.model.parameters.values, control.parameters.values)
 
 
-SCRIPT = """
-import sys
-from primeattn import train
-from primeattn.train import _checkpoint
-from tests.bigram import Bigram
-from tests.test_train_fit import SETTINGS, TEXT
-_checkpoint._SHARE = 1e9  # a checkpoint after every step: most of the time is spent writing
-settings = SETTINGS | {"steps": int(sys.argv[2])}
-print("begun", flush=True)
-result = train.fit(Bigram(TEXT.vocabulary, rng=1), TEXT, **settings, checkpoint=sys.argv[1], checkpoint_every=0)
-print(result.status, result.step)
-"""
+def kept(place, steps):
+    """A run with a checkpoint after every step: most of its time is spent writing."""
+    _checkpoint._SHARE = 1e9
+    return train.fit(
+        Bigram(TEXT.vocabulary, rng=1), TEXT, **(SETTINGS | {"steps": steps}), checkpoint=place, checkpoint_every=0
+    )
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_kill_9_at_any_moment(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run"), "300"]
-    kills = 0
-    for wait in np.random.default_rng(0).uniform(0.05, 0.5, 4):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            assert process.stdout.readline() == "begun\n"
-            time.sleep(wait)
-            kills += process.poll() is None
-            process.kill()
-    left = list((tmp_path / "run").glob(".*"))
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.stdout == "begun\nfinished 300\n", done.stderr
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="processes of POSIX")
+def test_kill_9_at_any_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "_SHARE", _checkpoint._SHARE)
+    place, steps, kills = tmp_path / "run", 150, 0
+    fork = multiprocessing.get_context("fork")
+    for wait in np.random.default_rng(0).uniform(0.03, 0.3, 5):
+        process = fork.Process(target=kept, args=(place, steps))
+        process.start()
+        time.sleep(wait)
+        kills += process.is_alive()
+        process.kill()
+        process.join()
+    left = list(place.glob(".*"))
+    result = kept(place, steps)
+    assert result.status == "finished"
     assert kills > 1
-    direct = train.fit(Bigram(TEXT.vocabulary, rng=1), TEXT, **(SETTINGS | {"steps": 300}))
-    with np.load(tmp_path / "run" / "checkpoint.npz") as file:
-        np.testing.assert_array_equal(file["values"], direct.model.parameters.values)
-        rows = json.loads(str(file["progress"]))["rows"]
-    assert bare(rows) == bare(direct.rows)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    direct = train.fit(Bigram(TEXT.vocabulary, rng=1), TEXT, **(SETTINGS | {"steps": steps}))
+    np.testing.assert_array_equal(result.model.parameters.values, direct.model.parameters.values)
+    assert bare(result.rows) == bare(direct.rows)
+    lines = [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
     assert bare(lines) == bare(direct.rows)
     assert len(left) <= kills  # a file that was being written may lie about, never under its name
 

@@ -1,6 +1,7 @@
 """Layers, models and optimisers without autograd: each file has its forward pass above its backward pass."""
 
 from .adamw import AdamW
+from .clipping import clip
 from .embedding import Embedding, TiedHead
 from .gradient_check import GradientReport, gradient_check
 from .layer import Layer
@@ -10,6 +11,7 @@ from .model import LanguageModel
 from .parameters import Parameter, Parameters
 from .residual import Residual
 from .rms_norm import RMSNorm
+from .schedules import constant, cosine
 from .swiglu import SwiGLU
 from .tape import Tape
 
@@ -28,5 +30,8 @@ __all__ = [
     "SwiGLU",
     "Tape",
     "TiedHead",
+    "clip",
+    "constant",
+    "cosine",
     "gradient_check",
 ]

@@ -63,6 +63,7 @@ class Folder:
         self.identity = json.loads(json.dumps(identity))
         self._every = every
         self._due = time.monotonic() + every
+        self._about: dict[str, Any] = {}
 
     @property
     def checkpoint(self) -> Path:
@@ -129,7 +130,9 @@ class Folder:
         self.path.mkdir(exist_ok=True)
         with whole(self.path / "model.npz") as beside:
             model.save(beside)
-        write_whole(self.path / "run.json", json.dumps(about, indent=1, ensure_ascii=False))
+        if about != self._about:
+            write_whole(self.path / "run.json", json.dumps(about, indent=1, ensure_ascii=False))
+            self._about = about
 
 
 def difference(there: Any, here: Any, name: str = "") -> str:

@@ -267,14 +267,13 @@ class _Plan:
     def rate_at(self, step: int) -> float:
         if callable(self.schedule):
             return float(self.schedule(step))
-        if self.schedule == "cosine":
-            return nn.cosine(step, self.steps, self.warmup, self.rate, self.floor * self.rate)
-        return self.rate * min(1.0, (step + 1) / (self.warmup + 1))
+        schedule = {"cosine": nn.cosine, "constant": nn.constant}[self.schedule]
+        return schedule(step, self.steps, self.warmup, self.rate, self.floor * self.rate)
 
     def optimizer_of(self, parameters: Any) -> Any:
         if callable(self.optimizer):
             return self.optimizer(parameters, **self.options)
-        make = {"adamw": nn.AdamW, "sgd": nn.SGD}[self.optimizer]
+        make = nn.AdamW if self.optimizer == "adamw" else nn.SGD
         return make(parameters, rate=self.rate, **self.options)
 
     @property
