@@ -9,6 +9,8 @@ from .linear import Linear
 from .mixing import Mixing
 from .model import LanguageModel
 from .parameters import Parameter, Parameters
+from .phases import CollectiveModes, OnCircle, PhaseEmbedding, PhaseMixing, VonMisesReadout
+from .positions import Positions
 from .residual import Residual
 from .rms_norm import RMSNorm
 from .schedules import constant, cosine
@@ -17,19 +19,25 @@ from .tape import Tape
 
 __all__ = [
     "AdamW",
+    "CollectiveModes",
     "Embedding",
     "GradientReport",
     "LanguageModel",
     "Layer",
     "Linear",
     "Mixing",
+    "OnCircle",
     "Parameter",
     "Parameters",
+    "PhaseEmbedding",
+    "PhaseMixing",
+    "Positions",
     "RMSNorm",
     "Residual",
     "SwiGLU",
     "Tape",
     "TiedHead",
+    "VonMisesReadout",
     "clip",
     "constant",
     "cosine",

@@ -10,7 +10,8 @@ import numpy as np
 from .._runtime import devices, linalg
 from .._runtime.checks import as_generator
 from .._runtime.owners import share
-from . import transformer
+from ..attention import MECHANISMS
+from . import phases, transformer
 from .cross_entropy import CROSS_ENTROPY, total_loss
 from .elementwise import ADD
 from .layer import Layer, flat
@@ -18,7 +19,8 @@ from .parameters import Parameters
 from .tape import Room, Tape
 
 FORMAT = 1
-SPACES = {"vectors": transformer.build}
+#: What tokens of a mechanism are -> the layers of its model.
+SPACES = {"vectors": transformer.build, "angles": phases.build}
 _TOKENS = 512  # in a chunk: what a layer touches for so many fits a second-level cache, nearly
 
 
@@ -31,7 +33,7 @@ class LanguageModel:
     layers : int
         Blocks of attention and feed-forward map.
     width : int
-        Numbers of a token.
+        Numbers of a token; angles, for a mechanism of angles.
     heads : int
     context : int
         Tokens that the model sees at once.
@@ -42,6 +44,11 @@ class LanguageModel:
     dtype : {"float32", "float64"}
     hidden : int, optional
         Hidden numbers of the feed-forward map; 8/3 of the width by default, in multiples of 64 if it is that large.
+    positions : {"rotary", "learned", "none"}, optional
+        How tokens know where they stand; by default as the mechanism needs.
+    **options
+        Of the mechanism as a layer, such as ``window``; a wrong name is refused with those there are. A model of angles
+        also has ``feed_forward`` ("swiglu", "modes", "none") and ``tied``.
 
     Attributes
     ----------
@@ -70,7 +77,11 @@ class LanguageModel:
         dtype: Any = "float32",
         *,
         hidden: int | None = None,
+        positions: str | None = None,
+        **options: Any,
     ):
+        if mechanism not in MECHANISMS:
+            raise ValueError(f"mechanism is {mechanism!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
         self.config: dict[str, Any] = {
             "mechanism": mechanism,
             "layers": layers,
@@ -80,8 +91,11 @@ class LanguageModel:
             "vocabulary": vocabulary,
             "dtype": np.dtype(dtype).name,
             "hidden": _hidden(width) if hidden is None else hidden,
+            "positions": positions,
         }
-        self.layers: list[tuple[str, Layer]] = SPACES["vectors"](self.config)
+        build = SPACES[MECHANISMS[mechanism].trainable.space]
+        self.layers: list[tuple[str, Layer]] = build(self.config, options)
+        self.config |= options
         self._declared = {name: layer.parameters() for name, layer in self.layers}
         self.parameters = Parameters(self._declared, rng, dtype)
         self._place()
@@ -273,7 +287,7 @@ class LanguageModel:
             raise ValueError(f"{name} is {ids.dtype} of shape {ids.shape}: integers (sequences, tokens) are wanted")
         if ids.shape[1] > context:
             raise ValueError(f"{name} has {ids.shape[1]} tokens a sequence: the context of this model is {context}")
-        if ids.size and not (0 <= ids.min() and ids.max() < vocabulary):
+        if ids.size and not (ids.min() >= 0 and ids.max() < vocabulary):
             raise ValueError(f"{name} holds {ids.min()} to {ids.max()}: tokens are 0 to {vocabulary - 1} here")
         return np.ascontiguousarray(ids, dtype=np.int64)
 

@@ -1,5 +1,7 @@
 """Softmax attention on the device of its arrays: tiles on the CPU, rows on CUDA and wherever a tile met inf or NaN."""
 
+from functools import lru_cache
+
 import numpy as np
 from numba import config, get_num_threads
 
@@ -17,6 +19,7 @@ def strip_sizes(g: Layout) -> tuple[int, int]:
     return 16 * strips.ROWS, max(_PACKED // max(g.width, g.depth, 64) // START * START, START)
 
 
+@lru_cache(256)
 def _plan(g: Layout, dtype) -> Plan:
     (rows, columns), grain = strip_sizes(g), strips.grain(dtype)
     wide, deep = (-(-n // grain) * grain for n in (g.width, g.depth))
