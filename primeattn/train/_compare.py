@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 import multiprocessing
@@ -277,14 +278,14 @@ def compare(
     place = None if folder is None else Path(os.fsdecode(folder))
     if place is not None:
         (place / "cells").mkdir(parents=True, exist_ok=True)
-    found = {cell: content for cell in cells if (content := _stored(place, cell)) is not None}
-    rest = [cell for cell in cells if cell not in found]
+    found = {cell.name: content for cell in cells if (content := _stored(place, cell)) is not None}
+    rest = [cell for cell in cells if cell.name not in found]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = max(1, cores // threads) if workers is None else whole("workers", workers, 1)
     with Bar(progress if progress is None or isinstance(progress, bool) else False) as bar:
 
         def done(cell: Cell, content: dict[str, Any]) -> None:
-            found[cell] = content
+            found[cell.name] = content
             if place is not None:
                 write_whole(_file(place, cell), json.dumps(content))
                 shutil.rmtree(place / "running" / cell.name, ignore_errors=True)
@@ -294,7 +295,7 @@ def compare(
 
         run = _in_turn if count == 1 or len(rest) < 2 else _in_processes
         status = run(rest, named, place, min(count, max(1, len(rest))), threads, done)
-    ordered = [found[cell] for cell in cells if cell in found]
+    ordered = [found[cell.name] for cell in cells if cell.name in found]
     return Comparison(ordered, status, len(cells) - len(ordered))
 
 
@@ -374,8 +375,8 @@ def _in_processes(cells, tasks, place, count, threads, done) -> str:
     status = "finished"
     try:
         waiting = iter(cells)
-        for cell in cells[: 2 * count]:
-            futures[pool.submit(_cell, next(waiting), place)] = cell
+        for cell in itertools.islice(waiting, 2 * count):
+            futures[pool.submit(_cell, cell, place)] = cell
         while futures:
             for future in wait(futures, return_when=FIRST_COMPLETED).done:
                 cell, content = futures.pop(future), future.result()

@@ -126,7 +126,7 @@ def fit(
         Steps of linear growth; by default a twentieth of all, at most 200.
     floor : float
     clip : float, optional
-        Largest norm of a gradient; None: as it is.
+        Largest norm of a gradient; None or infinity: as it is.
     accumulate : int
         Equal parts in which a batch is taken, one after the other: the same loss, in less memory.
     evaluate_every : int, optional
@@ -187,7 +187,7 @@ def fit(
         schedule=_known("schedule", schedule, SCHEDULES),
         warmup=min(200, steps // 20) if warmup is None else whole("warmup", warmup, 0),
         floor=float(floor),
-        clip=None if clip is None else _positive("clip", clip),
+        clip=None if clip is None or clip == math.inf else _positive("clip", clip),
         accumulate=whole("accumulate", accumulate, 1),
         evaluate_every=max(1, steps // _LOOKS) if evaluate_every is None else whole("evaluate_every", evaluate_every, 0),
         log_every=max(1, steps // _ROWS) if log_every is None else whole("log_every", log_every, 1),
