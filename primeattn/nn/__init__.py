@@ -1,6 +1,7 @@
 """Layers, models and optimisers without autograd: each file has its forward pass above its backward pass."""
 
 from .adamw import AdamW
+from .clipping import clip
 from .embedding import Embedding, TiedHead
 from .gradient_check import GradientReport, gradient_check
 from .layer import Layer
@@ -12,6 +13,7 @@ from .phases import CollectiveModes, OnCircle, PhaseEmbedding, PhaseMixing, VonM
 from .positions import Positions
 from .residual import Residual
 from .rms_norm import RMSNorm
+from .schedules import constant, cosine
 from .swiglu import SwiGLU
 from .tape import Tape
 
@@ -36,5 +38,8 @@ __all__ = [
     "Tape",
     "TiedHead",
     "VonMisesReadout",
+    "clip",
+    "constant",
+    "cosine",
     "gradient_check",
 ]

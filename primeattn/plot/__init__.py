@@ -12,12 +12,14 @@ from .charts import agreement, components, lines, spectrum
 from .maps import mirror_map, off_diagonal_limits, score_map, score_maps
 from .of_dynamics import on_circle, order_parameter, raster, synchronization, trajectory
 from .of_states import counts, phases, rank_frequency, sparsity
+from .of_training import learning
 
 __all__ = [
     "agreement",
     "attention_maps",
     "components",
     "counts",
+    "learning",
     "lines",
     "mirror_map",
     "off_diagonal_limits",
