@@ -24,6 +24,7 @@ from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Score
 from ._samples import gaussian, generic, itself
 from ._scores import of_kind
+from ._trainable import Place, Plan, Trainable, given, queries_keys_values, summed
 
 
 @scalar
@@ -268,6 +269,14 @@ SCORE = Score(
     },
 )
 
+
+def plan(place: Place, *, key_heads: int | None = None, window: int | None = None) -> Plan:
+    """q, k, v, turned before their features: scores depend on both positions, not on their difference alone."""
+    options = given(causal=place.causal, window=window)
+    projected = queries_keys_values(place, key_heads=key_heads)
+    return Plan(projected, {}, place.columns, options, recomputes=window is not None)
+
+
 MECHANISM = Mechanism(
     name="linear",
     inputs=("q", "k", "v"),
@@ -278,6 +287,7 @@ MECHANISM = Mechanism(
     sample=gaussian,
     of_vectors=itself,
     properties=PROPERTIES,
+    trainable=Trainable(plan, step=summed(linear_step, LinearState)),
     cite="Katharopoulos et al., Transformers are RNNs, ICML 2020, arXiv:2006.16236",
     score=SCORE,
 )

@@ -4,6 +4,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ._trainable import Trainable
+
 
 class Property(enum.Enum):
     """What a mechanism may claim of its weights, without mask; `violation` measures how far it is from true."""
@@ -126,6 +128,8 @@ class Mechanism(NamedTuple):
         been learned yet; what reports and studies of real data call.
     properties : mapping of Property to Claim
         One claim for every property.
+    trainable : Trainable
+        How it becomes a layer: what is projected from tokens, what is learned, how it attends and decodes.
     cite : str
     score : Score, optional
         What a pair weighs, as a formula; None if weights are parameters.
@@ -140,5 +144,6 @@ class Mechanism(NamedTuple):
     sample: Callable[..., Sample]
     of_vectors: Callable[[Any], Sample]
     properties: Mapping[Property, Claim]
+    trainable: Trainable
     cite: str
     score: Score | None = None
