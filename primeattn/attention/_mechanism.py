@@ -128,9 +128,10 @@ class Mechanism(NamedTuple):
         been learned yet; what reports and studies of real data call.
     properties : mapping of Property to Claim
         One claim for every property.
-    trainable : Trainable
-        How it becomes a layer: what is projected from tokens, what is learned, how it attends and decodes.
     cite : str
+    trainable : Trainable, optional
+        How it becomes a layer: what is projected from tokens, what is learned, how it attends and decodes; None if it
+        cannot.
     score : Score, optional
         What a pair weighs, as a formula; None if weights are parameters.
     """
@@ -144,6 +145,6 @@ class Mechanism(NamedTuple):
     sample: Callable[..., Sample]
     of_vectors: Callable[[Any], Sample]
     properties: Mapping[Property, Claim]
-    trainable: Trainable
     cite: str
+    trainable: Trainable | None = None
     score: Score | None = None
