@@ -152,6 +152,20 @@ def sum_to(full, shape: tuple[int, ...]):
     return _placed(total, full)
 
 
+def scale_gradient(x: Problem, dq, dk):
+    """dL/dscale: a call depends on sqrt(scale) q and sqrt(scale) k alone, so 2 scale dL/dscale = <q, dq> + <k, dk>.
+
+    NaN at a scale of 0, where that says nothing.
+    """
+    if x.scale == 0:
+        return np.asarray(np.nan, x.q.dtype)
+    total = 0.0
+    for a, da in ((x.q, dq), (x.k, dk)):
+        a, da = devices.to_host(a).reshape(-1), devices.to_host(da).reshape(-1)
+        total += np.multiply(a, da, where=da != 0, out=np.zeros(a.size)).sum()  # a key without a query may hold NaN
+    return np.asarray(total / (2 * float(x.scale)), x.q.dtype)
+
+
 def check_slopes(alibi, lead: tuple[int, ...], like):
     """One slope a head, zeros by default."""
     heads = math.prod(lead)

@@ -154,7 +154,7 @@ def faster_by_sums(keys: int, width: int, causal: bool) -> bool:
 def _vjp(
     q, k, v, *, form="auto", causal=False, mask=None, scale=None, window=None, eps=1e-6, rope=None
 ) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v."""
+    """Output and pullback: gradients of q, k, v. The scale cancels, eps being relative; eps itself is a constant."""
     (q, k, v), wrap = unwrap(q, k, v)
     call, done = _attend(q, k, v, form, causal, mask, scale, window, eps, rope)
     out = wrap.out(call.shaped(done.out, call.layout.queries, call.layout.depth))
