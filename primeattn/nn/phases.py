@@ -15,14 +15,15 @@ import numpy as np
 
 from .._runtime import devices, linalg
 from .._runtime.elementary.maps import POINTS, PULL_POINTS
-from ..attention import MECHANISMS, vjp
+from ..attention import vjp
 from ..attention._trainable import Place, advance, attend, plan_of
 from .elementwise import ADD, COLUMNS, SHIFT
 from .embedding import Embedding
 from .layer import Layer, flat, rows
-from .mixing import Fields, add_learned, positions_of
+from .mixing import Fields, add_learned, mechanism_of, positions_of
 from .parameters import Parameter, constant, uniform
 from .swiglu import SwiGLU
+from .transformer import each
 
 
 def points(theta, tape, factor=None):
@@ -108,7 +109,7 @@ class PhaseMixing(Layer):
     def __init__(
         self, mechanism: str, width: int, heads: int, *, context: int = 256, causal: bool = True, **options: Any
     ):
-        self.mechanism, self.width, self.heads = MECHANISMS[mechanism], width, heads
+        self.mechanism, self.width, self.heads = mechanism_of(mechanism, "angles")[0], width, heads
         self.plan = plan_of(self.mechanism, Place(width, heads, context, causal, None), options)
         self.fields = Fields(self.plan, 2 * width, None, fan=width)
         self.state = self.mechanism.inputs[0]
@@ -253,14 +254,19 @@ def build(config: dict, options: dict) -> list[tuple[str, Layer]]:
     positions_of(config["mechanism"], config["positions"])
     if config["positions"] == "learned":
         raise ValueError("positions is 'learned': angles know their order by the drift; pass drift='learned'")
+    if not isinstance(config["width"], int | np.integer):
+        raise ValueError(
+            f"width is {config['width']!r}: a model of angles has one width, because nothing projects them"
+        )
     options = dict(options)
     kind, tied = options.pop("feed_forward", "swiglu"), options.pop("tied", True)
     if kind not in FEED_FORWARD:
         raise ValueError(f"feed_forward is {kind!r}: one of {', '.join(map(repr, FEED_FORWARD))} is wanted")
-    width, heads, hidden = config["width"], config["heads"], config["hidden"]
-    gain = 1 / math.sqrt(2 * config["layers"])
+    width, depth = config["width"], config["layers"]
+    gain = 1 / math.sqrt(2 * depth)
+    sizes = [each(name, config[name], depth) for name in ("heads", "hidden")]
     layers: list[tuple[str, Layer]] = [("embedding", PhaseEmbedding(config["vocabulary"], width))]
-    for i in range(config["layers"]):
+    for i, (heads, hidden) in enumerate(zip(*sizes, strict=True)):
         layers.append(
             (f"{i}.mixing", PhaseMixing(config["mechanism"], width, heads, context=config["context"], **options))
         )
