@@ -256,7 +256,7 @@ def build(config: dict, options: dict) -> list[tuple[str, Layer]]:
         raise ValueError("positions is 'learned': angles know their order by the drift; pass drift='learned'")
     if not isinstance(config["width"], int | np.integer):
         raise ValueError(
-            f"width is {config['width']!r}: a model of angles has one width, because nothing projects them"
+            f"width is {config['width']!r}: angles have one width, as nothing projects them"
         )
     options = dict(options)
     kind, tied = options.pop("feed_forward", "swiglu"), options.pop("tied", True)
