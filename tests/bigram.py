@@ -13,7 +13,10 @@ class Bigram:
         self.config = {"mechanism": "bigram", "vocabulary": vocabulary, "context": context}
         start = lambda rng, shape: 0.1 * rng.standard_normal(shape)  # noqa: E731
         self.parameters = nn.Parameters(
-            {"table": nn.Parameter((vocabulary, vocabulary), start, decay=True), "bias": nn.Parameter((vocabulary,), start)},
+            {
+                "table": nn.Parameter((vocabulary, vocabulary), start, decay=True),
+                "bias": nn.Parameter((vocabulary,), start),
+            },
             rng,
         )
 

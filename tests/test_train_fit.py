@@ -166,7 +166,9 @@ class Explodes(Bigram):
 def test_the_guard_names_step_layer_and_checkpoint(tmp_path):
     model, control = Explodes(), Bigram()
     options = dict(batch=4, schedule="constant", warmup=0)
-    with pytest.raises(train.NotFinite, match="step 7: not finite, first in the gradient of table; the last good") as caught:
+    with pytest.raises(
+        train.NotFinite, match="step 7: not finite, first in the gradient of table; the last good"
+    ) as caught:
         train.fit(model, TASK, steps=20, checkpoint=tmp_path / "run", checkpoint_every=0, **options)
     assert caught.value.step == 7
     assert caught.value.checkpoint == str(tmp_path / "run" / "checkpoint.npz")
@@ -196,7 +198,6 @@ def test_the_guard_finds_a_parameter_and_the_loss():
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------
-
 
 
 @pytest.fixture(scope="module")

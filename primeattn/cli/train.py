@@ -55,7 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--layers", type=options.count, metavar="N", help="(default: 4)")
     add("--width", type=options.count, metavar="N", help="numbers of a token (default: 128)")
     add("--heads", type=options.count, metavar="N", help="(default: 4)")
-    add("--context", type=options.count, metavar="N", help=f"tokens the model sees (default: {_CONTEXT}, or the task's)")
+    add(
+        "--context", type=options.count, metavar="N", help=f"tokens the model sees (default: {_CONTEXT}, or the task's)"
+    )
     add("--steps", type=options.count, metavar="N", help="updates (default: 500)")
     add("--tokens", type=options.count, metavar="N", help="in place of steps: how many to see, such as 10M")
     add("--batch", type=options.count, metavar="N", help="sequences of an update (default: 16)")

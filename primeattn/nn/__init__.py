@@ -19,6 +19,7 @@ from .residual import Residual
 from .rms_norm import RMSNorm
 from .schedules import constant, cosine
 from .sgd import SGD
+from .sizing import sized
 from .swiglu import SwiGLU
 from .tape import Tape
 
@@ -52,4 +53,5 @@ __all__ = [
     "constant",
     "cosine",
     "gradient_check",
+    "sized",
 ]

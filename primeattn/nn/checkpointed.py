@@ -37,6 +37,7 @@ class Checkpointed(Layer):
 
     def backward(self, p, dy, tape, g):
         x, carried = tape.load()
+        tape.shared.pop("carried", None)
         if carried is not None:
             tape.shared["carried"] = carried
         again = tape.branch(saving=True)

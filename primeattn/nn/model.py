@@ -10,13 +10,13 @@ import numpy as np
 
 from .._runtime import devices, linalg
 from .._runtime.owners import alone, share
-from ..attention import MECHANISMS
 from . import phases, transformer
 from .checkpointed import Checkpointed
 from .cross_entropy import CROSS_ENTROPY, total_loss
 from .decode import check_choice, stream
 from .elementwise import ADD
 from .layer import Layer, flat
+from .mixing import mechanism_of
 from .parameters import Parameters
 from .tape import Room, Tape
 
@@ -89,8 +89,7 @@ class LanguageModel:
         checkpointing: bool = False,
         **options: Any,
     ):
-        if mechanism not in MECHANISMS:
-            raise ValueError(f"mechanism is {mechanism!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
+        build = SPACES[mechanism_of(mechanism)[1].space]
         self.config: dict[str, Any] = {
             "mechanism": mechanism,
             "layers": layers,
@@ -103,7 +102,6 @@ class LanguageModel:
             "positions": positions,
             "checkpointing": checkpointing,
         }
-        build = SPACES[MECHANISMS[mechanism].trainable.space]
         self.layers: list[tuple[str, Layer]] = build(self.config, options)
         if checkpointing:  # what the first and the last layer keep is little, or needed at once
             self.layers[1:-1] = [(name, Checkpointed(layer)) for name, layer in self.layers[1:-1]]

@@ -57,7 +57,9 @@ def learning(
         x, y = np.asarray(x, float), np.asarray(y, float)
         number = tones.get(name, 0)
         style = _STYLES[max(0, number - 1) // 5 % 3]
-        ax.plot(x, y, color=tone(number), linewidth=1.6, linestyle=style, marker="o" if len(x) < 30 else "", markersize=2.5)
+        ax.plot(
+            x, y, color=tone(number), linewidth=1.6, linestyle=style, marker="o" if len(x) < 30 else "", markersize=2.5
+        )
         good = np.flatnonzero(np.isfinite(y))
         if len(good):
             ends.append((float(x[good[-1]]), float(y[good[-1]]), name, tone(number)))
@@ -67,7 +69,13 @@ def learning(
         if np.isfinite(level):
             ax.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
             ax.annotate(
-                name, (left, level), xytext=(2, 2), textcoords="offset points", fontsize=8, color=MUTED, parse_math=False
+                name,
+                (left, level),
+                xytext=(2, 2),
+                textcoords="offset points",
+                fontsize=8,
+                color=MUTED,
+                parse_math=False,
             )
     low, high = ax.get_ylim()
     apart = 0.05 * (high - low)

@@ -125,7 +125,19 @@ class Comparison:
     def markdown(self) -> str:
         """The table, one row for each task and mechanism."""
         table = self.table
-        head = "task", "mechanism", "parameters", "runs", "mean", "median", "deviation", "least", "most", "solved", "steps"
+        head = (
+            "task",
+            "mechanism",
+            "parameters",
+            "runs",
+            "mean",
+            "median",
+            "deviation",
+            "least",
+            "most",
+            "solved",
+            "steps",
+        )
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * 2 + "---:|" * 9]
         for task in table.task.values if self.cells else ():
             for mechanism in table.mechanism.values:
@@ -446,7 +458,11 @@ def _trained(cell: Cell, task: Task, place: Path | None, heed: Callable) -> dict
     except NotFinite as error:
         with contextlib.suppress(OSError):
             shutil.rmtree(running or "", ignore_errors=True)
-        return content | nothing | {"status": "failed", "why": str(error).partition(";")[0], "steps": error.step, "seconds": 0.0}
+        return (
+            content
+            | nothing
+            | {"status": "failed", "why": str(error).partition(";")[0], "steps": error.step, "seconds": 0.0}
+        )
     if result.status == "interrupted":
         return None
     looks = result.evaluations

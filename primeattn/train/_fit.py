@@ -77,8 +77,12 @@ class Result:
 
     def __repr__(self) -> str:
         last = self.evaluations[-1:]
-        figures = ", ".join(f"{k} {v:.4g}" for row in last for k, v in row.items() if k not in ("kind", "step", "tokens"))
-        return f"Result({self.status} after {self.step:,} steps, {self.seconds:.1f} s{'; ' if figures else ''}{figures})"
+        figures = ", ".join(
+            f"{k} {v:.4g}" for row in last for k, v in row.items() if k not in ("kind", "step", "tokens")
+        )
+        return (
+            f"Result({self.status} after {self.step:,} steps, {self.seconds:.1f} s{'; ' if figures else ''}{figures})"
+        )
 
 
 def fit(
@@ -189,7 +193,9 @@ def fit(
         floor=float(floor),
         clip=None if clip is None or clip == math.inf else _positive("clip", clip),
         accumulate=whole("accumulate", accumulate, 1),
-        evaluate_every=max(1, steps // _LOOKS) if evaluate_every is None else whole("evaluate_every", evaluate_every, 0),
+        evaluate_every=max(1, steps // _LOOKS)
+        if evaluate_every is None
+        else whole("evaluate_every", evaluate_every, 0),
         log_every=max(1, steps // _ROWS) if log_every is None else whole("log_every", log_every, 1),
         patience=None if patience is None else whole("patience", patience, 1),
         until=task.solved if until == "solved" else until,
@@ -280,8 +286,7 @@ class _Plan:
     def identity(self) -> dict[str, Any]:
         """What decides about the parameters of a step."""
         own = {
-            name: getattr(self, name)
-            for name in ("batch", "rate", "warmup", "clip", "accumulate", "seed", "patience")
+            name: getattr(self, name) for name in ("batch", "rate", "warmup", "clip", "accumulate", "seed", "patience")
         }
         own["optimizer"] = getattr(self.optimizer, "__name__", self.optimizer)
         own["schedule"] = getattr(self.schedule, "__name__", self.schedule)
@@ -325,7 +330,11 @@ class _Run:
 
     @property
     def about(self) -> dict[str, Any]:
-        about = {"model": self.model.config, "task": self.task.config, "fit": self.plan.identity | {"steps": self.plan.steps}}
+        about = {
+            "model": self.model.config,
+            "task": self.task.config,
+            "fit": self.plan.identity | {"steps": self.plan.steps},
+        }
         alphabet = getattr(self.task, "alphabet", None)
         return about if alphabet is None else about | {"characters": alphabet.characters}
 
