@@ -6,7 +6,7 @@ from .clipping import clip
 from .dropout import Dropout
 from .embedding import Embedding, TiedHead
 from .gelu_mlp import GeluMLP
-from .gradient_check import GradientReport, gradient_check
+from .checking import GradientReport, gradient_check
 from .layer import Layer
 from .layer_norm import LayerNorm
 from .linear import Linear

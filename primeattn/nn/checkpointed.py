@@ -16,14 +16,7 @@ class Checkpointed(Layer):
 
     def __init__(self, inner: Layer):
         self.inner = inner
-
-    @property
-    def borrows(self):
-        return self.inner.borrows
-
-    @property
-    def streams(self):
-        return self.inner.streams
+        self.borrows, self.streams = inner.borrows, inner.streams
 
     def parameters(self):
         return self.inner.parameters()

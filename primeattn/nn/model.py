@@ -225,7 +225,7 @@ class LanguageModel:
 
     def _losses(self, logits, targets, weights):
         """Losses in nats, flat; the logits become the gradient of sum(weights * losses)."""
-        vocabulary = logits.shape[-1]
+        vocabulary = self.config["vocabulary"]
         losses = devices.empty(weights.size, logits.dtype, like=logits)
         CROSS_ENTROPY(
             weights.size, flat(logits), self._put(targets.reshape(-1)), self._put(weights), vocabulary, losses
@@ -370,8 +370,9 @@ class LanguageModel:
     def save(self, path: Any) -> None:
         """Write the model as an npz file, without pickle: the config as JSON, and the arrays by name."""
         header = json.dumps({"format": FORMAT, "config": self.config})
+        arrays: dict[str, Any] = {f"parameter.{n}": x for n, x in self.parameters.copy().items()}
         with open(path, "wb") as file:
-            np.savez(file, header=np.array(header), **{f"parameter.{n}": x for n, x in self.parameters.copy().items()})
+            np.savez(file, header=np.array(header), **arrays)
 
     @classmethod
     def load(cls, path: Any) -> "LanguageModel":

@@ -209,7 +209,7 @@ class VonMisesReadout(Layer):
 
     def __init__(self, vocabulary: int, width: int, table: str | None = None):
         self.vocabulary, self.width = vocabulary, width
-        self.borrows = {} if table is None else {"table": table}  # type: ignore[misc]
+        self.borrows = {} if table is None else {"table": table}
 
     def parameters(self):
         own = {"table": Parameter((self.vocabulary, self.width), uniform(-math.pi, math.pi), manifold="torus")}
@@ -262,7 +262,7 @@ def build(config: dict, options: dict) -> list[tuple[str, Layer]]:
     kind, tied = options.pop("feed_forward", "swiglu"), options.pop("tied", True)
     if kind not in FEED_FORWARD:
         raise ValueError(f"feed_forward is {kind!r}: one of {', '.join(map(repr, FEED_FORWARD))} is wanted")
-    width, depth = config["width"], config["layers"]
+    width, depth = int(config["width"]), config["layers"]
     gain = 1 / math.sqrt(2 * depth)
     sizes = [each(name, config[name], depth) for name in ("heads", "hidden")]
     layers: list[tuple[str, Layer]] = [("embedding", PhaseEmbedding(config["vocabulary"], width))]
