@@ -28,7 +28,7 @@ from .transformer import each
 
 def points(theta, tape, factor=None):
     """[factor cos theta; factor sin theta] of every row (..., d), as (..., 2 d)."""
-    d = theta.shape[-1]
+    d = tuple(theta.shape)[-1]
     x = tape.empty(*theta.shape[:-1], 2 * d)
     POINTS(theta.size // d, flat(theta), d, ones(d, theta) if factor is None else factor, flat(x))
     return x
@@ -36,7 +36,7 @@ def points(theta, tape, factor=None):
 
 def pull_points(x, dx, before, out, factor=None, dfactor=None) -> None:
     """out = ``before`` plus (1) times the factor; dfactor as the rows of `PULL_POINTS` give it."""
-    d = x.shape[-1] // 2
+    d = tuple(x.shape)[-1] // 2
     PULL_POINTS(
         x.size // (2 * d), d, ones(d, x) if factor is None else factor, flat(x), flat(dx),
         nothing(x) if before is None else flat(before), flat(out), nothing(x) if dfactor is None else flat(dfactor),
