@@ -261,11 +261,10 @@ def test_without_causal_all_tokens_attend_all():
             layer, x = Mixing(name, 8, 2, causal=False, rotary=None, context=4), np.ones((1, 4, 8))
             x += np.random.default_rng(0).standard_normal(x.shape)
         p = nn.Parameters(layer.parameters(), 0, "float64").tree(layer.parameters(), "")
-        before, after = (layer.forward(p, y, Tape(Room("float64"), saving=False)).copy() for y in (x, x[:, ::-1].copy()))
-        assert not np.allclose(before[:, 0], after[:, -1]) or MECHANISMS[name].trainable.order != "own"
         moved = x.copy()
         moved[:, 3] += 0.5
-        assert not np.allclose(layer.forward(p, moved, Tape(Room("float64"), saving=False))[:, 0], before[:, 0])
+        before, after = (layer.forward(p, y, Tape(Room("float64"), saving=False)).copy() for y in (x, moved))
+        assert not np.allclose(before[:, 0], after[:, 0])
 
 
 # state that travels across layers
@@ -283,8 +282,8 @@ def test_the_first_layer_counts_all_coordinates_alike():
 
 
 def test_values_of_another_width_cannot_be_compared():
+    model = nn.LanguageModel("elliptical", **{**SIZES, "width": [8, 16], "heads": 2})
     with pytest.raises(ValueError, match="same heads, tokens and width"):
-        model = nn.LanguageModel("elliptical", **{**SIZES, "width": [8, 16], "heads": 2})
         model.logits(batch_of()[0])
 
 

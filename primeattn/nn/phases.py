@@ -255,9 +255,7 @@ def build(config: dict, options: dict) -> list[tuple[str, Layer]]:
     if config["positions"] == "learned":
         raise ValueError("positions is 'learned': angles know their order by the drift; pass drift='learned'")
     if not isinstance(config["width"], int | np.integer):
-        raise ValueError(
-            f"width is {config['width']!r}: angles have one width, as nothing projects them"
-        )
+        raise ValueError(f"width is {config['width']!r}: angles have one width, as nothing projects them")
     options = dict(options)
     kind, tied = options.pop("feed_forward", "swiglu"), options.pop("tied", True)
     if kind not in FEED_FORWARD:
