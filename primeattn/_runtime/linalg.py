@@ -23,7 +23,7 @@ from numba import carray, cfunc, config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from . import devices
+from . import devices, memory, panels, strips
 from .jit import CACHE, MATH, bare_kernel, scalar
 from .owners import Owner
 
@@ -323,6 +323,22 @@ def multiply(a, b, out, *, turn_a: bool = False, turn_b: bool = False, add: bool
     elif config.DISABLE_JIT:
         product = (a.T if turn_a else a) @ (b.T if turn_b else b)
         out[...] = out + product if add else product
+    elif out.shape[0] < _FEW or not (b.size and out.size):
+        _multiply(gemm_address(out.dtype), int(turn_a), int(turn_b), int(add), a, b, out)
     else:
-        blas = gemm_address(out.dtype)
-        _multiply(blas, int(turn_a), int(turn_b), int(add), a, b, out)
+        work, *sizes = _panel_sizes(out.dtype)
+        panels.multiply(int(turn_a), int(turn_b), int(add), a, b, out, work, *sizes)
+
+
+_FEW = 4 * strips.ROWS  # rows for which packing B does not pay
+_kept = threading.local()
+
+
+def _panel_sizes(dtype):
+    """Working memory of this thread, and the sizes of this machine's panels."""
+    try:
+        return _kept.__dict__[dtype]
+    except KeyError:
+        work = memory.aligned(panels.room(dtype), dtype)
+        found = _kept.__dict__[dtype] = work, strips.grain(dtype), strips.panel(dtype), strips.side(dtype)
+        return found

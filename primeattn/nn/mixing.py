@@ -83,6 +83,7 @@ class Fields:
                 before[name] = arrays[name]
                 arrays[name] = tape.empty(*before[name].shape)
                 SOFTPLUS(before[name].size, flat(before[name]), flat(arrays[name]))
+        tape.drop(u)
         tape.save(x, before)
         return arrays
 
@@ -101,6 +102,7 @@ class Fields:
                 block.pull_bias(d, g[f"{name}_bias"])
         linalg.multiply(rows(x), rows(du), g["project"], turn_a=True, add=True)
         linalg.multiply(rows(du), p["project"], rows(dx), turn_b=True)
+        tape.drop(du)
 
 
 def add_learned(plan: Plan, gradients, g) -> None:

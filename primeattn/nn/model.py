@@ -9,7 +9,7 @@ import numpy as np
 
 from .._runtime import devices, linalg
 from .._runtime.checks import as_generator
-from .._runtime.owners import share
+from .._runtime.owners import alone, share
 from ..attention import MECHANISMS
 from . import phases, transformer
 from .cross_entropy import CROSS_ENTROPY, total_loss
@@ -107,6 +107,7 @@ class LanguageModel:
         self._like = values if devices.is_device_array(values) else None
         self._rooms: list[Room] = []
         self._gradients: list[tuple[Any, list]] = []
+        self._result: tuple[Any, list] = (None, [])
 
     def _tree(self, buffer) -> list[dict[str, Any]]:
         """The views of each layer in a flat buffer, those that it borrows included."""
@@ -133,16 +134,20 @@ class LanguageModel:
 
     def _share(self, work, sequences: int, workers: int) -> None:
         """``work(worker, start, stop)`` for contiguous shares of the sequences, each on a thread of its own."""
-        inner = max(1, numba.get_num_threads() // workers)
+        if workers == 1:  # what is inside may share
+            with linalg.single_threaded():
+                work(0, 0, sequences)
+            return
 
         def one(first, last):
-            for worker in range(first, last):
-                before = numba.get_num_threads()
-                numba.set_num_threads(inner)
-                try:
-                    work(worker, sequences * worker // workers, sequences * (worker + 1) // workers)
-                finally:
-                    numba.set_num_threads(before)
+            before = numba.get_num_threads()
+            numba.set_num_threads(1)
+            try:
+                with alone():
+                    for worker in range(first, last):
+                        work(worker, sequences * worker // workers, sequences * (worker + 1) // workers)
+            finally:
+                numba.set_num_threads(before)
 
         with linalg.single_threaded():
             share(one, workers, 1)
@@ -225,7 +230,9 @@ class LanguageModel:
         while len(self._gradients) < workers - 1:
             buffer = self.parameters.zeros()
             self._gradients.append((buffer, self._tree(buffer)))
-        return [(gradient, self._tree(gradient)), *self._gradients[: workers - 1]]
+        if self._result[0] is not gradient:
+            self._result = gradient, self._tree(gradient)
+        return [self._result, *self._gradients[: workers - 1]]
 
     def losses(self, inputs: Any, targets: Any) -> np.ndarray:
         """Losses in nats, shape (B, T), of each target given the inputs up to there."""

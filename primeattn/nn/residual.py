@@ -37,6 +37,8 @@ class Residual(Layer):
         dinner = dy if self.dropout is None else self.dropout.backward({}, dy, tape, {})
         dnorm = self.inner.backward(p["inner"], dinner, tape, g["inner"])
         dx = self.norm.backward(p["norm"], dnorm, tape, g["norm"])
+        if dnorm is not dy:
+            tape.drop(dnorm)
         ADD(dx.size, flat(dy), flat(dx))
         return dx
 

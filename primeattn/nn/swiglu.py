@@ -89,17 +89,21 @@ class SwiGLU(Layer):
         linalg.multiply(rows(x), p["up"], rows(u))
         GATE(h.size // hidden, flat(u), hidden, flat(h))
         linalg.multiply(rows(h), p["down"], rows(y))
+        tape.drop(h)
         tape.save(x, u)
         return y
 
     def backward(self, p, dy, tape, g):
         x, u = tape.load()
         hidden = self.hidden
-        dh, dx = tape.empty(*x.shape[:-1], hidden), tape.empty(*x.shape)
+        dh = tape.empty(*x.shape[:-1], hidden)
         linalg.multiply(rows(dy), p["down"], rows(dh), turn_b=True)
         GATE_PULL(dh.size // hidden, flat(u), hidden, flat(dh))
         h, du = dh, u
         linalg.multiply(rows(h), rows(dy), g["down"], turn_a=True, add=True)
+        tape.drop(dh)
+        dx = tape.empty(*x.shape)
         linalg.multiply(rows(x), rows(du), g["up"], turn_a=True, add=True)
         linalg.multiply(rows(du), p["up"], rows(dx), turn_b=True)
+        tape.drop(u)
         return dx

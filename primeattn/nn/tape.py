@@ -61,6 +61,15 @@ class Tape:
         self._taken.append(x)
         return x.reshape(shape)
 
+    def drop(self, *arrays: Any) -> None:
+        """Give back what `empty` gave and nobody will look at again: the next array then lies in a cache already."""
+        for x in arrays:
+            where = _base(x)
+            for i in range(len(self._taken) - 1, -1, -1):
+                if _base(self._taken[i]) is where:
+                    self.room.give(self._taken.pop(i))
+                    break
+
     def save(self, *things: Any) -> None:
         """Keep things for the backward pass of this layer."""
         if self.saving:

@@ -70,9 +70,11 @@ def _forward_tiles(x, g, heads, out, lse) -> bool:
     plan, parts, threads, room = forward_plan(g, heads, lse.dtype)
     clean, total = np.empty(heads // g.group * parts, np.bool_), np.empty_like(lse)
 
+    kernel = forward_tiles.forward_streaming if g.queries <= forward_tiles.FEW else forward_tiles.forward
+
     def work(start, stop):
         space = memory.aligned(room, lse.dtype)
-        forward_tiles.forward(start, stop, tuple(x), tuple(g), tuple(plan), parts, space, out, lse, total, clean)
+        kernel(start, stop, tuple(x), tuple(g), tuple(plan), parts, space, out, lse, total, clean)
 
     _shared(work, clean.size, threads)
     return bool(clean.all())
