@@ -5,7 +5,7 @@ import numpy as np
 from primeattn import nn, train
 
 TEXT = train.TextTask(b"the cat sat on the mat and the dog sat on the cat. " * 60, level="character", context=16)
-SETTINGS = dict(steps=60, batch=4, rate=0.05, log_every=7, evaluate_every=20, rng=5)
+SETTINGS = {"steps": 60, "batch": 4, "rate": 0.05, "log_every": 7, "evaluate_every": 20, "rng": 5}
 
 
 class Bigram:
@@ -13,7 +13,10 @@ class Bigram:
         self.config = {"mechanism": "bigram", "vocabulary": vocabulary, "context": context}
         start = lambda rng, shape: 0.1 * rng.standard_normal(shape)  # noqa: E731
         self.parameters = nn.Parameters(
-            {"table": nn.Parameter((vocabulary, vocabulary), start, decay=True), "bias": nn.Parameter((vocabulary,), start)},
+            {
+                "table": nn.Parameter((vocabulary, vocabulary), start, decay=True),
+                "bias": nn.Parameter((vocabulary,), start),
+            },
             rng,
         )
 

@@ -43,7 +43,7 @@ def test_a_batch_is_a_function_of_seed_and_counter(task):
     for other in (task.batch(8, 5, seed=2, context=32), task.batch(7, 5, seed=3, context=32)):
         assert (batch.inputs != other.inputs).any()
     np.testing.assert_array_equal(batch.inputs[:, 1:], batch.targets[:, :-1])
-    assert 0 <= min(batch.inputs.min(), batch.targets.min())
+    assert min(batch.inputs.min(), batch.targets.min()) >= 0
     assert max(batch.inputs.max(), batch.targets.max()) < task.vocabulary
     assert task.batch(0, 1, seed=2**200, context=32).inputs.shape[0] == 1
 
@@ -196,7 +196,12 @@ def test_files_packed_or_not_hold_the_same_text(tmp_path):
         assert found[1:] == train.text(data)[1:]
     (tmp_path / "bad.gz").write_bytes(data)
     (tmp_path / "empty").write_bytes(b"")
-    for name, says in (("bad.gz", "cannot be unpacked"), ("empty", "empty"), ("none", "no such file"), (".", "directory")):
+    for name, says in (
+        ("bad.gz", "cannot be unpacked"),
+        ("empty", "empty"),
+        ("none", "no such file"),
+        (".", "directory"),
+    ):
         with pytest.raises(corpus.CorpusError, match=says):
             train.text(tmp_path / name)
 
@@ -217,8 +222,8 @@ def test_enwik8_is_checked_and_kept(tmp_path, monkeypatch):
     with pytest.raises(corpus.CorpusError, match="primeattn data enwik8 --fetch"):
         train.text("enwik8")
     data = b"<mediawiki>" * 100
+    (tmp_path / "other.gz").write_bytes(gzip.compress(data))
     with pytest.raises(ValueError, match="is not enwik8: 1,100 bytes"):
-        (tmp_path / "other.gz").write_bytes(gzip.compress(data))
         train.fetch("enwik8", path=tmp_path / "other.gz")
     import hashlib
 
@@ -253,7 +258,9 @@ def test_the_archive_of_enwik8_is_unpacked_and_anything_else_refused(tmp_path, m
     assert not (tmp_path / "a.zip").exists()
 
 
-@pytest.mark.parametrize(("size", "first", "length", "stride"), [(50, 10, 10, 5), (50, 3, 10, 4), (7, 0, 10, 5), (23, 8, 8, 8)])
+@pytest.mark.parametrize(
+    ("size", "first", "length", "stride"), [(50, 10, 10, 5), (50, 3, 10, 4), (7, 0, 10, 5), (23, 8, 8, 8)]
+)
 def test_windows_predict_each_token_once_from_enough_before_it(size, first, length, stride):
     seen = []
     for start, stop, scored in windows_of(size, first, length, stride):
@@ -267,12 +274,16 @@ def test_windows_predict_each_token_once_from_enough_before_it(size, first, leng
 def test_bits_per_character_are_those_of_a_plain_sum(level):
     data = ("ein Bär, zwei Bären; " * 60 + "Überraschung ohne Ende " * 8).encode()
     task = train.TextTask(data, level=level, context=9, stride=4)
-    assert task.vocabulary == (256 if level == "byte" else len(set(task.text.train.decode("utf-8", "replace")) | {"\ufffd"}))
+    assert task.vocabulary == (
+        256 if level == "byte" else len(set(task.text.train.decode("utf-8", "replace")) | {"\ufffd"})
+    )
     model = Bigram(task.vocabulary, 16, rng=3)
     before = np.concatenate([task.ids("train"), task.ids("validation")])
     stream = np.concatenate([before, task.ids("test")]).astype(int)
     at = np.arange(len(before), len(stream))
-    wanted = model.losses(stream[None, at - 1], stream[None, at]).mean() / math.log(2)  # only the last token counts here
+    wanted = model.losses(stream[None, at - 1], stream[None, at]).mean() / math.log(
+        2
+    )  # only the last token counts here
     found = train.evaluate(model, task)
     assert found["tokens"] == len(task.ids("test"))
     assert found["bits_per_character"] == pytest.approx(wanted, rel=1e-12)

@@ -1,4 +1,4 @@
-"""``primeattn train``, ``eval``, ``sample``, ``grad-check``, ``data``: flags and files, what is written, what is refused."""
+"""``primeattn train``, ``eval``, ``sample``, ``grad-check``, ``data``: flags, files, what is written and refused."""
 
 import json
 import os
@@ -19,7 +19,20 @@ for needed in ("matplotlib", "h5netcdf"):
 
 ROOT = Path(pa.__file__).parent.parent
 TINY = ["--layers", "1", "--width", "8", "--heads", "1"]
-COPY = ["train", "--task", "copy", "--set", "task.symbols=3", "--set", "task.length=2", *TINY, "--steps", "8", "--batch", "4"]
+COPY = [
+    "train",
+    "--task",
+    "copy",
+    "--set",
+    "task.symbols=3",
+    "--set",
+    "task.length=2",
+    *TINY,
+    "--steps",
+    "8",
+    "--batch",
+    "4",
+]
 FILES = ["checkpoint.npz", "curve.png", "figures.json", "metrics.jsonl", "metrics.nc", "model.npz", "run.json"]
 
 
@@ -34,7 +47,19 @@ def book(tmp_path_factory):
     """A folder with a text and a model of it."""
     place = tmp_path_factory.mktemp("book")
     (place / "book.txt").write_text("the cat sat on the mat and the dog sat on the cat. " * 40, encoding="utf-8")
-    call = ["train", str(place / "book.txt"), *TINY, "--context", "16", "--steps", "10", "--batch", "4", "--rate", "0.02"]
+    call = [
+        "train",
+        str(place / "book.txt"),
+        *TINY,
+        "--context",
+        "16",
+        "--steps",
+        "10",
+        "--batch",
+        "4",
+        "--rate",
+        "0.02",
+    ]
     assert cli.main([*call, "-q", "-o", str(place / "run")]) == 0
     return place
 
@@ -177,7 +202,10 @@ def test_another_run_in_the_folder_is_refused_unless_fresh(here, capsys):
 
 
 def test_numbers_that_are_not_finite_say_where(here, capsys):
-    assert cli.main([*COPY, "-q", "-o", "run", "--optimizer", "sgd", "--rate", "1e30", "--set", "train.clip=inf"]) == exits.INPUT
+    assert (
+        cli.main([*COPY, "-q", "-o", "run", "--optimizer", "sgd", "--rate", "1e30", "--set", "train.clip=inf"])
+        == exits.INPUT
+    )
     said = complaint(capsys)
     assert "not finite, first in" in said
     assert "a smaller rate" in said
@@ -213,7 +241,10 @@ def test_eval_says_what_train_said(book, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["loss", "bits_per_character", "tokens", "unigram", "xz"]
     assert json.loads((book / "eval.json").read_text()) == found
-    assert cli.main(["eval", str(book / "run" / "model.npz"), "--text", str(book / "book.txt"), "--split", "validation"]) == 0
+    assert (
+        cli.main(["eval", str(book / "run" / "model.npz"), "--text", str(book / "book.txt"), "--split", "validation"])
+        == 0
+    )
     assert "bits_per_character" in capsys.readouterr().out
 
 
@@ -292,7 +323,9 @@ def test_grad_check_passes_and_fails(here, capsys, monkeypatch):
 
     def wrong(self, *batch, **how):
         loss, gradient = right(self, *batch, **how)
-        self.parameters.view("norm.gain" if "norm.gain" in self.parameters.names else "embedding.table", gradient)[:] *= 1.001
+        self.parameters.view("norm.gain" if "norm.gain" in self.parameters.names else "embedding.table", gradient)[
+            :
+        ] *= 1.001
         return loss, gradient
 
     monkeypatch.setattr(pa.nn.LanguageModel, "loss_and_gradient", wrong)

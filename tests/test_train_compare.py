@@ -11,7 +11,7 @@ from primeattn.train import _compare
 from tests.bigram import Bigram
 
 TASKS = {"easy": train.NT(2, 1), "hard": train.NT(3, 3)}
-OPTIONS = dict(steps=40, batch=16, rate=0.1, evaluate_every=10, workers=1, progress=False)
+OPTIONS = {"steps": 40, "batch": 16, "rate": 0.1, "evaluate_every": 10, "workers": 1, "progress": False}
 TWO = ["dot_product", "squared"]
 
 
@@ -106,7 +106,9 @@ def test_an_interrupted_cell_goes_on_from_its_checkpoint(bigrams, tmp_path, monk
 
 def test_cells_of_another_comparison_and_damaged_ones_are_refused(bigrams, tmp_path):
     train.compare(TWO[:1], TASKS["easy"], seeds=1, folder=tmp_path, **OPTIONS)
-    with pytest.raises(ValueError, match="another comparison \\(fit steps is 40 there and 30 here\\): name another folder"):
+    with pytest.raises(
+        ValueError, match="another comparison \\(fit steps is 40 there and 30 here\\): name another folder"
+    ):
         train.compare(TWO[:1], TASKS["easy"], seeds=1, folder=tmp_path, **(OPTIONS | {"steps": 30}))
     (cell,) = (tmp_path / "cells").glob("*.json")
     cell.write_text(cell.read_text()[:-5])
@@ -138,7 +140,9 @@ def test_a_run_that_fails_is_a_cell_and_stops_no_other(bigrams, monkeypatch, tmp
 
 
 def test_names_of_tasks_and_mechanisms(bigrams):
-    found = train.compare({"a": {"mechanism": "squared"}, "b": {"mechanism": "squared"}}, [*TASKS.values()], seeds=1, **OPTIONS)
+    found = train.compare(
+        {"a": {"mechanism": "squared"}, "b": {"mechanism": "squared"}}, [*TASKS.values()], seeds=1, **OPTIONS
+    )
     assert len(found.data.task) == 2
     assert found.data.mechanism.values.tolist() == ["a", "b"]
     assert bigrams[0] == ("squared", 0)
@@ -159,7 +163,13 @@ def test_wilson_interval_against_its_equation():
 
 
 def test_processes_give_what_one_process_gives(tmp_path):
-    options = dict(steps=6, batch=4, evaluate_every=3, model={"layers": 1, "width": 8, "heads": 1}, progress=False)
+    options = {
+        "steps": 6,
+        "batch": 4,
+        "evaluate_every": 3,
+        "model": {"layers": 1, "width": 8, "heads": 1},
+        "progress": False,
+    }
     one = train.compare(["dot_product"], TASKS["easy"], seeds=3, workers=1, **options)
     two = train.compare(["dot_product"], TASKS["easy"], seeds=3, workers=2, folder=tmp_path, **options)
     assert two.status == "finished"

@@ -55,13 +55,22 @@ def run(arguments: argparse.Namespace) -> int:
             found = _described(train, arguments)
         except ValueError as error:
             raise Failure(INPUT, " ".join(str(error).split())) from None
-        lines = [f"{name:<16}  {value:,}" if isinstance(value, int) else f"{name:<16}  {value}" for name, value in found.items()]
+        lines = [
+            f"{name:<16}  {value:,}" if isinstance(value, int) else f"{name:<16}  {value}"
+            for name, value in found.items()
+        ]
     else:
         found, lines = {"folder": os.fspath(folder())}, [f"fetched data: {folder()}"]
         for name, source in train.SOURCES.items():
-            place = where(name) if source.url else None
-            state = "with this Python" if not source.url else str(place) if place else f"primeattn data {name} --fetch"
-            found[name] = {"says": source.says, "where": state, "bytes": source.size, "md5": source.md5, "url": source.url}
+            kept = where(name) if source.url else None
+            state = "with this Python" if not source.url else str(kept) if kept else f"primeattn data {name} --fetch"
+            found[name] = {
+                "says": source.says,
+                "where": state,
+                "bytes": source.size,
+                "md5": source.md5,
+                "url": source.url,
+            }
             lines.append(f"{name:<8}  {source.says}\n          {state}" + (f"; md5 {source.md5}" if source.md5 else ""))
     text = json.dumps(found, indent=1)
     if arguments.output is not None:

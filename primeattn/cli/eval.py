@@ -59,9 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         task = settings.task_of(table)
         if about.get("characters") and about["characters"] != getattr(task, "alphabet", task).characters:
-            raise Failure(INPUT, "the model knows other characters than this text: name the text that it was trained on")
+            raise Failure(
+                INPUT, "the model knows other characters than this text: name the text that it was trained on"
+            )
         with Bar(False if arguments.quiet else None) as bar:
-            figures = train.evaluate(model, task, split=arguments.split, progress=lambda share: bar(share, "evaluating"))
+            figures = train.evaluate(
+                model, task, split=arguments.split, progress=lambda share: bar(share, "evaluating")
+            )
     except (ValueError, TypeError) as error:
         if arguments.debug:
             raise
@@ -81,5 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         width = max(map(len, found))
         for name, value in found.items():
-            put(f"{name:<{width}}  {value:,.0f}" if name in ("tokens", "predictions") else f"{name:<{width}}  {value:.5g}")
+            put(
+                f"{name:<{width}}  {value:,.0f}"
+                if name in ("tokens", "predictions")
+                else f"{name:<{width}}  {value:.5g}"
+            )
     return 0

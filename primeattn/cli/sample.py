@@ -38,7 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     place = "folder of a run, or a model.npz (default: primeattn-training)"
     add("model", nargs="?", type=Path, default=Path("primeattn-training"), metavar="MODEL", help=place)
-    add("--prompt", default="\n", metavar="TEXT", help="what to go on with; - reads standard input (default: a new line)")
+    add(
+        "--prompt",
+        default="\n",
+        metavar="TEXT",
+        help="what to go on with; - reads standard input (default: a new line)",
+    )
     add("--tokens", type=options.count, default=400, metavar="N", help="how many (default: 400)")
     add("--temperature", type=_temperature, default=0.8, metavar="T", help="0: the most likely one (default: 0.8)")
     add("--top-k", type=options.count, metavar="K", help="only the K most likely ones")

@@ -91,7 +91,11 @@ def place_of(path: Path) -> tuple[Path, dict[str, Any]]:
     """The model in a folder of `primeattn train`, or in a file, and what its run was; {} if nobody says."""
     place = path / "model.npz" if path.is_dir() else path
     if not place.exists():
-        hint = "train one with `primeattn train`" if path.is_dir() else "name a folder of `primeattn train`, or a model.npz"
+        hint = (
+            "train one with `primeattn train`"
+            if path.is_dir()
+            else "name a folder of `primeattn train`, or a model.npz"
+        )
         raise Failure(INPUT, f"{place}: there is no such model; {hint}")
     beside = place.with_name("run.json")
     if not beside.exists():

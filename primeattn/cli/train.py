@@ -22,11 +22,11 @@ _EPILOG = """examples:
   primeattn train --compare all --parameters 200k --tokens 10M --seeds 3 --context 256 --output comparison
 
 A file (TOML or YAML) has the tables task (task = "text", "nt", ... and its options), model (those of
-pa.nn.LanguageModel), train (those of pa.train.fit) and compare (mechanisms, seeds, parameters, workers, threads). A flag
-counts more than the file, --set TABLE.NAME=VALUE reaches every option. The folder of --output holds checkpoint.npz,
-model.npz, metrics.jsonl, run.json, at the end metrics.nc, figures.json and curve.png; their paths go to standard output,
-progress to standard error if that is a terminal. Ctrl-C keeps what there is; the same command goes on, after a crash,
-too."""
+pa.nn.LanguageModel), train (those of pa.train.fit) and compare (mechanisms, seeds, parameters, workers, threads).
+A flag counts more than the file, --set TABLE.NAME=VALUE reaches every option. The folder of --output holds
+checkpoint.npz, model.npz, metrics.jsonl, run.json, at the end metrics.nc, figures.json and curve.png; their paths go to
+standard output, progress to standard error if that is a terminal. Ctrl-C keeps what there is; the same command goes on,
+after a crash, too."""
 _NEEDED = ("matplotlib", "h5netcdf", "h5py")
 LOOKS = 50_000  # bytes of a text that are read at each look during a run
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -55,7 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--layers", type=options.count, metavar="N", help="(default: 4)")
     add("--width", type=options.count, metavar="N", help="numbers of a token (default: 128)")
     add("--heads", type=options.count, metavar="N", help="(default: 4)")
-    add("--context", type=options.count, metavar="N", help=f"tokens the model sees (default: {_CONTEXT}, or the task's)")
+    add(
+        "--context", type=options.count, metavar="N", help=f"tokens the model sees (default: {_CONTEXT}, or the task's)"
+    )
     add("--steps", type=options.count, metavar="N", help="updates (default: 500)")
     add("--tokens", type=options.count, metavar="N", help="in place of steps: how many to see, such as 10M")
     add("--batch", type=options.count, metavar="N", help="sequences of an update (default: 16)")
@@ -291,7 +293,7 @@ def _compared(found: dict[str, dict[str, Any]], arguments: argparse.Namespace) -
     if comparison.status == "interrupted":
         raise Failure(
             INTERRUPTED,
-            f"interrupted, {comparison.missing} runs are missing; what was finished is on disk; the same command goes on",
+            f"interrupted, {comparison.missing} runs are missing; what there is is on disk; the same command goes on",
         )
     return 0
 

@@ -57,7 +57,9 @@ def learning(
         x, y = np.asarray(x, float), np.asarray(y, float)
         number = tones.get(name, 0)
         style = _STYLES[max(0, number - 1) // 5 % 3]
-        ax.plot(x, y, color=tone(number), linewidth=1.6, linestyle=style, marker="o" if len(x) < 30 else "", markersize=2.5)
+        ax.plot(
+            x, y, color=tone(number), linewidth=1.6, linestyle=style, marker="o" if len(x) < 30 else "", markersize=2.5
+        )
         good = np.flatnonzero(np.isfinite(y))
         if len(good):
             ends.append((float(x[good[-1]]), float(y[good[-1]]), name, tone(number)))
@@ -81,7 +83,14 @@ def learning(
 
 def _named(ax: Axes, name: str, x: float, y: float, color: str, **place: Any) -> None:
     ax.annotate(
-        name, (x, y), textcoords="offset points", fontsize=8.5, color=color, parse_math=False, annotation_clip=False, **place
+        name,
+        (x, y),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=color,
+        parse_math=False,
+        annotation_clip=False,
+        **place,
     )
 
 
@@ -91,7 +100,9 @@ def _apart(values: list[float], limits: tuple[float, float]) -> np.ndarray:
     found = np.array(values, float)
     for k in range(1, len(found)):
         found[k] = max(found[k], found[k - 1] + gap)
-    return found - max(0.0, min(float(np.mean(found - values)) if len(found) else 0.0, float(min(found, default=0.0)) - limits[0]))
+    return found - max(
+        0.0, min(float(np.mean(found - values)) if len(found) else 0.0, float(min(found, default=0.0)) - limits[0])
+    )
 
 
 def _large(value: float, _place=None) -> str:

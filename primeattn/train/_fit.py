@@ -65,8 +65,9 @@ class Result:
         Returns
         -------
         xarray.Dataset
-            Over ``step``: loss (nats, mean since the row before), bits_per_character, rate, gradient_norm, tokens, seconds,
-            tokens_per_second. Over ``evaluated``: the figures of the task, each with ``validation_`` before it.
+            Over ``step``: loss (nats, mean since the row before), bits_per_character, rate, gradient_norm, tokens,
+            seconds, tokens_per_second. Over ``evaluated``: the figures of the task, each with ``validation_`` before
+            it.
         """
         return dataset(self.rows, self.about | {"status": self.status})
 
@@ -77,8 +78,12 @@ class Result:
 
     def __repr__(self) -> str:
         last = self.evaluations[-1:]
-        figures = ", ".join(f"{k} {v:.4g}" for row in last for k, v in row.items() if k not in ("kind", "step", "tokens"))
-        return f"Result({self.status} after {self.step:,} steps, {self.seconds:.1f} s{'; ' if figures else ''}{figures})"
+        figures = ", ".join(
+            f"{k} {v:.4g}" for row in last for k, v in row.items() if k not in ("kind", "step", "tokens")
+        )
+        return (
+            f"Result({self.status} after {self.step:,} steps, {self.seconds:.1f} s{'; ' if figures else ''}{figures})"
+        )
 
 
 def fit(
@@ -121,7 +126,7 @@ def fit(
     rate : float
         Peak of the learning rate.
     schedule : {"cosine", "constant"} or callable
-        After the warm-up: down to ``floor`` times the rate at the last step, or level; ``schedule(step)`` gives the rate.
+        After the warm-up: down to ``floor`` times the rate at the last step, or level; ``schedule(step)`` gives a rate.
     warmup : int, optional
         Steps of linear growth; by default a twentieth of all, at most 200.
     floor : float
@@ -167,9 +172,9 @@ def fit(
 
     Notes
     -----
-    Batch n is a function of the seed and n, and a checkpoint is written whole or not at all, so a run that was interrupted,
-    by Ctrl-C, a crash or ``kill -9``, goes on with the same call to the same bits, on the same number of threads. Ctrl-C
-    ends the run after the step and returns what there is.
+    Batch n is a function of the seed and n, and a checkpoint is written whole or not at all, so a run that was
+    interrupted, by Ctrl-C, a crash or ``kill -9``, goes on with the same call to the same bits, on the same number of
+    threads. Ctrl-C ends the run after the step and returns what there is.
 
     Examples
     --------
@@ -189,7 +194,9 @@ def fit(
         floor=float(floor),
         clip=None if clip is None or clip == math.inf else _positive("clip", clip),
         accumulate=whole("accumulate", accumulate, 1),
-        evaluate_every=max(1, steps // _LOOKS) if evaluate_every is None else whole("evaluate_every", evaluate_every, 0),
+        evaluate_every=max(1, steps // _LOOKS)
+        if evaluate_every is None
+        else whole("evaluate_every", evaluate_every, 0),
         log_every=max(1, steps // _ROWS) if log_every is None else whole("log_every", log_every, 1),
         patience=None if patience is None else whole("patience", patience, 1),
         until=task.solved if until == "solved" else until,
@@ -211,7 +218,9 @@ def fit(
     show = progress if progress is None or isinstance(progress, bool) else False
     with Interruption() as interruption, Bar(show) as bar:
         status = run.go(interruption, progress if callable(progress) else _told(bar))
-    return Result(run.model, status, run.step, run.rows, run.seconds, run.folder and run.folder.path, run.about)
+    return Result(
+        run.model, status, run.step, run.rows, run.seconds, None if run.folder is None else run.folder.path, run.about
+    )
 
 
 def _told(bar: Bar) -> Callable[[dict[str, Any]], None]:
@@ -280,8 +289,7 @@ class _Plan:
     def identity(self) -> dict[str, Any]:
         """What decides about the parameters of a step."""
         own = {
-            name: getattr(self, name)
-            for name in ("batch", "rate", "warmup", "clip", "accumulate", "seed", "patience")
+            name: getattr(self, name) for name in ("batch", "rate", "warmup", "clip", "accumulate", "seed", "patience")
         }
         own["optimizer"] = getattr(self.optimizer, "__name__", self.optimizer)
         own["schedule"] = getattr(self.schedule, "__name__", self.schedule)
@@ -325,7 +333,11 @@ class _Run:
 
     @property
     def about(self) -> dict[str, Any]:
-        about = {"model": self.model.config, "task": self.task.config, "fit": self.plan.identity | {"steps": self.plan.steps}}
+        about = {
+            "model": self.model.config,
+            "task": self.task.config,
+            "fit": self.plan.identity | {"steps": self.plan.steps},
+        }
         alphabet = getattr(self.task, "alphabet", None)
         return about if alphabet is None else about | {"characters": alphabet.characters}
 

@@ -28,7 +28,11 @@ class AssociativeRecall(Sequences):
     name = "recall"
 
     def __init__(self, keys: int = 16, values: int = 16, pairs: int = 8):
-        self.keys, self.values, self.pairs = whole("keys", keys, 1), whole("values", values, 2), whole("pairs", pairs, 1)
+        self.keys, self.values, self.pairs = (
+            whole("keys", keys, 1),
+            whole("values", values, 2),
+            whole("pairs", pairs, 1),
+        )
         if self.pairs > self.keys:
             raise ValueError(f"pairs is {pairs} and keys is {keys}: the keys of a sequence differ, so pairs <= keys")
         self.vocabulary, self.context = self.keys + self.values, 2 * self.pairs + 1

@@ -141,7 +141,9 @@ class Sequences(Task):
 def parted(tokens: np.ndarray, weights: np.ndarray) -> Batch:
     """Tokens (B, T + 1) as inputs and what follows each."""
     return Batch(
-        np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:]), weights.astype(np.float32, copy=False)
+        np.ascontiguousarray(tokens[:, :-1]),
+        np.ascontiguousarray(tokens[:, 1:]),
+        weights.astype(np.float32, copy=False),
     )
 
 
@@ -166,4 +168,3 @@ def stream_of(split: str) -> int:
     if split not in ("validation", "test"):
         raise ValueError(f"split is {split!r}: 'validation' or 'test' is wanted")
     return STREAMS[split]
-

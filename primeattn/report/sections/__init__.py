@@ -114,7 +114,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "learning",
         "What they learn",
-        "Small models learn this text byte by byte, one with each mechanism: how many bits does the next byte cost them?",
+        "Small models learn this text byte by byte, one with each mechanism: how many bits does the next byte cost?",
         learning.find,
         "learning.html.j2",
         tells=True,

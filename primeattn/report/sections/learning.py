@@ -67,7 +67,12 @@ def _seconds_a_step(name: str, task) -> float:
     model = _model(name, task)
     marks: list[float] = []
     train.fit(
-        model, task, steps=1 + _WARM, batch=BATCH, evaluate_every=0, progress=lambda row: marks.append(time.perf_counter())
+        model,
+        task,
+        steps=1 + _WARM,
+        batch=BATCH,
+        evaluate_every=0,
+        progress=lambda row: marks.append(time.perf_counter()),
     )
     return (marks[-1] - marks[0]) / _WARM
 
