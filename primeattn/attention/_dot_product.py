@@ -29,6 +29,7 @@ from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import alibi_slopes, turn_both
 from ._samples import gaussian, generic, itself
+from ._scores import EXPONENTIAL, of_dot_product
 from ._trainable import Learned, Place, Plan, Trainable, cached, exactly, given, queries_keys_values
 
 
@@ -208,4 +209,5 @@ MECHANISM = Mechanism(
     properties=PROPERTIES,
     trainable=Trainable(plan, step=cached(dot_product_step)),
     cite="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv:1706.03762",
+    score=of_dot_product(EXPONENTIAL),
 )

@@ -29,6 +29,7 @@ from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
 from ._samples import gaussian, generic, itself
+from ._scores import of_dot_product, of_kind
 from ._trainable import Place, Plan, Trainable, cached, given, queries_keys_values
 
 
@@ -317,4 +318,5 @@ MECHANISM = Mechanism(
     properties=PROPERTIES,
     trainable=Trainable(plan, step=cached(expressive_step)),
     cite="Gros, Reorganizing attention-space geometry with expressive attention, 2024, arXiv:2407.18601",
+    score=of_dot_product(of_kind("z**2 / (1 + z**2)", "2*z / (1 + z**2)**2", Expressive())),
 )

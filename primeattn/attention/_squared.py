@@ -28,6 +28,7 @@ from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, 
 from ._rope import rope as rotate
 from ._rope import turn_both
 from ._samples import gaussian, generic, itself
+from ._scores import of_dot_product, of_kind
 from ._trainable import Place, Plan, Trainable, given, queries_keys_values, summed
 
 
@@ -300,4 +301,5 @@ MECHANISM = Mechanism(
     properties=PROPERTIES,
     trainable=Trainable(plan, step=summed(squared_step, SquaredState)),
     cite="Square kernel of Gros, arXiv:2407.18601; linear form after Katharopoulos et al., ICML 2020, arXiv:2006.16236",
+    score=of_dot_product(of_kind("z**2", "2*z", forms.Squared())),
 )

@@ -22,7 +22,7 @@ from ._cores import reference as plain
 from ._cores.layout import Layout, key_range
 from ._inputs import _read_only, check_band, check_mask, check_upstream
 from ._labels import unwrap
-from ._mechanism import Claim, DoesNotApply, Holds, Mechanism, Property, Sample
+from ._mechanism import Claim, DoesNotApply, Formula, Holds, Mechanism, Property, Sample, Score
 from ._trainable import Place, Plan, Projected, Trainable, given
 
 
@@ -238,6 +238,9 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Holds("the kernel is the constant 1, one feature"),
 }
 
+#: No scalar is compiled: a weight is a count.
+SCORE = Score(Formula("1", ("z",), lambda z: 1.0, {"z": ("0", lambda z: 0.0)}), "0", {})
+
 
 def plan(place: Place, *, window: int | None = None) -> Plan:
     """v alone: it knows neither content nor order."""
@@ -267,4 +270,5 @@ MECHANISM = Mechanism(
     properties=PROPERTIES,
     trainable=Trainable(plan, order="none", step=step),
     cite="Zhang, Xiong, Su, Accelerating Neural Transformer via an Average Attention Network, 2018, arXiv:1805.00631",
+    score=SCORE,
 )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "compare": "which passages of a text resonate, and why: an HTML report, figures, netCDF, JSON",
     "search": "the passages of a text that resonate most with a query, and why",
+    "study": "what attention mechanisms are: properties, spectra, counter-examples: Markdown, HTML, netCDF, figures",
     "simulate": "coupled phase oscillators: netCDF and a figure, from flags or a TOML or YAML file",
     "train": "a language model, or mechanisms against one another: checkpoints, metrics, figures",
     "eval": "how well a trained model does on held-out material",

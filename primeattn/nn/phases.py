@@ -118,10 +118,12 @@ class PhaseMixing(Layer):
 
     def _arrays(self, p, theta, tape, first: int = 0):
         """The angles, and what is projected from them: no heads are split off."""
-        x = points(theta, tape) if self.fields.columns else None
+        x = points(theta, tape) if self.fields.projected else None
         tape.save(x)
         fields = self.fields.forward(p, x, tape, first)
-        return {self.state: theta} | {name: a.reshape((*theta.shape[:-1], a.shape[-1])) for name, a in fields.items()}
+        wide = self.fields.projected
+        shaped = {name: a.reshape((*theta.shape[:-1], wide[name].columns)) for name, a in fields.items()}
+        return {self.state: theta} | shaped
 
     def forward(self, p, theta, tape):
         arrays = self._arrays(p, theta, tape)
@@ -134,14 +136,14 @@ class PhaseMixing(Layer):
         gradients = pullback(dout)
         add_learned(self.plan, gradients, g)
         dtheta = gradients[self.state]
-        if not self.fields.columns:
+        if not self.fields.projected:
             tape.load()
             return dtheta
-        dx = tape.empty(*dout.shape[:-1], 2 * self.width)
-        self.fields.backward(p, gradients, tape, g, dx)
+        dx = self.fields.backward(p, gradients, tape, g)
         (x,) = tape.load()
         total = tape.empty(*dout.shape)
         pull_points(x, dx, dtheta, total)
+        tape.drop(dx)
         return total
 
     def memory(self):

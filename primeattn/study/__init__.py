@@ -1,3 +1,19 @@
 """Every mechanism as a mathematical object: properties, counter-examples, spectra, formulas, dynamics."""
 
-__all__: list[str] = []
+from importlib import import_module as _import_module
+
+from ._certificates import Certificate, certify
+from ._depth import Depth, dynamics_of
+from ._gram import gram
+from ._properties import properties
+from ._synchrony import Synchrony, synchrony
+
+_LAZY = ("symbolic",)  # SymPy takes a second to import
+
+__all__ = ["Certificate", "Depth", "Synchrony", "certify", "dynamics_of", "gram", "properties", "symbolic", "synchrony"]
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

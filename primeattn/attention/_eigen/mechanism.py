@@ -25,9 +25,10 @@ from .._cores import reference as plain
 from .._cores import run
 from .._inputs import Call, check_call, check_upstream
 from .._labels import unwrap
-from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
 from .._samples import gaussian
+from .._scores import EXPONENTIAL, SCALE
 from .bases import eigen_bases
 from .project import Basis, basis_gradient, check_bases, down, up
 from .trainable import TRAINABLE
@@ -254,6 +255,9 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Fails("exp is no polynomial", _on_a_circle, by=0.1),
 }
 
+#: Of projected queries and keys: a = B' q and b = B' k.
+SCORE = Score(EXPONENTIAL, "scale*a*b", {"a": "scale*b", "b": "scale*a"}, sides=(("a", "b"),), constants=SCALE)
+
 MECHANISM = Mechanism(
     name="eigen",
     inputs=("q", "k", "v"),
@@ -266,4 +270,5 @@ MECHANISM = Mechanism(
     properties=PROPERTIES,
     trainable=TRAINABLE,
     cite="Saxena, Saha, Choudhary, Roy, Eigen Attention, EMNLP 2024, arXiv:2408.05646",
+    score=SCORE,
 )

@@ -27,9 +27,10 @@ from .._cores import reference as plain
 from .._cores import run
 from .._inputs import Call, check_arrays, check_call, check_upstream
 from .._labels import unwrap
-from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
 from .._samples import gaussian
+from .._scores import EXPONENTIAL, SCALE
 from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, pull
 from .relevance import layer_relevance, random_relevance
 from .trainable import TRAINABLE
@@ -239,6 +240,14 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Fails("exp is no polynomial", _on_a_circle, by=0.1),
 }
 
+SCORE = Score(
+    EXPONENTIAL,
+    "scale*m*q*k",
+    {"q": "scale*m*k", "k": "scale*m*q", "m": "scale*q*k"},
+    sides=(("q", "k"),),
+    constants=SCALE | {"m": "the relevance of the coordinate"},
+)
+
 MECHANISM = Mechanism(
     name="elliptical",
     inputs=("q", "k", "v"),
@@ -251,4 +260,5 @@ MECHANISM = Mechanism(
     properties=PROPERTIES,
     trainable=TRAINABLE,
     cite="Nielsen, Abdullaev, Teo, Nguyen, Elliptical Attention, NeurIPS 2024, arXiv:2406.13770",
+    score=SCORE,
 )

@@ -21,6 +21,7 @@ from .._mechanism import Mechanism, Sample
 from . import run
 from .call import check_call, pull_states
 from .claims import claims
+from .formulas import SCORE
 from .trainable import TRAINABLE
 
 
@@ -280,4 +281,5 @@ MECHANISM = Mechanism(
     properties=claims(sample),
     trainable=TRAINABLE,
     cite="S. Schepis, tinyaleph (resonant attention); here with a positive semidefinite kernel, rotors and gradients",
+    score=SCORE,
 )
