@@ -52,7 +52,7 @@ def find(material: Material, say: Callable[[str], object] = lambda what: None) -
 def _trainable(material: Material) -> list[str]:
     from ...attention import MECHANISMS
 
-    return [name for name in material.mechanisms if name in MECHANISMS]
+    return [name for name in material.mechanisms if name in MECHANISMS and MECHANISMS[name].trainable is not None]
 
 
 def _model(name: str, task):
