@@ -30,6 +30,7 @@ _SHORT = {
     "cost": "Cost",
     "mechanisms": "Mechanisms",
     "speed": "Speed",
+    "learning": "Learning",
 }
 
 
