@@ -18,11 +18,13 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from numba import get_num_threads
 
 from . import devices
 
 OWNERS: list["Owner"] = []
+_HOST = frozenset({np.ndarray, tuple, int, float, np.float32, np.float64})  # a look at others' attributes takes longer
 
 
 @cache
@@ -103,11 +105,13 @@ class Owner:
         return scope[f"{row.__name__}_cuda"]
 
     def __call__(self, n: int, *arguments) -> None:
-        if any(devices.is_device_array(a) for a in arguments):
+        if any(type(a) not in _HOST and devices.is_device_array(a) for a in arguments):
             if self._cuda is None:
                 self._cuda = devices.cuda().jit(self.cuda_function())
             block = 128
             if n:
                 self._cuda[(n + block - 1) // block, block](n, *arguments)
+        elif n < 2 * self.grain:
+            self.cpu(0, n, *arguments)
         else:
             share(lambda start, stop: self.cpu(start, stop, *arguments), n, self.grain, self.chunks_per_thread)
