@@ -60,15 +60,17 @@ def _on_lines(size: int, itemsize: int) -> int:
 _own = threading.local()
 
 
-def workspace(size: int, dtype) -> np.ndarray:
-    """As `aligned`, but what this thread got from its last call of this function: for one kernel, until it returns.
+def workspace(size: int, dtype, slot: int = 0) -> np.ndarray:
+    """As `aligned`, but what this thread got from its last call for this slot: for one kernel, until it returns.
 
     To find a cache line in fresh memory takes 3 us, and fresh pages take more.
     """
-    wanted = size, dtype
-    if getattr(_own, "wanted", None) != wanted:
-        _own.room, _own.wanted = aligned(size, dtype), wanted
-    return _own.room
+    kept = _own.__dict__.setdefault("rooms", {})
+    wanted, room = kept.get(slot, (None, None))
+    if wanted != (size, dtype):
+        room = aligned(size, dtype)
+        kept[slot] = (size, dtype), room
+    return room
 
 
 class Scratch:
