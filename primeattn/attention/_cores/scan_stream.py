@@ -45,7 +45,7 @@ class State:
         if g.queries != g.keys:
             raise ValueError(f"q has {g.queries} tokens but k has {g.keys}: a step brings a query for every key")
         on_cuda = devices.is_device_array(x.q)
-        self._fit((lead, g.group, g.width, g.depth, x.q.dtype, "CUDA" if on_cuda else "host"), x.q)
+        self._fit((lead, g.group, g.width, g.depth, x.q.dtype, "CUDA" if on_cuda else "host"))
         size = math.prod(lead) * g.queries * g.depth
         out = devices.empty(size, x.q.dtype, like=x.q)
         if not size:
@@ -79,7 +79,7 @@ class State:
         scan.FINISH(heads * g.queries, g.depth, out, inverse)
         self._swap(g, _known=(kept, known))
 
-    def _fit(self, shape, like) -> None:
+    def _fit(self, shape) -> None:
         if self._shape and shape != self._shape:
             names = ("leading axes", "heads a key head", "width", "width of values", "dtype", "device")
             what = next(n for n, a, b in zip(names, shape, self._shape, strict=True) if a != b)
@@ -91,10 +91,8 @@ class State:
             heads = math.prod(lead)
             if device == "CUDA":
                 rows = heads * (depth + 1)
-                sums, known = (
-                    np.zeros(rows * scan_room.feature_count(width, self.degree), dtype),
-                    np.zeros(2 * rows, dtype),
-                )
+                features = scan_room.feature_count(width, self.degree)
+                sums, known = np.zeros(rows * features, dtype), np.zeros(2 * rows, dtype)
                 sums, room, known, kept = (devices.to_device(a) for a in (sums, sums, known, known))
                 vars(self).update(_shape=shape, _sums=sums, _next=room, _known=(known, kept))
             else:

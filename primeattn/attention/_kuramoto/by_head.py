@@ -79,12 +79,12 @@ def forward(call, x, g: Layout, rows, one):
     out, m = np.empty(side.theta.size, dtype), np.empty(lines * g.queries * g.depth, dtype)
     lse, total, clean = np.empty(side.rows, dtype), np.empty(side.rows, dtype), np.empty(lines, np.bool_)
     settings = tuple(map(tuple, (side.sizes, side.shown, side.spins, call.query, call.key)))
-    problem, layout, plan, kappa = tuple(x), tuple(g), tuple(plan), (call.real, call.imag)
+    problem, layout, sizes, kappa = tuple(x), tuple(g), tuple(plan), (call.real, call.imag)
 
     def work(start, stop):
         space = memory.workspace(room, dtype)
         forward_cpu(
-            start, stop, *settings, side.theta, problem, layout, plan, space, kappa, one, rows, (m, lse, total), clean,
+            start, stop, *settings, side.theta, problem, layout, sizes, space, kappa, one, rows, (m, lse, total), clean,
             out,
         )  # fmt: skip
 
@@ -105,13 +105,13 @@ def backward(call, main, v, upstream, room_of_gradients, one):
     dgate_q, dgate_k = (np.empty(side.theta.size * gate.token, dtype) for gate in (call.query, call.key))
     dtheta, delta, clean = np.empty(side.theta.size, dtype), np.empty(side.rows, dtype), np.empty(lines, np.bool_)
     settings = tuple(map(tuple, (side.sizes, side.spins, call.query, call.key)))
-    problem, layout, plan, kappa = tuple(main.problem), tuple(g), tuple(plan), (call.real, call.imag)
+    problem, layout, sizes, kappa = tuple(main.problem), tuple(g), tuple(plan), (call.real, call.imag)
     flowing = delta, dm, flat(dm), dq, dk, dv, np.empty(0, dtype)
 
     def work(start, stop):
         space = memory.workspace(room, dtype)
         backward_cpu(
-            start, stop, *settings, upstream, problem, layout, plan, space, kappa, one, (v, main.moments, main.lse),
+            start, stop, *settings, upstream, problem, layout, sizes, space, kappa, one, (v, main.moments, main.lse),
             flowing, (dreal, dimag, sums, dgate_q, dgate_k), clean, dtheta,
         )  # fmt: skip
 

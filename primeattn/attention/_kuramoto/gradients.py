@@ -28,11 +28,10 @@ def backward(call: Call, result: Result, upstream) -> dict[str, Any]:
         if by_head.serves(call, result.main.layout):
             done = by_head.backward(call, result.main, result.phasors, upstream, rooms, ones(1, x.q))
             if done:
-                dtheta, dkappa, sums, *dgates = done
+                dtheta, dkappa, sums, dgate_q, dgate_k = done
                 found = [(over_pieces(sums, call.queries, SUMS), call.first)]
-                return _named(call, {"theta": dtheta}, found, *dgates, upstream) | _kernel_gradients(
-                    call, [dkappa], dtheta
-                )
+                small = _kernel_gradients(call, [dkappa], dtheta)
+                return _named(call, {"theta": dtheta}, found, dgate_q, dgate_k, upstream) | small
         return _backward(call, result, upstream, *rooms)
 
 
