@@ -159,10 +159,12 @@ def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], d
     >>> out, pullback([[1.0]])["v"].tolist()
     (array([[2.]]), [[0.5], [0.5]])
     """
-    pullbacks: dict[str, Callable] = {**{n: m.vjp for n, m in MECHANISMS.items()}, **_kuramoto.PULLBACKS}
-    if name not in pullbacks:
-        raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, pullbacks))} is wanted")
-    return pullbacks[name](*inputs, **options)
+    if name in MECHANISMS:
+        return MECHANISMS[name].vjp(*inputs, **options)
+    if name not in _kuramoto.PULLBACKS:
+        names = ", ".join(map(repr, [*MECHANISMS, *_kuramoto.PULLBACKS]))
+        raise ValueError(f"name is {name!r}: one of {names} is wanted")
+    return _kuramoto.PULLBACKS[name](*inputs, **options)
 
 
 def top_k_mask(name: str, *inputs: Any, keep: int, **options: Any) -> Any:
