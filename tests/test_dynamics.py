@@ -479,10 +479,24 @@ def test_an_explosion_is_noticed_between_samples(theta0, short_pieces):
 
 
 def test_steps_that_become_too_small(model, theta0):
+    """Between 10^14 and 10^14 + 100 there are no more than 6,400 times."""
     with pytest.warns(RuntimeWarning, match="fell below the resolution of time at t = .*; try larger tolerances"):
-        found = pa.simulate(model, (0, 5), theta0, method="dop853", rtol=1e-60, atol=1e-60)
-    assert found.status.startswith("stopped after t = 0:")
+        found = pa.simulate(model, (1e14, 1e14 + 100), theta0, method="dop853", rtol=1e-13, atol=1e-13)
+    assert found.status.startswith("stopped after t = 1e+14:")
     np.testing.assert_array_equal(found.theta_end, theta0)
+
+
+@pytest.mark.parametrize("rtol", [1e-14, 1e-20, 1e-24, 1e-30, 1e-60])
+def test_tolerances_below_rounding_are_raised(rtol, model, theta0):
+    """Steps of 1e-8 and less would be taken, and no run would end."""
+    with pytest.warns(RuntimeWarning, match=f"rtol is {rtol:g}, below what rounding leaves to know: 2.2e-14 is taken"):
+        found = pa.simulate(model, (0, 5), theta0, method="dop853", rtol=rtol, atol=rtol)
+    finest = pa.simulate(model, (0, 5), theta0, method="dop853", rtol=100 * 2.0**-52, atol=rtol)
+    same(finest, found)
+    assert found.settings["rtol"] == 100 * 2.0**-52
+    assert found.settings["steps"] < 200
+    with pytest.warns(RuntimeWarning, match="2.2e-14 is taken"):
+        dynamics.sweep(model, coupling=[1.0], transient=0, duration=1, method="dop853", rtol=rtol, atol=rtol, rng=0)
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------

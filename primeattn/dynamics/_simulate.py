@@ -23,6 +23,8 @@ from ._run import FINISHED, INTERRUPTED, Run
 from ._seen import Reduction
 from ._trajectory import Label, Trajectory
 
+_FINEST = 100 * float(np.finfo(float).eps)  # relative tolerance, as in SciPy
+
 
 def simulate(
     model: Kuramoto,
@@ -78,7 +80,7 @@ def simulate(
         Times at which observables and phases are taken, in the order of ``t_span``; ``samples`` equally spaced ones by
         default. The simulation ends with the last of them. Fixed steps divide the time between two samples evenly.
     rtol, atol : float
-        Tolerances of a method with error control.
+        Tolerances of a method with error control; rtol at least 2.2e-14, below which errors are those of rounding.
     observables : sequence of str, Observable or Reduction
         What to compute at every sample, or from all of them; see `OBSERVABLES` and `observable`.
     save_theta : bool
@@ -111,7 +113,8 @@ def simulate(
     Warns
     -----
     RuntimeWarning
-        If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state.
+        If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state. If
+        ``rtol`` is so small that it was raised.
 
     Notes
     -----
@@ -150,7 +153,7 @@ def simulate(
         raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
     seed = int(rng.integers(1 << 63))
     step = _default_step(model) if dt is None else _positive("dt", dt)
-    rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
+    rtol, atol = _tolerances(rtol, atol, m.adaptive)
     drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
     position = drive.start(y0, t0, times, history)
     collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
@@ -298,6 +301,16 @@ def _positive(name: str, x: Any) -> float:
     if not isinstance(x, int | float | np.number) or not math.isfinite(x) or x <= 0:
         raise ValueError(f"{name} is {x!r}: a positive number is wanted")
     return float(x)
+
+
+def _tolerances(rtol: Any, atol: Any, adaptive: bool) -> tuple[float, float]:
+    """Checked; raised, and said so, where steps would shrink to the size of rounding errors and no run would end."""
+    rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
+    if adaptive and rtol < _FINEST:
+        says = f"rtol is {rtol:g}, below what rounding leaves to know: {_FINEST:.2g} is taken"
+        warnings.warn(says, RuntimeWarning, stacklevel=3)
+        rtol = _FINEST
+    return rtol, atol
 
 
 def _default_step(model) -> float:

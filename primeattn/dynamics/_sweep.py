@@ -18,7 +18,7 @@ from ._grid import Axis, Protocol, as_runs, evaluate
 from ._model import Kuramoto
 from ._observables import chosen
 from ._seen import Observable
-from ._simulate import _default_step, _initial_state, _positive
+from ._simulate import _default_step, _initial_state, _positive, _tolerances
 
 _DIRECTIONS = {None: (), "forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward")}
 
@@ -128,7 +128,7 @@ def sweep(
     step = _step(sample, grid) if dt is None else _positive("dt", dt)
     wanted = tuple(averaged(o) if isinstance(o, Observable) else o for o in chosen(observables, model))
     protocol = Protocol(
-        model, name, getattr(m, "stages", 1), step, _positive("rtol", rtol), _positive("atol", atol),
+        model, name, getattr(m, "stages", 1), step, *_tolerances(rtol, atol, m.adaptive),
         _nonnegative("transient", transient), _positive("duration", duration), int(samples), wanted, seed,
         _states(sample, theta0, runs, seed), drawn, device, directions,
     )  # fmt: skip
