@@ -245,6 +245,44 @@ def test_a_model_refuses(change, says):
     assert says in str(caught.value)
 
 
+def test_masks_are_refused(model, theta0):
+    """NumPy would drop them without a word."""
+    mask = np.ma.masked_array(np.zeros(N), np.arange(N) == 3)
+    square = np.ma.masked_array(np.eye(N), np.eye(N))
+    rows = np.ma.masked_array([[0, 1, 2]], [[True, False, False]])
+    calls = {
+        "omega": lambda: pa.Kuramoto(mask),
+        "coupling": lambda: pa.Kuramoto(OMEGA, mask),
+        "network": lambda: pa.Kuramoto(OMEGA, network=square),
+        "groups": lambda: pa.Kuramoto(OMEGA, groups=mask.astype(int)),
+        "inertia": lambda: pa.Kuramoto(OMEGA, inertia=mask + 1),
+        "schedule": lambda: pa.Kuramoto(OMEGA, schedule=square[:2]),
+        "triangles": lambda: pa.Kuramoto(OMEGA, triangles=rows),
+        "triangle_weights": lambda: pa.Kuramoto(OMEGA, triangles=rows.data, triangle_weights=mask[3:4]),
+        "delay": lambda: pa.Kuramoto(OMEGA, network=np.eye(N), delay=mask + 1),
+        "theta0": lambda: pa.simulate(model, (0, 1), mask),
+        "velocity0": lambda: pa.simulate(model.replace(inertia=1.0), (0, 1), theta0, velocity0=mask),
+        "t_eval": lambda: pa.simulate(model, (0, 99), theta0, t_eval=np.ma.masked_array([1.0, 2.0], [False, True])),
+        "history": lambda: pa.simulate(model.replace(delay=0.1), (0, 1), theta0, history=lambda t: mask),
+        "labels": lambda: dynamics.observable("R_group", labels=mask.astype(int)),
+        "source": lambda: dynamics.networks.from_edges(N, mask.astype(int), np.arange(N)),
+        "weight": lambda: dynamics.networks.from_edges(N, np.arange(N), np.arange(N), mask),
+    }
+    calls |= {
+        "rotation": lambda: dynamics.Spheres(np.ma.masked_array(np.zeros((2, 3, 3)), True)),
+        "growth": lambda: dynamics.StuartLandau(OMEGA, growth=mask),
+        "theta": lambda: dynamics.analysis.jacobian(model, mask),
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=f"^{name} is a masked array, whose mask would be lost"):
+            call()
+    for bodies in (dynamics.StuartLandau(OMEGA), dynamics.Spheres(np.zeros((N, 2, 2)))):
+        with pytest.raises(TypeError, match=r"^theta0 is a masked array"):
+            pa.simulate(bodies, (0, 1), np.ma.masked_array(np.zeros((N, 2)), True))
+    with pytest.raises(TypeError, match=r"^coupling is a masked array"):
+        dynamics.sweep(model, coupling=mask)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -387,10 +425,17 @@ def models(network):
         "network": pa.Kuramoto(OMEGA, 1.2, network=network, normalize=None, inertia=np.ones(N), friction=0.5),
         "groups": pa.Kuramoto(OMEGA, [[1.0, 0.5], [0.5, 1.0]], groups=[0] * 5 + [1] * (N - 5), normalize="degree"),
         "terms": pa.Kuramoto(OMEGA, harmonics={2: (0.3, 0.1)}, triadic=(0.1, 0.2), forcing=(0.1, 1.0)),
+        "triangles": pa.Kuramoto(OMEGA, triangles=[(0, 1, 2), (3, 4, 5)], triangle_weights=[1, 0.5]),
+        "no triangles": pa.Kuramoto(OMEGA, triangles=[], triadic=(0.1, 0.2)),
+        "switches": pa.Kuramoto(OMEGA, 2.0, [(0, network), (0.3, network.T != 0), (0.7, np.eye(N))], delay=0.1),
+        # as many edges as oscillators, and as many knots
+        "lengths": pa.Kuramoto(
+            OMEGA, 2.0, np.roll(np.eye(N), 1, 0), delay=np.linspace(0.1, 0.2, N), schedule=[np.arange(N), np.ones(N)]
+        ),
     }
 
 
-@pytest.mark.parametrize("name", ["plain", "runs", "network", "groups", "terms"])
+@pytest.mark.parametrize("name", list(models(np.eye(N))))
 def test_netcdf_and_back(name, network, tmp_path, theta0):
     pytest.importorskip("h5netcdf")
     model = models(network)[name]
@@ -403,6 +448,9 @@ def test_netcdf_and_back(name, network, tmp_path, theta0):
     assert repr(second.model) == repr(model)
     same(first, pa.simulate(second.model, (0, 1), theta0, save_theta=True, **call))
     assert os.listdir(tmp_path) == ["run.nc"]
+    data = first.to_xarray()
+    assert all("oscillator" not in data[x].dims for x in ("delay", "schedule", "triangles") if x in data)
+    assert "not_stored" not in data.attrs
 
 
 def test_labels(model, theta0):

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._runtime.checks import unmasked
 from ._neighbours import Ring
 
 
@@ -86,7 +87,7 @@ def as_edges(network: Any, n: int) -> Edges:
     elif sparse.issparse(network):
         matrix = network.tocsr()
     else:
-        dense = np.asarray(network)
+        dense = np.asarray(unmasked("network", network))
         if dense.dtype.kind not in "biuf" or dense.ndim != 2:
             raise TypeError(
                 f"network is {type(network).__name__} of dtype {dense.dtype}: a SciPy sparse or dense (N, N) matrix, "

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import __version__
 from .._runtime import devices
-from .._runtime.checks import as_floating, as_generator
+from .._runtime.checks import as_floating, as_generator, unmasked
 from .._runtime.progress import Bar
 from ._body_models import Bodies
 from ._checkpoint import Checkpoint, fingerprint
@@ -246,7 +246,7 @@ def _sample_times(t_span, t_eval, samples):
         if not isinstance(samples, int | np.integer) or samples < 2:
             raise ValueError(f"samples is {samples!r}: a whole number, 2 or more, is wanted")
         return float(span[0]), np.linspace(span[0], span[1], int(samples))
-    times = np.asarray(t_eval, float)
+    times = np.asarray(unmasked("t_eval", t_eval), float)
     low, high = sorted(span)
     sign = np.sign(span[1] - span[0])
     if (
@@ -262,6 +262,7 @@ def _sample_times(t_span, t_eval, samples):
 def _initial_state(model, theta0, velocity0, runs, rng):
     """(runs, states), and whether results keep the axis of runs."""
     n, bodies = model.size, isinstance(model, Bodies)
+    theta0, velocity0 = unmasked("theta0", theta0), unmasked("velocity0", velocity0)
     if bodies:
         given = None if theta0 is None else model.pack(devices.to_host(theta0))
     else:

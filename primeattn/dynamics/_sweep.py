@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._runtime import devices
-from .._runtime.checks import as_floating, as_generator
+from .._runtime.checks import as_floating, as_generator, unmasked
 from .._runtime.progress import Bar
 from . import _labelled
 from ._averages import averaged
@@ -156,7 +156,7 @@ def _axis(model: Kuramoto, name: str, values: Any) -> Axis:
             f"sweep knows no {name!r}: options, or parameters of the model ({', '.join(fields)}), are wanted"
         )
     try:
-        numbers = np.asarray(values)
+        numbers = np.asarray(unmasked(name, values))
     except ValueError:  # ragged
         numbers = np.zeros((), object)
     if name != "omega" and numbers.ndim == 1 and numbers.dtype.kind in "biuf":
@@ -193,7 +193,7 @@ def _stream(seed: int, run: int, what: int) -> np.random.Generator:
 def _drawn(omega: Callable[[np.random.Generator], Any], model: Kuramoto, rng: np.random.Generator) -> np.ndarray:
     if not callable(omega):
         raise TypeError(f"omega is {type(omega).__name__}: a callable of a random generator is wanted")
-    x = np.asarray(omega(rng), float)
+    x = np.asarray(unmasked("omega(rng)", omega(rng)), float)
     if x.shape != (model.size,) or not np.isfinite(x).all():
         raise ValueError(f"omega(rng) has shape {x.shape}: {model.size} finite numbers are wanted")
     return x
