@@ -220,6 +220,8 @@ def refusals():
         ({"coupling": np.ones((2, 2))}, "coupling has shape (2, 2)"),
         ({"omega": np.ones((3, N)), "coupling": np.ones(2)}, "differ in their number of runs: [2, 3]"),
         ({"network": W[:3]}, "(12, 12) is wanted"),
+        ({"network": [(0, 1), (1, 2)]}, "for a list of edges networks.from_edges(12, *numpy.transpose(edges))"),
+        ({"network": np.ones((5, 3))}, "networks.from_edges(12, source, target, weight)"),
         ({"network": W * math.nan}, "weights that are NaN"),
         ({"network": sparse.csr_array(W * 1j)}, "real weights are wanted"),
         ({"network": "ring"}, "a SciPy sparse or dense (N, N) matrix"),

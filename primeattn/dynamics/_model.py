@@ -29,7 +29,8 @@ class Kuramoto:
         K. With ``groups``, ``coupling[a, b]`` is what group a feels of group b.
     network : sparse or dense matrix (N, N), NetworkX graph, Ring, or a list of matrices with times, optional
         W[i, j] is the weight of the edge j -> i; None couples all to all. A NetworkX edge u -> v makes v hear u.
-        A matrix more than half of whose entries are not 0 is read without indices; `Ring` has no list of edges.
+        A matrix more than half of whose entries are not 0 is read without indices; `Ring` has no list of edges. What is
+        a list of edges becomes a matrix by `networks.from_edges`: of two oscillators [(0, 1), (1, 0)] is a matrix.
         A list [(t_0, W_0), (t_1, W_1), ...] switches: each network holds from its time on, the first before it, too.
     normalize : {"size", "degree", None}
         g = K / N, K / in-degree of i (sum of \|weights\|), or K. With ``groups``: K / size of the group that is heard.

@@ -128,6 +128,11 @@ def from_edges(n: int, source: Any, target: Any, weight: Any = None) -> "sparse.
     array([[0. , 0. , 0. ],
            [0.5, 0. , 0. ],
            [0. , 2. , 0. ]])
+
+    Of pairs:
+
+    >>> pa.dynamics.networks.from_edges(3, *zip((0, 1), (1, 2))).nnz
+    2
     """
     from scipy import sparse
 
