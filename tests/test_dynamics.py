@@ -536,6 +536,39 @@ def test_steps_that_become_too_small(model, theta0):
     np.testing.assert_array_equal(found.theta_end, theta0)
 
 
+@pytest.mark.parametrize(
+    ("options", "dt"),
+    [
+        ({"coupling": 1e6}, 0.5),
+        ({"omega": OMEGA * 100}, 0.1),
+        ({"network": np.ones((N, N)), "normalize": None}, 0.5),
+        ({"triadic": (3.0, 4.0)}, 0.5),
+        ({"inertia": 1.0, "friction": 0.0, "coupling": 50.0}, 0.5),
+        ({"forcing": (0.1, 40.0)}, 0.1),
+    ],
+    ids=str,
+)
+def test_a_step_that_passes_over_the_model(options, dt, theta0):
+    """R = 0.19 of 50 oscillators at K = 1e6 would pass for a result."""
+    model = pa.Kuramoto(**{"omega": OMEGA} | options)
+    with pytest.warns(RuntimeWarning, match=f"dt is {dt:g}, but the model moves at rates up to .*; dt=.* follows it"):
+        pa.simulate(model, (0, 1), theta0, dt=dt, samples=3)
+    with pytest.warns(RuntimeWarning, match="results may look well and be wrong"):
+        dynamics.sweep(model, coupling=[model.coupling], transient=0, duration=1, samples=3, dt=dt)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pa.simulate(model, (0, 1e-4), theta0, samples=3)
+
+
+def test_a_step_may_pass_over_a_few_turns(theta0):
+    """The tails of a Lorentzian distribution, and a turn of all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pa.simulate(pa.Kuramoto(dynamics.frequencies.lorentzian(1000), 4.0), (0, 1), dt=0.05, samples=3, rng=0)
+        pa.simulate(pa.Kuramoto(OMEGA + 1e3), (0, 1), theta0, dt=0.1, samples=3)
+        pa.simulate(pa.Kuramoto(OMEGA, 1e6), (0, 1e-5), theta0, dt=0.5, method="dopri5")  # chooses its own steps
+
+
 @pytest.mark.parametrize("rtol", [1e-14, 1e-20, 1e-24, 1e-30, 1e-60])
 def test_tolerances_below_rounding_are_raised(rtol, model, theta0):
     """Steps of 1e-8 and less would be taken, and no run would end."""

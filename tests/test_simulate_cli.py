@@ -229,6 +229,14 @@ def test_a_run_that_breaks_down_leaves_what_there_is(here, capsys):
     assert 0 < len(found.t) < 1001
 
 
+def test_warnings_are_told(here, capsys):
+    call = [*SMALL, "--coupling", "1e6", "--dt", "0.5", "-o", "a.nc"]
+    assert cli.main(call) == 0
+    assert "primeattn: warning: dt is 0.5, but the model moves at rates up to 1e+06" in capsys.readouterr().err
+    assert cli.main([*call, "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_without_R_there_is_no_figure(here, capsys):
     assert cli.main([*SMALL, "--observables", "psi", "-o", "a.nc"]) == 0
     assert capsys.readouterr().out == "a.nc\n"

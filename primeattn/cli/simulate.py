@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -215,8 +216,8 @@ def _simulated(chosen, arguments, progress):
         for name in ("theta0", "velocity0"):
             if isinstance(options.get(name), str):
                 options[name] = _array(options[name])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the status says it
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", RuntimeWarning)
             trajectory = dynamics.simulate(
                 model,
                 span,
@@ -231,6 +232,10 @@ def _simulated(chosen, arguments, progress):
         raise Failure(INPUT, " ".join(str(error).split())) from None
     except FileNotFoundError as error:
         raise Failure(OUTPUT, str(error)) from None
+    for warning in warned:
+        text = str(warning.message)
+        if not (arguments.quiet or text.startswith("simulate stopped")):  # the status says that
+            print(f"primeattn: warning: {text}", file=sys.stderr)
     return trajectory, theory
 
 

@@ -19,6 +19,7 @@ from ._drives import drive_for, method_for
 from ._engine import placed
 from ._model import Kuramoto
 from ._observables import chosen
+from ._pace import default_step, fastest, warn_if_coarse
 from ._run import FINISHED, INTERRUPTED, Run
 from ._seen import Reduction
 from ._trajectory import Label, Trajectory
@@ -114,7 +115,7 @@ def simulate(
     -----
     RuntimeWarning
         If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state. If
-        ``rtol`` is so small that it was raised.
+        ``rtol`` is so small that it was raised, or ``dt`` so large that steps pass over what the model does.
 
     Notes
     -----
@@ -152,7 +153,9 @@ def simulate(
     if not (math.isfinite(transient) and transient >= 0):
         raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
     seed = int(rng.integers(1 << 63))
-    step = _default_step(model) if dt is None else _positive("dt", dt)
+    step = default_step(model) if dt is None else _positive("dt", dt)
+    if dt is not None and not m.adaptive:
+        warn_if_coarse(step, fastest(model))
     rtol, atol = _tolerances(rtol, atol, m.adaptive)
     drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
     position = drive.start(y0, t0, times, history)
@@ -312,39 +315,3 @@ def _tolerances(rtol: Any, atol: Any, adaptive: bool) -> tuple[float, float]:
         warnings.warn(says, RuntimeWarning, stacklevel=3)
         rtol = _FINEST
     return rtol, atol
-
-
-def _default_step(model) -> float:
-    """A twentieth of the time in which the fastest oscillator could turn by a radian, at most 0.05 and any delay."""
-    if isinstance(model, Bodies):
-        fastest = model.fastest()
-        return min(0.05, 0.05 / fastest if fastest > 0 else math.inf)
-    strength = float(np.max(np.abs(model.coupling))) + sum(m * abs(k) for m, (k, _) in model.harmonics.items())
-    if model.edges is not None and model.normalize != "degree":
-        degree = max(float(edges.in_degree.max(initial=0)) for _, edges in model.networks)
-        strength *= degree / model.size if model.normalize == "size" else degree
-    elif model.edges is None and model.normalize != "degree" and model.ring:
-        strength *= 2 * model.ring / (model.size if model.normalize == "size" else 1)
-    elif model.edges is None and model.normalize is None:
-        strength *= model.size
-    if model.schedule is not None:
-        strength *= float(np.abs(model.schedule[1]).max())
-    triads = sum(map(abs, model.triadic or (0.0, 1.0)))
-    if model.corners is not None:
-        rows = np.repeat(np.arange(model.size), np.diff(model.corners.at))
-        triads *= float(np.bincount(rows, np.abs(model.corners.weight)).max(initial=0))
-    elif model.triadic is None:
-        triads = 0.0
-    if model.adaptation is not None:  # weights that have learned are at most so large
-        strength *= max(1.0, abs(model.adaptation[2]) / (float(np.abs(model.edges.weight).max(initial=0)) or 1.0))
-    strength += triads + sum(map(abs, (model.forcing or ())[:2]))
-    fastest = float(np.max(np.abs(model.omega))) + strength + (0.0 if model.adaptation is None else model.adaptation[0])
-    if model.inertia is not None:  # the velocity's own time, and that of a swing about the locked state
-        friction, inertia = np.broadcast_arrays(model.friction, model.inertia)
-        fastest = max(
-            fastest / max(float(friction.min()), 1.0),
-            float((friction / inertia).max()) / 4,
-            math.sqrt(strength / inertia.min()),
-        )
-    shortest = float(model.delays[model.delays > 0].min(initial=math.inf))
-    return min(0.05, 0.05 / fastest if fastest > 0 else math.inf, shortest)
