@@ -9,6 +9,8 @@ import numpy as np
 from ._body_models import Bodies
 
 _COARSE = 3.0  # dt times rate; 2.8 is where decay at that rate explodes in rk4, 2 where it does in euler and heun
+_NANOSECONDS = 15  # an oscillator and step
+_PATIENCE = 20.0  # seconds without a word
 
 
 def default_step(model: Any) -> float:
@@ -50,6 +52,24 @@ def warn_if_coarse(dt: float, rate: float) -> None:
             f"well and be wrong; dt={0.05 / rate:.1g} follows it"
         )
         warnings.warn(says, RuntimeWarning, stacklevel=3)
+
+
+def warn_of_tails(model: Any, step: float, span: float, runs: int) -> None:
+    """Says what costs the time where a few oscillators make the default step much smaller than others need."""
+    if isinstance(model, Bodies):
+        return
+    speed = np.abs(model.omega)
+    quickest, usual = float(speed.max()), float(np.quantile(speed, 0.95))
+    steps = span / step
+    if quickest < 4 * usual or steps * runs * model.size * _NANOSECONDS * 1e-9 < _PATIENCE:
+        return
+    warnings.warn(
+        f"simulate takes {steps:.2g} steps of {step:.2g}, as the fastest oscillator turns at {quickest:.3g} and 95 % of "
+        f"all at {usual:.3g} or less: pass dt={min(0.05, 0.05 / usual if usual else 0.05):.2g}, which does not resolve the "
+        "fastest ones, or leave them out, frequencies.lorentzian(n, limit=...)",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _of_velocities(model: Any, strength: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from ._drives import drive_for, method_for
 from ._engine import placed
 from ._model import Kuramoto
 from ._observables import chosen
-from ._pace import default_step, fastest, warn_if_coarse
+from ._pace import default_step, fastest, warn_if_coarse, warn_of_tails
 from ._run import FINISHED, INTERRUPTED, Run
 from ._seen import Reduction
 from ._trajectory import Label, Trajectory
@@ -116,6 +116,9 @@ def simulate(
     RuntimeWarning
         If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state. If
         ``rtol`` is so small that it was raised, or ``dt`` so large that steps pass over what the model does.
+    UserWarning
+        If a few fast oscillators, such as the tails of a Lorentzian, make the default step so small that the run would
+        take more than about twenty seconds.
 
     Notes
     -----
@@ -156,6 +159,8 @@ def simulate(
     step = default_step(model) if dt is None else _positive("dt", dt)
     if dt is not None and not m.adaptive:
         warn_if_coarse(step, fastest(model))
+    if dt is None and not m.adaptive:
+        warn_of_tails(model, step, abs(times[-1] - t0), len(y0))
     rtol, atol = _tolerances(rtol, atol, m.adaptive)
     drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
     position = drive.start(y0, t0, times, history)
