@@ -27,10 +27,8 @@ def as_floating(name: str, x, *, last: int | None = None, dtype=None):
         if x.dtype not in _FLOATING:
             raise TypeError(f"{name} has dtype {x.dtype} on CUDA: convert it to float32 or float64 first")
     else:
-        if isinstance(x, np.ma.MaskedArray):
-            raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(numpy.nan)")
         try:
-            x = np.asarray(x)
+            x = np.asarray(unmasked(name, x))
         except ValueError as error:
             raise ValueError(f"{name} is ragged: rows must have equal lengths ({error})") from None
         kind = x.dtype.kind
@@ -42,6 +40,18 @@ def as_floating(name: str, x, *, last: int | None = None, dtype=None):
     shape = tuple(x.shape)  # the simulator's shapes refuse negative indices
     if last is not None and (not shape or shape[-1] != last):
         raise ValueError(f"{name} has shape {shape}: the last axis must have length {last}")
+    return x
+
+
+def unmasked(name: str, x):
+    """``x``, which is no masked array: NumPy drops a mask without a word.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(numpy.nan)")
     return x
 
 
