@@ -100,8 +100,10 @@ def properties(mechanisms: Any = None, inputs: Any = None, rng: Any = 0, *, sets
         "length": list(LENGTHS),
         "argument": arguments,
     }
-    given = (len(points),) if isinstance(points, PrimeStates) else np.shape(points)
-    shape = (TOKENS, WIDTH) if points is None else given
+    if points is None:
+        shape: tuple[int, ...] = (TOKENS, WIDTH)
+    else:
+        shape = (len(points),) if isinstance(points, PrimeStates) else np.shape(points)
     about = {"inputs": "drawn" if points is None else "given", "shape": str(shape), "seed": str(seed), "sets": sets}
     return xarray.Dataset(variables, coords, attrs=about)
 
