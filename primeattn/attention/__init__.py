@@ -43,7 +43,7 @@ from ._kuramoto import (
     von_mises_readout,
 )
 from ._linear import LinearState, linear, linear_step
-from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Sample, Score
 from ._position_only import Symmetry, position_only, square_patches
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
@@ -76,12 +76,14 @@ __all__ = [
     "EigenCache",
     "EigenErrorBound",
     "Fails",
+    "Formula",
     "Holds",
     "LinearState",
     "Mechanism",
     "Property",
     "ResonantState",
     "Sample",
+    "Score",
     "SquaredState",
     "Symmetry",
     "alibi_slopes",

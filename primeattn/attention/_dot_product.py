@@ -21,13 +21,16 @@ from typing import Any
 import numpy as np
 
 from .._runtime import devices
+from ._cache import dot_product_step
 from ._cores import run
 from ._cores.reference import joined, softmax
 from ._inputs import check_call, check_upstream, sum_to
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
-from ._rope import turn_both
+from ._rope import alibi_slopes, turn_both
 from ._samples import gaussian, generic, itself
+from ._scores import EXPONENTIAL, of_dot_product
+from ._trainable import Learned, Place, Plan, Trainable, cached, exactly, given, queries_keys_values
 
 
 def dot_product(
@@ -179,6 +182,21 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Fails("exp is no polynomial", _on_a_circle, by=0.1),
 }
 
+
+def plan(
+    place: Place,
+    *,
+    key_heads: int | None = None,
+    window: int | None = None,
+    scale: float | None = None,
+    alibi: bool = False,
+) -> Plan:
+    """q, k, v; with ``alibi`` one learned slope a head."""
+    learned = {"alibi": Learned((place.heads,), exactly(alibi_slopes(place.heads)))} if alibi else {}
+    options = given(causal=place.causal, window=window, scale=scale)
+    return Plan(queries_keys_values(place, key_heads=key_heads), learned, place.columns, options)
+
+
 MECHANISM = Mechanism(
     name="dot_product",
     inputs=("q", "k", "v"),
@@ -189,5 +207,7 @@ MECHANISM = Mechanism(
     sample=gaussian,
     of_vectors=itself,
     properties=PROPERTIES,
+    trainable=Trainable(plan, step=cached(dot_product_step)),
     cite="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv:1706.03762",
+    score=of_dot_product(EXPONENTIAL),
 )

@@ -29,6 +29,8 @@ from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
 from ._samples import gaussian, generic, itself
+from ._scores import of_dot_product, of_kind
+from ._trainable import Place, Plan, Trainable, cached, given, queries_keys_values
 
 
 class Expressive(NamedTuple):
@@ -290,6 +292,20 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Fails("f is no polynomial", _on_half_a_circle, by=0.01),
 }
 
+
+def plan(
+    place: Place,
+    *,
+    key_heads: int | None = None,
+    window: int | None = None,
+    scale: float | None = None,
+    eps: float = 1e-6,
+) -> Plan:
+    """q, k, v."""
+    options = given(causal=place.causal, window=window, scale=scale, eps=eps)
+    return Plan(queries_keys_values(place, key_heads=key_heads), {}, place.columns, options)
+
+
 MECHANISM = Mechanism(
     name="expressive",
     inputs=("q", "k", "v"),
@@ -300,5 +316,7 @@ MECHANISM = Mechanism(
     sample=gaussian,
     of_vectors=itself,
     properties=PROPERTIES,
+    trainable=Trainable(plan, step=cached(expressive_step)),
     cite="Gros, Reorganizing attention-space geometry with expressive attention, 2024, arXiv:2407.18601",
+    score=of_dot_product(of_kind("z**2 / (1 + z**2)", "2*z / (1 + z**2)**2", Expressive())),
 )

@@ -21,8 +21,10 @@ from ._cores import reference as plain
 from ._cores.scan_stream import State, check_state
 from ._inputs import _read_only, check_arrays, check_call, check_upstream
 from ._labels import unwrap
-from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property
+from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Score
 from ._samples import gaussian, generic, itself
+from ._scores import of_kind
+from ._trainable import Place, Plan, Trainable, given, queries_keys_values, summed
 
 
 @scalar
@@ -252,6 +254,29 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Holds("D features, so the rank is at most D; they are not polynomials, though"),
 }
 
+SCORE = Score(
+    of_kind("z", "1", forms.Product()),
+    "phi(q)*phi(k)",
+    {"q": "dphi(q)*phi(k)", "k": "phi(q)*dphi(k)"},
+    sides=(("q", "k"),),
+    parts={
+        "phi": Formula(
+            "Piecewise((x + 1, x > 0), (exp(x), True))",
+            ("x",),
+            feature,
+            {"x": ("Piecewise((1, x > 0), (exp(x), True))", dfeature)},
+        )
+    },
+)
+
+
+def plan(place: Place, *, key_heads: int | None = None, window: int | None = None) -> Plan:
+    """q, k, v, turned before their features: scores depend on both positions, not on their difference alone."""
+    options = given(causal=place.causal, window=window)
+    projected = queries_keys_values(place, key_heads=key_heads)
+    return Plan(projected, {}, place.columns, options, recomputes=window is not None)
+
+
 MECHANISM = Mechanism(
     name="linear",
     inputs=("q", "k", "v"),
@@ -262,5 +287,7 @@ MECHANISM = Mechanism(
     sample=gaussian,
     of_vectors=itself,
     properties=PROPERTIES,
+    trainable=Trainable(plan, step=summed(linear_step, LinearState)),
     cite="Katharopoulos et al., Transformers are RNNs, ICML 2020, arXiv:2006.16236",
+    score=SCORE,
 )

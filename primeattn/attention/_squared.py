@@ -28,6 +28,8 @@ from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, 
 from ._rope import rope as rotate
 from ._rope import turn_both
 from ._samples import gaussian, generic, itself
+from ._scores import of_dot_product, of_kind
+from ._trainable import Place, Plan, Trainable, given, queries_keys_values, summed
 
 
 def squared(
@@ -272,6 +274,21 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Holds("(q . k)^2 = sum_ab q_a q_b k_a k_b"),
 }
 
+
+def plan(
+    place: Place,
+    *,
+    key_heads: int | None = None,
+    window: int | None = None,
+    form: str = "auto",
+    eps: float = 1e-6,
+) -> Plan:
+    """q, k, v."""
+    options = given(causal=place.causal, window=window, form=form, eps=eps)
+    projected = queries_keys_values(place, key_heads=key_heads)
+    return Plan(projected, {}, place.columns, options, recomputes=window is not None)
+
+
 MECHANISM = Mechanism(
     name="squared",
     inputs=("q", "k", "v"),
@@ -282,5 +299,7 @@ MECHANISM = Mechanism(
     sample=gaussian,
     of_vectors=itself,
     properties=PROPERTIES,
+    trainable=Trainable(plan, step=summed(squared_step, SquaredState)),
     cite="Square kernel of Gros, arXiv:2407.18601; linear form after Katharopoulos et al., ICML 2020, arXiv:2006.16236",
+    score=of_dot_product(of_kind("z**2", "2*z", forms.Squared())),
 )

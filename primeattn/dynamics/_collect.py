@@ -52,7 +52,9 @@ class Collector:
 
     def _seen(self, states):
         first = self.count
-        before = None if first == 0 else (float(self.times[first - 1]), self.last[:, : self.model.size])
+        before = None
+        if first:
+            before = float(self.times[first - 1]), self.model.unpack(self.last).get("theta")
         return Seen(self.model, self.times[first : first + states.shape[1]], states, before)
 
     @property

@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._neighbours import Ring
+
 
 class Edges(NamedTuple):
     """Row i lists the oscillators that i hears, in compressed sparse rows; indices ascend within a row.
@@ -69,6 +71,10 @@ def as_edges(network: Any, n: int) -> Edges:
     """
     from scipy import sparse
 
+    if isinstance(network, Ring):
+        from .networks import ring
+
+        network = ring(n, network.neighbours)
     if hasattr(network, "adjacency") and hasattr(network, "is_directed"):
         import networkx
 

@@ -8,7 +8,9 @@ With e_i = exp(i theta_i) and complex couplings h, which hold strength and phase
     forcing: F_1 += f exp(i (nu t + chi)).
 
 With a schedule, all h and field are multiplied by a function of time. With a delay they take the e_j of then
-(`_delay`). Listed triangles are gathered row by row (`_triangles`).
+(`_delay`). Listed triangles are gathered row by row (`_triangles`), rings and full matrices without indices
+(`_neighbours`). Weights that learn are part of the state (`_learning`). Amplitudes and points on spheres put their
+coordinates in the place of cos and sin (`_bodies`), so that all sums over others stay what they are.
 
 Everything an oscillator feels is a polynomial in its own e_i^{-1}: two numbers (cos, sin) an oscillator and harmonic, n
 sine-cosine pairs instead of one sine an edge. With inertia, m_i theta_i'' = the above - friction theta_i'.
@@ -24,8 +26,13 @@ from numba import njit
 
 from .._runtime import elementary as el
 from .._runtime.jit import MATH, nonnegative, piece, scalar
+from ._bodies import add_heard, amplify, turn
+from ._learning import add_learning, learn
+from ._neighbours import add_ring, add_rows
 from ._slices import add_slices, pair_up, pairs_at
 from ._triangles import add_triangles
+
+PHASES, AMPLITUDES, SPHERES = 0, 1, 2  # what oscillators are: angles, complex numbers, unit vectors
 
 _NO_INTEGERS = np.zeros(0, np.int64)
 BLOCK = 2048  # oscillators: five arrays of them fit the first-level cache
@@ -59,6 +66,9 @@ class Phases(NamedTuple):
     schedule: Any = np.zeros(0)  # (2 k,): k times, then the factors of the pairwise coupling at them
     corners: Any = _NO_INTEGERS  # (n + 1 + 2 T,): where rows of triangles begin, then j and k of each
     corner_weight: Any = np.zeros(0)  # (T, 2): p and q of each
+    matrix: Any = np.zeros(0)  # (n, n): weights of a network that is nearly full; indptr is empty then
+    learning: Any = np.zeros(0)  # (3,): rate of learning, and strength times cos and sin of its shift
+    body: Any = np.zeros(0)  # (1 + 2 n,): of amplitudes, see `_bodies`
 
 
 class Sizes(NamedTuple):
@@ -82,6 +92,11 @@ class Sizes(NamedTuple):
     delayed: int  # 1: one delay, 2: one an edge
     slots: int  # grid points of the past in memory
     first: int  # number of the grid point at the start of the run
+    states: int  # numbers of a run: variables * n, and then the weights that learn
+    parts: int  # variables, and 1 more if weights learn
+    kicked: int  # the last so many variables get noise
+    kind: int  # PHASES, AMPLITUDES or SPHERES
+    ring: int  # neighbours on each side of a ring; 0: none
 
 
 @scalar
@@ -109,11 +124,15 @@ def total(x, start, stop):
 
 @piece
 def sense(block, x, g, theta, features, parity, sums):
-    """cos and sin of all harmonics over a block, and their sums."""
+    """cos and sin of all harmonics over a block, or the coordinates of bodies, and their sums."""
     first, last = x.edges[block], x.edges[block + 1]
     c1 = at(parity, 0, g)
     s1 = c1 + g.n
-    if el.all_near(theta, first, last):
+    if g.kind != PHASES:
+        for variable in range(g.variables):
+            for i in range(variable * g.n + first, variable * g.n + last):
+                features[nonnegative(c1 + i)] = theta[nonnegative(i)]
+    elif el.all_near(theta, first, last):
         for i in range(first, last):
             sine, cosine = el.sincos_near(theta[nonnegative(i)])
             features[nonnegative(c1 + i)] = cosine
@@ -121,7 +140,7 @@ def sense(block, x, g, theta, features, parity, sums):
     else:
         for i in range(first, last):
             features[s1 + i], features[c1 + i] = el.sincos(theta[i])
-    for m in range(1, g.harmonics):
+    for m in range(1, g.harmonics if g.kind == PHASES else 1):
         c, s = at(parity, m, g), at(parity, m, g) + g.n
         cb, sb = at(parity, m - 1, g), at(parity, m - 1, g) + g.n
         for i in range(first, last):
@@ -238,6 +257,9 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
     omega = run * g.omega_step
     heard = parity + (2 if g.delayed == 1 else 0)
     factor = ramp(t, x.schedule) if len(x.schedule) else type(t)(1)
+    if g.kind != PHASES:
+        body_slope(first, last, run, factor, x, g, field, features, at(parity, 0, g), out, to)
+        return
     for i in range(first, last):
         out[nonnegative(force + i)] = x.omega[nonnegative(omega + i)]
     for m in range(g.harmonics):
@@ -251,7 +273,23 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             h = run * g.field_step + ((m * g.groups + a) * g.groups + a) * 2
             own = at(parity, m, g), at(heard, m, g)
             leave_out(first, last, factor * x.field[h], factor * x.field[h + 1], features, own, g.n, out, force)
-    if len(x.indptr) and g.delayed < 2:
+    if len(x.learning):
+        weights = g.variables * g.n
+        for m in range(g.harmonics):
+            h = run * g.link_step + 2 * m
+            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
+            add_learning(first, last, p, q, x.indptr, x.indices, x.scale, stage, weights, features, c, g.n, out, force)
+        c = at(parity, 0, g)
+        learn(first, last, x.learning, x.indptr, x.indices, stage, features, c, g.n, out, to, weights)
+    elif g.ring or len(x.matrix):
+        for m in range(g.harmonics):
+            h = run * g.link_step + 2 * m
+            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
+            if g.ring:
+                add_ring(first, last, g.ring, p, q, features, c, at(heard, m, g), g.n, out, force)
+            else:
+                add_rows(first, last, p, q, x.matrix, x.scale, features, c, at(heard, m, g), g.n, out, force)
+    elif len(x.indptr) and g.delayed < 2:
         for m in range(g.harmonics):
             h = run * g.link_step + 2 * m
             if x.link[h] == 0 and x.link[h + 1] == 0:
@@ -270,6 +308,28 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             out[nonnegative(force + i)] = (out[nonnegative(force + i)] - x.friction[nonnegative(i)] * v) / x.inertia[
                 nonnegative(i)
             ]
+
+
+@piece
+def body_slope(first, last, run, factor, x, g, field, features, c, out, to):
+    """What `slope` is for bodies, which have one group, and their coordinates at c in ``features``."""
+    for variable in range(g.variables):
+        for i in range(variable * g.n + first, variable * g.n + last):
+            out[nonnegative(to + i)] = field[variable]
+    h, diffusive = run * g.link_step, x.body[0]
+    if len(x.indptr):
+        add_heard(
+            first, last, g.variables, factor * x.link[h], factor * x.link[h + 1], diffusive, x.indptr, x.indices,
+            x.weight, x.scale, features, c, g.n, out, to,
+        )  # fmt: skip
+    if g.kind == AMPLITUDES:
+        re = im = field[0] - field[0]
+        if g.mean:
+            own = diffusive * factor * type(factor)(g.n)
+            re, im = own * x.field[run * g.field_step], own * x.field[run * g.field_step + 1]
+        amplify(first, last, re, im, x.omega, run * g.omega_step, x.body, features, c, g.n, out, to)
+    else:
+        turn(first, last, g.variables, x.omega, run * g.omega_step, features, c, g.n, out, to)
 
 
 @scalar

@@ -48,7 +48,7 @@ def sweep(
 
     Parameters
     ----------
-    model : Kuramoto
+    model : Kuramoto, StuartLandau or Spheres
         Whatever is not swept. It must not have runs of its own.
     **axes : array_like of float, shape (points,), or list
         Values of a parameter of the model, by name: ``coupling=np.linspace(0, 4, 64)``, ``phase_lag``, ``diffusion``,
@@ -202,7 +202,7 @@ def _drawn(omega: Callable[[np.random.Generator], Any], model: Kuramoto, rng: np
 def _states(model: Kuramoto, theta0: Any, runs: int, seed: int) -> np.ndarray:
     """(runs, states)."""
     if theta0 is None:
-        theta0 = np.stack([_stream(seed, r, 0).uniform(-np.pi, np.pi, model.size) for r in range(runs)])
+        theta0 = np.stack([model.draw(_stream(seed, r, 0), 1)[0] for r in range(runs)])
     return np.ascontiguousarray(_initial_state(model, theta0, None, runs, None)[0])
 
 

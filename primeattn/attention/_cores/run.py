@@ -1,5 +1,7 @@
 """Softmax attention on the device of its arrays: tiles on the CPU, rows on CUDA and wherever a tile met inf or NaN."""
 
+from functools import lru_cache
+
 import numpy as np
 from numba import config, get_num_threads
 
@@ -17,6 +19,7 @@ def strip_sizes(g: Layout) -> tuple[int, int]:
     return 16 * strips.ROWS, max(_PACKED // max(g.width, g.depth, 64) // START * START, START)
 
 
+@lru_cache(256)
 def _plan(g: Layout, dtype) -> Plan:
     (rows, columns), grain = strip_sizes(g), strips.grain(dtype)
     wide, deep = (-(-n // grain) * grain for n in (g.width, g.depth))
@@ -67,9 +70,11 @@ def _forward_tiles(x, g, heads, out, lse) -> bool:
     plan, parts, threads, room = forward_plan(g, heads, lse.dtype)
     clean, total = np.empty(heads // g.group * parts, np.bool_), np.empty_like(lse)
 
+    kernel = forward_tiles.forward_streaming if g.queries <= forward_tiles.FEW else forward_tiles.forward
+
     def work(start, stop):
         space = memory.aligned(room, lse.dtype)
-        forward_tiles.forward(start, stop, tuple(x), tuple(g), tuple(plan), parts, space, out, lse, total, clean)
+        kernel(start, stop, tuple(x), tuple(g), tuple(plan), parts, space, out, lse, total, clean)
 
     _shared(work, clean.size, threads)
     return bool(clean.all())

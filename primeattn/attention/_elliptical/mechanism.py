@@ -22,17 +22,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import _labelled
-from ..._runtime import devices
 from ..._runtime.checks import as_generator, common_floating
 from .._cores import reference as plain
 from .._cores import run
 from .._inputs import Call, check_arrays, check_call, check_upstream
 from .._labels import unwrap
-from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
+from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
 from .._samples import gaussian
-from .metric import Metric, changed_key, changed_query, check_relevance, pull
+from .._scores import EXPONENTIAL, SCALE
+from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, pull
 from .relevance import layer_relevance, random_relevance
+from .trainable import TRAINABLE
 
 
 def elliptical(
@@ -172,21 +173,6 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
     return Ready(q, k, chosen, call)
 
 
-def check_pairs(m) -> None:
-    """A diagonal metric commutes with the turns of rope only if it is equal within every pair."""
-    host = devices.to_host(m)
-    width = host.shape[-1]
-    if width % 2:
-        raise ValueError(f"q has width {width}: rope turns pairs of coordinates, an even width is wanted")
-    a, b = host[..., : width // 2], host[..., width // 2 :]
-    if not np.array_equal(a, b, equal_nan=True):
-        raise ValueError(
-            f"relevance differs within the pairs (c, c + {width // 2}) that rope turns, by up to "
-            f"{np.nanmax(abs(a - b)):.3g}: scores would depend on the absolute position; pass "
-            "numpy.tile((m[..., :D // 2] + m[..., D // 2:]) / 2, 2), or no rope"
-        )
-
-
 def _plain(relevance, q):
     """A labelled relevance in the order of the dimensions of q, with the token axis only if it has one."""
     if not _labelled.is_labelled(relevance):
@@ -254,6 +240,14 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Fails("exp is no polynomial", _on_a_circle, by=0.1),
 }
 
+SCORE = Score(
+    EXPONENTIAL,
+    "scale*m*q*k",
+    {"q": "scale*m*k", "k": "scale*m*q", "m": "scale*q*k"},
+    sides=(("q", "k"),),
+    constants=SCALE | {"m": "the relevance of the coordinate"},
+)
+
 MECHANISM = Mechanism(
     name="elliptical",
     inputs=("q", "k", "v"),
@@ -264,5 +258,7 @@ MECHANISM = Mechanism(
     sample=sample,
     of_vectors=of_vectors,
     properties=PROPERTIES,
+    trainable=TRAINABLE,
     cite="Nielsen, Abdullaev, Teo, Nguyen, Elliptical Attention, NeurIPS 2024, arXiv:2406.13770",
+    score=SCORE,
 )

@@ -13,7 +13,7 @@ from ..._runtime.owners import share
 from .._methods import method as scheme
 from .._model import Kuramoto
 from .._simulate import _default_step, simulate
-from ._jacobian import checked
+from ._jacobian import checked, listed
 from ._tangent import Base, Columns, tangents
 
 _SAMPLES = 100
@@ -115,6 +115,7 @@ def lyapunov_exponents(
     array([ 0.      , -1.732051])
     """
     checked(model, np.zeros(model.size))
+    model = listed(model)
     k = model.states if k is None else k
     if not 1 <= k <= model.states:
         raise ValueError(f"k is {k!r}: 1 to {model.states} exponents are wanted")
