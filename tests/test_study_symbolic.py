@@ -273,3 +273,20 @@ def test_public_names_have_examples_that_run():
         if callable(value) and not isinstance(value, type):
             assert "Examples\n" in value.__doc__, name
     assert (failures, tried) == (0, 9)
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in (DOCS / "theory").glob("*.md") if ">>> " in p.read_text()))
+def test_the_lines_of_a_theory_page_are_what_they_say(page):
+    test = doctest.DocTestParser().get_doctest(
+        (DOCS / "theory" / page).read_text("utf-8").replace("```", ""), {}, page, page, 0
+    )
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_every_mechanism_has_a_page_that_sympy_checks():
+    pages = {"linear": "linear_attention", "kuramoto": "kuramoto_attention", "resonant": "attention_resonant"}
+    for name in MECHANISMS:
+        text = (DOCS / "theory" / f"{pages.get(name, name)}.md").read_text("utf-8")
+        assert f'"{name}"' in text.partition("## Checked by SymPy")[2], name
+        assert "fails" in text.lower(), name
