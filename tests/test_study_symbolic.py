@@ -1,6 +1,7 @@
 """Formulas: the compiled scalars, the derivatives by hand and what SymPy derives are one; proofs and their refusals."""
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -289,4 +290,4 @@ def test_every_mechanism_has_a_page_that_sympy_checks():
     for name in MECHANISMS:
         text = (DOCS / "theory" / f"{pages.get(name, name)}.md").read_text("utf-8")
         assert f'"{name}"' in text.partition("## Checked by SymPy")[2], name
-        assert "fails" in text.lower(), name
+        assert re.search(r"## (Where it fails|What holds)", text), name
