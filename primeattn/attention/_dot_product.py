@@ -197,6 +197,19 @@ def plan(
     return Plan(queries_keys_values(place, key_heads=key_heads), learned, place.columns, options)
 
 
+def attend(vjp, plan: Plan, arrays, learned, before):
+    """Slopes are few and stay on the host."""
+    if "alibi" not in learned or not devices.is_device_array(learned["alibi"]):
+        return vjp(*(arrays[n] for n in "qkv"), **learned, **plan.options)
+    out, pull = vjp(*(arrays[n] for n in "qkv"), alibi=devices.to_host(learned["alibi"]), **plan.options)
+
+    def pullback(dout):
+        grads = pull(dout)
+        return grads | {"alibi": devices.to_device(grads["alibi"])}
+
+    return out, pullback
+
+
 MECHANISM = Mechanism(
     name="dot_product",
     inputs=("q", "k", "v"),
@@ -207,7 +220,7 @@ MECHANISM = Mechanism(
     sample=gaussian,
     of_vectors=itself,
     properties=PROPERTIES,
-    trainable=Trainable(plan, step=cached(dot_product_step)),
+    trainable=Trainable(plan, attend=attend, step=cached(dot_product_step)),
     cite="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv:1706.03762",
     score=of_dot_product(EXPONENTIAL),
 )

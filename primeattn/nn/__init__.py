@@ -1,12 +1,12 @@
 """Layers, models and optimisers without autograd: each file has its forward pass above its backward pass."""
 
 from .adamw import AdamW
+from .checking import GradientReport, gradient_check
 from .checkpointed import Checkpointed
 from .clipping import clip
 from .dropout import Dropout
 from .embedding import Embedding, TiedHead
 from .gelu_mlp import GeluMLP
-from .checking import GradientReport, gradient_check
 from .layer import Layer
 from .layer_norm import LayerNorm
 from .linear import Linear

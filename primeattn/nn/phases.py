@@ -28,7 +28,7 @@ from .transformer import each
 
 def points(theta, tape, factor=None):
     """[factor cos theta; factor sin theta] of every row (..., d), as (..., 2 d)."""
-    d = theta.shape[-1]
+    d = tuple(theta.shape)[-1]
     x = tape.empty(*theta.shape[:-1], 2 * d)
     POINTS(theta.size // d, flat(theta), d, ones(d, theta) if factor is None else factor, flat(x))
     return x
@@ -36,7 +36,7 @@ def points(theta, tape, factor=None):
 
 def pull_points(x, dx, before, out, factor=None, dfactor=None) -> None:
     """out = ``before`` plus (1) times the factor; dfactor as the rows of `PULL_POINTS` give it."""
-    d = x.shape[-1] // 2
+    d = tuple(x.shape)[-1] // 2
     PULL_POINTS(
         x.size // (2 * d), d, ones(d, x) if factor is None else factor, flat(x), flat(dx),
         nothing(x) if before is None else flat(before), flat(out), nothing(x) if dfactor is None else flat(dfactor),
@@ -255,9 +255,7 @@ def build(config: dict, options: dict) -> list[tuple[str, Layer]]:
     if config["positions"] == "learned":
         raise ValueError("positions is 'learned': angles know their order by the drift; pass drift='learned'")
     if not isinstance(config["width"], int | np.integer):
-        raise ValueError(
-            f"width is {config['width']!r}: a model of angles has one width, because nothing projects them"
-        )
+        raise ValueError(f"width is {config['width']!r}: angles have one width, as nothing projects them")
     options = dict(options)
     kind, tied = options.pop("feed_forward", "swiglu"), options.pop("tied", True)
     if kind not in FEED_FORWARD:
