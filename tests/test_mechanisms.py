@@ -257,7 +257,7 @@ def step_of(name):
 @pytest.mark.parametrize("value", ["no", 1, [True], np.array([True, False])], ids=str)
 def test_what_is_only_as_good_as_true_is_refused(name, value):
     sample = drawn(name)
-    with pytest.raises(TypeError, match="causal is .*: pass True or False"):
+    with pytest.raises(TypeError, match="pass True or False"):
         MECHANISMS[name].forward(*sample.inputs, **{**sample.options, "causal": value})
     same = [MECHANISMS[name].forward(*sample.inputs, **{**sample.options, "causal": x}) for x in (True, np.True_)]
     np.testing.assert_array_equal(*same)
