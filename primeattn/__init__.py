@@ -8,7 +8,21 @@ from importlib import import_module as _import_module
 
 __version__ = "0.1.0"
 
-_ROOMS = ("primes", "quaternion", "circle", "encode", "corpus", "resonance", "attention", "dynamics", "plot", "report")
+_ROOMS = (
+    "primes",
+    "quaternion",
+    "circle",
+    "encode",
+    "corpus",
+    "resonance",
+    "attention",
+    "dynamics",
+    "study",
+    "nn",
+    "train",
+    "plot",
+    "report",
+)
 _NAMES = {
     "PrimeStates": "states",
     "Kuramoto": "dynamics",

@@ -31,7 +31,19 @@ def test_every_submodule_imports_and_no_public_function_is_shadowed_by_one():
         importlib.import_module(name)
     for name, value in before.items():
         assert getattr(primeattn, name) is value, name
-    for room in ("quaternion", "resonance", "attention", "dynamics", "states", "encode", "plot", "report"):
+    for room in (
+        "quaternion",
+        "resonance",
+        "attention",
+        "dynamics",
+        "study",
+        "nn",
+        "train",
+        "states",
+        "encode",
+        "plot",
+        "report",
+    ):
         package = importlib.import_module(f"primeattn.{room}")
         submodules = {m.name for m in pkgutil.iter_modules(getattr(package, "__path__", []))}
         functions = {n for n in getattr(package, "__all__", ()) if callable(getattr(package, n))}
@@ -77,7 +89,19 @@ def test_no_drawer_is_named_after_nothing():
 
 def test_public_functions_have_numpydoc_docstrings():
     missing = []
-    for room in ("primes", "quaternion", "circle", "encode", "resonance", "attention", "dynamics", "plot"):
+    for room in (
+        "primes",
+        "quaternion",
+        "circle",
+        "encode",
+        "resonance",
+        "attention",
+        "dynamics",
+        "study",
+        "nn",
+        "train",
+        "plot",
+    ):
         module = importlib.import_module(f"primeattn.{room}")
         for name in module.__all__:
             value = getattr(module, name)

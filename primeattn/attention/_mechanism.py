@@ -4,6 +4,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ._trainable import Trainable
+
 
 class Property(enum.Enum):
     """What a mechanism may claim of its weights, without mask; `violation` measures how far it is from true."""
@@ -53,6 +55,56 @@ class Sample(NamedTuple):
     options: dict[str, Any]
 
 
+class Formula(NamedTuple):
+    """A formula as text, and compiled scalars that compute it and its derivatives: tests hold the two together.
+
+    Attributes
+    ----------
+    text : str
+        What SymPy reads, "z**2 / (1 + z**2)".
+    letters : tuple of str
+        Arguments of the scalars, in order.
+    value : callable
+    slopes : mapping of str to (str, callable)
+        The derivative by each letter that has one: by hand, and the scalar that computes it.
+    """
+
+    text: str
+    letters: tuple[str, ...]
+    value: Callable[..., float]
+    slopes: Mapping[str, tuple[str, Callable[..., float]]]
+
+
+class Score(NamedTuple):
+    """How much a query gives a key before its row is divided by its sum: f(z), z the sum of a term over coordinates.
+
+    Attributes
+    ----------
+    weight : Formula
+        f, of the letter z.
+    term : str
+        One coordinate's share of z, "scale*q*k"; "0" if weights do not depend on the tokens.
+    slopes : mapping of str to str
+        The derivative of the term by each letter that has one, by hand.
+    sides : tuple of (str, str)
+        Letters of the query and of the key that are one number of a token, if a token attends itself.
+    kernels : mapping of str to str
+        Letters that are a positive semidefinite kernel of the two tokens, and why.
+    constants : mapping of str to str
+        Letters that all pairs share, and what they are; none is negative.
+    parts : mapping of str to Formula
+        Functions that the term calls.
+    """
+
+    weight: Formula
+    term: str
+    slopes: Mapping[str, str]
+    sides: tuple[tuple[str, str], ...] = ()
+    kernels: Mapping[str, str] = {}
+    constants: Mapping[str, str] = {}
+    parts: Mapping[str, Formula] = {}
+
+
 class Mechanism(NamedTuple):
     """Everything that tests, benchmarks, models and studies need to know of a mechanism.
 
@@ -62,7 +114,7 @@ class Mechanism(NamedTuple):
     inputs : tuple of str
         Positional array arguments.
     parameters : tuple of str
-        Keyword arrays that have gradients, too.
+        Keyword arguments, arrays or numbers, that have gradients, too, when they are given.
     forward : callable
         The public function.
     vjp : callable
@@ -77,6 +129,11 @@ class Mechanism(NamedTuple):
     properties : mapping of Property to Claim
         One claim for every property.
     cite : str
+    trainable : Trainable, optional
+        How it becomes a layer: what is projected from tokens, what is learned, how it attends and decodes; None if it
+        cannot.
+    score : Score, optional
+        What a pair weighs, as a formula; None if weights are parameters.
     """
 
     name: str
@@ -89,3 +146,5 @@ class Mechanism(NamedTuple):
     of_vectors: Callable[[Any], Sample]
     properties: Mapping[Property, Claim]
     cite: str
+    trainable: Trainable | None = None
+    score: Score | None = None

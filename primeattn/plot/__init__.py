@@ -11,19 +11,28 @@ from .attention import attention_maps
 from .charts import agreement, components, lines, spectrum
 from .maps import mirror_map, off_diagonal_limits, score_map, score_maps
 from .of_dynamics import on_circle, order_parameter, raster, synchronization, trajectory
+from .of_spheres import quaternion_orbits, token_paths
 from .of_states import counts, phases, rank_frequency, sparsity
+from .of_study import gram_spectra, kernel_profiles, order_by_layer, phase_portrait
+from .of_training import learning
 
 __all__ = [
     "agreement",
     "attention_maps",
     "components",
     "counts",
+    "gram_spectra",
+    "kernel_profiles",
+    "learning",
     "lines",
     "mirror_map",
     "off_diagonal_limits",
     "on_circle",
+    "order_by_layer",
     "order_parameter",
+    "phase_portrait",
     "phases",
+    "quaternion_orbits",
     "rank_frequency",
     "raster",
     "score_map",
@@ -31,5 +40,6 @@ __all__ = [
     "sparsity",
     "spectrum",
     "synchronization",
+    "token_paths",
     "trajectory",
 ]

@@ -31,6 +31,7 @@ _SHORT = {
     "cost": "Cost",
     "mechanisms": "Mechanisms",
     "speed": "Speed",
+    "learning": "Learning",
 }
 
 

@@ -145,6 +145,19 @@ def _choose(texts: Sequence[str], candidates: Iterator[int]) -> tuple[int, list[
     return best
 
 
+def running(pieces: Sequence[str], most: int) -> tuple[list[str], np.ndarray]:
+    """The first words of some pieces of text and their vectors, (R, D), R at most ``most``."""
+    vectors = latent(encode.tfidf(pieces))
+    column = {term: k for k, term in enumerate(encode.vocabulary(pieces))}
+    surfaces: list[str] = []
+    for piece in pieces:
+        if len(surfaces) >= most:
+            break
+        surfaces += [word for _, word in spans(piece)]
+    surfaces = surfaces[:most]
+    return surfaces, vectors[[column[folded(word)] for word in surfaces]]
+
+
 def words_of(material: Material) -> Words | None:
     """The words that the page shows: the opening of a passage of the closest pair; None if no passage has two words."""
     texts = [passage.text for passage in material.passages]

@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 
 from ... import _labelled
+from ..._runtime import elementary as el
 from ..._runtime.checks import as_generator
 from .._cores.reference import softmax
 from .._inputs import check_upstream
-from .._mechanism import Mechanism, Sample
+from .._mechanism import Formula, Mechanism, Sample, Score
+from .._scores import EXPONENTIAL
 from . import run
 from .call import check_call
 from .claims import claims
 from .gradients import backward
+from .trainable import TRAINABLE
 
 
 def kuramoto(
@@ -262,6 +265,22 @@ def of_vectors(x) -> Sample:
     return Sample((x,), {"beta": 2 * (2 / x.shape[-1]) ** 0.5})
 
 
+#: phi is the phase of the query and psi that of the key, both with their drift.
+SCORE = Score(
+    EXPONENTIAL,
+    "beta*a*b*cos(phi - psi)",
+    {
+        "a": "beta*b*cos(phi - psi)",
+        "b": "beta*a*cos(phi - psi)",
+        "phi": "-beta*a*b*sin(phi - psi)",
+        "psi": "beta*a*b*sin(phi - psi)",
+        "beta": "a*b*cos(phi - psi)",
+    },
+    sides=(("a", "b"), ("phi", "psi")),
+    constants={"beta": "sharpness"},
+    parts={"cos": Formula("cos(x)", ("x",), el.cos, {"x": ("-sin(x)", lambda x: -el.sin(x))})},
+)
+
 MECHANISM = Mechanism(
     name="kuramoto",
     inputs=("theta",),
@@ -272,5 +291,7 @@ MECHANISM = Mechanism(
     sample=sample,
     of_vectors=of_vectors,
     properties=claims(sample),
+    trainable=TRAINABLE,
     cite="J. Nunley, Kuramoto Attention, arXiv:2606.11585 (from the abstract; equations derived here)",
+    score=SCORE,
 )

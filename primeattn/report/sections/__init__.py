@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..finding import Finding
 from ..material import Material
-from . import cost, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity, speed, synchrony
+from . import cost, learning, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity, speed, synchrony
 
 
 @dataclass(frozen=True)
@@ -117,5 +117,14 @@ SECTIONS: tuple[Section, ...] = (
         "speed.html.j2",
         tells=True,
         wanted=lambda material: bool(material.mechanisms),
+    ),
+    Section(
+        "learning",
+        "What they learn",
+        "Small models learn this text byte by byte, one with each mechanism: how many bits does the next byte cost?",
+        learning.find,
+        "learning.html.j2",
+        tells=True,
+        wanted=lambda material: material.training > 0 and bool(material.mechanisms),
     ),
 )

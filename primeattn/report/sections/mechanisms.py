@@ -166,6 +166,7 @@ def _shown(
         "lines": [
             {"query": i, "lines": [_line(name, found, words, i) for name, found in looks.items()]} for i in examples
         ],
+        "claimed": {name: fact["properties"] for name, fact in facts.items()},
         "properties": {name: claim["says"] for name, claim in any_facts["properties"].items()},
         "data": _data(looks, words, examples[0]),
     }
