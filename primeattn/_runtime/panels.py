@@ -5,8 +5,8 @@ in registers. The rows of A and C are read and written where they are, so nothin
 strip goes through a small block beside the panel. Sums run in blocks of ``BLOCK`` steps, each in order.
 
 A BLAS packs A as well, which pays for large matrices. Layers multiply a few hundred rows by matrices that fit in a
-cache: measured on the products of a block of width 128 with 512 tokens, one thread, what comes from afar included, 62 to 91
-GFLOP/s by OpenBLAS, 81 to 105 here; from near, 86 to 103 and 99 to 111, of 116 at most.
+cache: measured on the products of a block of width 128 with 512 tokens, one thread, what comes from afar included, 62
+to 91 GFLOP/s by OpenBLAS, 81 to 105 here; from near, 86 to 103 and 99 to 111, of 116 at most.
 """
 
 from . import strips

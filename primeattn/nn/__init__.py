@@ -1,10 +1,14 @@
 """Layers, models and optimisers without autograd: each file has its forward pass above its backward pass."""
 
 from .adamw import AdamW
+from .checking import GradientReport, gradient_check
+from .checkpointed import Checkpointed
 from .clipping import clip
+from .dropout import Dropout
 from .embedding import Embedding, TiedHead
-from .gradient_check import GradientReport, gradient_check
+from .gelu_mlp import GeluMLP
 from .layer import Layer
+from .layer_norm import LayerNorm
 from .linear import Linear
 from .mixing import Mixing
 from .model import LanguageModel
@@ -14,16 +18,23 @@ from .positions import Positions
 from .residual import Residual
 from .rms_norm import RMSNorm
 from .schedules import constant, cosine
+from .sgd import SGD
+from .sizing import sized
 from .swiglu import SwiGLU
 from .tape import Tape
 
 __all__ = [
+    "SGD",
     "AdamW",
+    "Checkpointed",
     "CollectiveModes",
+    "Dropout",
     "Embedding",
+    "GeluMLP",
     "GradientReport",
     "LanguageModel",
     "Layer",
+    "LayerNorm",
     "Linear",
     "Mixing",
     "OnCircle",
@@ -42,4 +53,5 @@ __all__ = [
     "constant",
     "cosine",
     "gradient_check",
+    "sized",
 ]

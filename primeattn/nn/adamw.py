@@ -3,6 +3,8 @@ r"""AdamW: Adam with decoupled decay of matrices.
     m = b1 m + (1 - b1) g,    v = b2 v + (1 - b2) g^2,
     x = x (1 - rate decay) - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
+On a torus angles are wrapped afterwards; on spheres see `riemannian`.
+
 I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
 """
 
@@ -13,6 +15,7 @@ from .._runtime.jit import bare_kernel, nonnegative, scalar
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .parameters import Parameters
+from .riemannian import SPHERE_ADAM, WRAP
 
 
 @scalar
@@ -73,12 +76,18 @@ class AdamW:
         rate = self.rate if rate is None else rate
         real, (b1, b2) = self.parameters.values.dtype.type, self.betas
         root, step = 1 / math.sqrt(1 - b2**self.steps), rate / (1 - b1**self.steps)
-        for kind, where in self.parameters.segments.items():
-            if where.stop > where.start:
-                keep = 1 - rate * self.decay if kind == "decayed" else 1.0
-                arrays = (x[where] for x in (self.parameters.values, gradient, self.mean, self.square))
-                numbers = (step, keep, b1, 1 - b1, b2, 1 - b2, self.eps, root)
-                ADAMW(where.stop - where.start, *arrays, *map(real, numbers))
+        buffers, rest = (
+            (self.parameters.values, gradient, self.mean, self.square),
+            (b1, 1 - b1, b2, 1 - b2, self.eps, root),
+        )
+        for kind, where in self.parameters.flat_segments():
+            keep = 1 - rate * self.decay if kind == "decayed" else 1.0
+            ADAMW(where.stop - where.start, *(x[where] for x in buffers), *map(real, (step, keep, *rest)))
+            if kind == "torus":
+                WRAP(where.stop - where.start, self.parameters.values[where])
+        for where, width in self.parameters.spheres():
+            arrays = (x[where] for x in buffers)
+            SPHERE_ADAM((where.stop - where.start) // width, *arrays, width, *map(real, (step, *rest)))
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs to go on to the same bits."""

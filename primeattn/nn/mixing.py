@@ -16,17 +16,29 @@ import numpy as np
 
 from .._runtime import devices, linalg
 from .._runtime.elementary.maps import SOFTPLUS, SOFTPLUS_PULL
-from ..attention import MECHANISMS
-from ..attention._trainable import Place, Plan, advance, attend, plan_of
+from ..attention import MECHANISMS, Mechanism
+from ..attention._trainable import Place, Plan, Trainable, advance, attend, plan_of
 from .elementwise import ADD
-from .heads import Block
+from .heads import Columns
 from .layer import Layer, flat, rows
 from .parameters import Parameter, exactly, normal
 
 
+def mechanism_of(name: str, space: str | None = None) -> tuple[Mechanism, Trainable]:
+    """The mechanism of that name, and how it becomes a layer; of vectors or angles, if ``space`` says."""
+    if name not in MECHANISMS:
+        raise ValueError(f"mechanism is {name!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
+    trainable = MECHANISMS[name].trainable
+    if trainable is None:
+        raise ValueError(f"mechanism is {name!r}, which is no layer: its record has no trainable")
+    if space is not None and trainable.space != space:
+        raise ValueError(f"mechanism is {name!r}, whose tokens are {trainable.space}: one of {space} is wanted")
+    return MECHANISMS[name], trainable
+
+
 def positions_of(mechanism: str, positions: str | None = None) -> str:
     """How a model tells a mechanism where tokens stand: "rotary", "learned" or "none"; by default as it needs."""
-    order = MECHANISMS[mechanism].trainable.order
+    order = mechanism_of(mechanism)[1].order
     if positions is None:
         return {"rotary": "rotary", "own": "none", "none": "learned"}[order]
     if positions not in ("rotary", "learned", "none") or (positions == "rotary" and order != "rotary"):
@@ -36,7 +48,7 @@ def positions_of(mechanism: str, positions: str | None = None) -> str:
 
 
 class Fields:
-    """The arrays that a plan projects from tokens, side by side in one product.
+    """The arrays that a plan projects from tokens, side by side in one product; those with a bias are the last.
 
     Parameters
     ----------
@@ -50,20 +62,19 @@ class Fields:
     """
 
     def __init__(self, plan: Plan, width: int, rotary: float | None, fan: int | None = None):
-        self.projected, self.width, self.fan = plan.projected, width, width if fan is None else fan
-        self.blocks, at = {}, 0
-        for name, field in self.projected.items():
-            self.blocks[name] = Block(at, field.heads, field.columns, rotary if field.rotary else None)
-            at += field.heads * field.columns
-        self.columns = at
+        self.projected = dict(sorted(plan.projected.items(), key=lambda item: item[1].bias is not None))
+        self.width, self.fan = width, width if fan is None else fan
+        self.columns = Columns({n: (f.heads, f.columns, f.rotary) for n, f in self.projected.items()}, rotary)
+        self.positive = [name for name, field in self.projected.items() if field.positive]
 
     def parameters(self) -> dict[str, Parameter]:
-        if not self.columns:
+        if not self.columns.count:
             return {}
-        declared = {"project": Parameter((self.width, self.columns), self._start, decay=True)}
-        for name, field in self.projected.items():
-            if field.bias is not None:
-                declared[f"{name}_bias"] = Parameter((field.heads, field.columns), exactly(field.bias))
+        declared = {"project": Parameter((self.width, self.columns.count), self._start, decay=True)}
+        bias = [np.tile(f.bias, f.heads) for f in self.projected.values() if f.bias is not None]
+        if bias:
+            start = np.concatenate(bias)
+            declared["bias"] = Parameter(start.shape, exactly(start))
         return declared
 
     def _start(self, rng, shape):
@@ -72,37 +83,34 @@ class Fields:
 
     def forward(self, p, x, tape, first: int = 0) -> dict[str, Any]:
         """The arrays by name, of tokens that stand at ``first`` and after."""
-        if not self.columns:
+        if not self.columns.count:
             return {}
-        u = tape.empty(*x.shape[:-1], self.columns)
+        u = tape.empty(*x.shape[:-1], self.columns.count)
         linalg.multiply(rows(x), p["project"], rows(u))
-        arrays, before = {}, {}
-        for name, block in self.blocks.items():
-            arrays[name] = block.split(u, tape, p.get(f"{name}_bias"), first)
-            if self.projected[name].positive:
-                before[name] = arrays[name]
-                arrays[name] = tape.empty(*before[name].shape)
-                SOFTPLUS(before[name].size, flat(before[name]), flat(arrays[name]))
+        arrays = self.columns.split(u, tape, p.get("bias"), first)
         tape.drop(u)
+        before = {name: arrays[name] for name in self.positive}
+        for name, y in before.items():
+            arrays[name] = tape.empty(*y.shape)
+            SOFTPLUS(y.size, flat(y), flat(arrays[name]))
         tape.save(x, before)
         return arrays
 
-    def backward(self, p, gradients, tape, g, dx) -> None:
-        """Writes dx, from the gradients of the arrays by name."""
+    def backward(self, p, gradients, tape, g):
+        """dx, from the gradients of the arrays by name."""
         x, before = tape.load()
-        du = tape.empty(*x.shape[:-1], self.columns)
-        for name, block in self.blocks.items():
-            d = gradients[name]
-            if name in before:
-                u, upstream = before[name], d
-                d = tape.empty(*u.shape)
-                SOFTPLUS_PULL(d.size, flat(u), flat(upstream), flat(d))
-            block.merge(d, du)
-            if f"{name}_bias" in g:
-                block.pull_bias(d, g[f"{name}_bias"])
+        for name, u in before.items():
+            upstream, gradients[name] = gradients[name], tape.empty(*u.shape)
+            SOFTPLUS_PULL(u.size, flat(u), flat(upstream), flat(gradients[name]))
+        du = tape.empty(*x.shape[:-1], self.columns.count)
+        self.columns.merge(gradients, du)
+        if "bias" in g:
+            self.columns.pull_bias(du, g["bias"])
+        dx = tape.empty(*x.shape)
         linalg.multiply(rows(x), rows(du), g["project"], turn_a=True, add=True)
         linalg.multiply(rows(du), p["project"], rows(dx), turn_b=True)
         tape.drop(du)
+        return dx
 
 
 def add_learned(plan: Plan, gradients, g) -> None:
@@ -152,10 +160,10 @@ class Mixing(Layer):
         gain: float = 1.0,
         **options: Any,
     ):
-        self.mechanism, self.width, self.heads, self.gain = MECHANISMS[mechanism], width, heads, gain
+        self.mechanism, self.width, self.heads, self.gain = mechanism_of(mechanism, "vectors")[0], width, heads, gain
         self.plan = plan_of(self.mechanism, Place(width, heads, context, causal, rotary), options)
         self.fields = Fields(self.plan, width, rotary)
-        self.joined = Block(0, heads, self.plan.depth)
+        self.joined = Columns({"o": (heads, self.plan.depth, False)})
 
     def parameters(self):
         columns = self.heads * self.plan.depth
@@ -179,7 +187,7 @@ class Mixing(Layer):
     def _projected_back(self, p, mixed, tape):
         b, _, tokens, _ = mixed.shape
         o, y = tape.empty(b, tokens, self.heads * self.plan.depth), tape.empty(b, tokens, self.width)
-        self.joined.merge(mixed, o)
+        self.joined.merge({"o": mixed}, o)
         linalg.multiply(rows(o), p["out"], rows(y))
         return o, y
 
@@ -193,14 +201,16 @@ class Mixing(Layer):
 
     def backward(self, p, dy, tape, g):
         o, pullback = tape.load()
-        do, dx = tape.empty(*o.shape), tape.empty(*dy.shape)
+        do = tape.empty(*o.shape)
         linalg.multiply(rows(dy), p["out"], rows(do), turn_b=True)
         linalg.multiply(rows(o), rows(dy), g["out"], turn_a=True, add=True)
-        gradients = pullback(self.joined.split(do, tape))
+        by_head = self.joined.split(do, tape)["o"]
+        tape.drop(do)
+        gradients = pullback(by_head)
+        tape.drop(by_head)
         add_learned(self.plan, gradients, g)
         self._pass_back(gradients, tape)
-        self.fields.backward(p, gradients, tape, g, dx)
-        return dx
+        return self.fields.backward(p, gradients, tape, g)
 
     def _pass_back(self, gradients, tape) -> None:
         """Gradients from the layer after this one, by what was carried to it; and those for the layer before."""

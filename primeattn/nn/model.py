@@ -2,26 +2,28 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numba
 import numpy as np
 
 from .._runtime import devices, linalg
-from .._runtime.checks import as_generator
 from .._runtime.owners import alone, share
-from ..attention import MECHANISMS
 from . import phases, transformer
+from .checkpointed import Checkpointed
 from .cross_entropy import CROSS_ENTROPY, total_loss
+from .decode import check_choice, stream
 from .elementwise import ADD
 from .layer import Layer, flat
+from .mixing import mechanism_of
 from .parameters import Parameters
 from .tape import Room, Tape
 
 FORMAT = 1
 #: What tokens of a mechanism are -> the layers of its model.
 SPACES = {"vectors": transformer.build, "angles": phases.build}
-_TOKENS = 512  # in a chunk: what a layer touches for so many fits a second-level cache, nearly
+_CHUNK = 1 << 16  # numbers that a layer returns for a chunk: what it touches nearly fits a second-level cache
 
 
 class LanguageModel:
@@ -32,9 +34,10 @@ class LanguageModel:
     mechanism : str
     layers : int
         Blocks of attention and feed-forward map.
-    width : int
-        Numbers of a token; angles, for a mechanism of angles.
-    heads : int
+    width : int or list of int
+        Numbers of a token; angles, for a mechanism of angles. A list has one for each layer: a linear map stands
+        wherever the width changes. Heads and hidden may then be lists, too.
+    heads : int or list of int
     context : int
         Tokens that the model sees at once.
     vocabulary : int
@@ -43,12 +46,17 @@ class LanguageModel:
         Draws the first parameters.
     dtype : {"float32", "float64"}
     hidden : int, optional
-        Hidden numbers of the feed-forward map; 8/3 of the width by default, in multiples of 64 if it is that large.
+        Hidden numbers of the feed-forward map; 8/3 of the width by default, in multiples of 64 if it is that large, and
+        4 times the width for "gelu".
     positions : {"rotary", "learned", "none"}, optional
         How tokens know where they stand; by default as the mechanism needs.
+    checkpointing : bool
+        Keep only the inputs of layers, and run them again before their backward pass: less memory, more time.
     **options
-        Of the mechanism as a layer, such as ``window``; a wrong name is refused with those there are. A model of angles
-        also has ``feed_forward`` ("swiglu", "modes", "none") and ``tied``.
+        ``norm`` ("rms", "layer"), ``feed_forward`` ("swiglu", "gelu", "none"), ``tied`` (whether the read-out uses the
+        table of the embedding, True by default), ``dropout`` (probability, of what is added to the residual stream).
+        A model of angles has ``feed_forward`` ("swiglu", "modes", "none") and ``tied``. The others are those of the
+        mechanism as a layer, such as ``window``; a wrong name is refused with those there are.
 
     Attributes
     ----------
@@ -69,19 +77,19 @@ class LanguageModel:
         self,
         mechanism: str = "dot_product",
         layers: int = 6,
-        width: int = 128,
-        heads: int = 4,
+        width: int | list[int] = 128,
+        heads: int | list[int] = 4,
         context: int = 256,
         vocabulary: int = 256,
         rng: Any = 0,
         dtype: Any = "float32",
         *,
-        hidden: int | None = None,
+        hidden: int | list[int] | None = None,
         positions: str | None = None,
+        checkpointing: bool = False,
         **options: Any,
     ):
-        if mechanism not in MECHANISMS:
-            raise ValueError(f"mechanism is {mechanism!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
+        build = SPACES[mechanism_of(mechanism)[1].space]
         self.config: dict[str, Any] = {
             "mechanism": mechanism,
             "layers": layers,
@@ -90,12 +98,15 @@ class LanguageModel:
             "context": context,
             "vocabulary": vocabulary,
             "dtype": np.dtype(dtype).name,
-            "hidden": _hidden(width) if hidden is None else hidden,
+            "hidden": _hidden(width, options.get("feed_forward")) if hidden is None else hidden,
             "positions": positions,
+            "checkpointing": checkpointing,
         }
-        build = SPACES[MECHANISMS[mechanism].trainable.space]
         self.layers: list[tuple[str, Layer]] = build(self.config, options)
+        if checkpointing:  # what the first and the last layer keep is little, or needed at once
+            self.layers[1:-1] = [(name, Checkpointed(layer)) for name, layer in self.layers[1:-1]]
         self.config |= options
+        self._widest = int(np.max(width))
         self._declared = {name: layer.parameters() for name, layer in self.layers}
         self.parameters = Parameters(self._declared, rng, dtype)
         self._place()
@@ -161,8 +172,8 @@ class LanguageModel:
         return self._rooms[worker]
 
     def _chunks(self, start: int, stop: int, tokens: int) -> Iterator[tuple[int, int]]:
-        """Equal pieces of whole sequences, of at most `_TOKENS` tokens if a sequence is not longer."""
-        most = max(1, _TOKENS // max(tokens, 1)) if self._like is None else stop - start
+        """Equal pieces of whole sequences, of about `_CHUNK` numbers if a sequence is not longer."""
+        most = max(1, _CHUNK // max(tokens * self._widest, 1)) if self._like is None else stop - start
         pieces = -(-(stop - start) // most)
         for i in range(pieces):
             yield start + (stop - start) * i // pieces, start + (stop - start) * (i + 1) // pieces
@@ -215,7 +226,7 @@ class LanguageModel:
 
     def _losses(self, logits, targets, weights):
         """Losses in nats, flat; the logits become the gradient of sum(weights * losses)."""
-        vocabulary = logits.shape[-1]
+        vocabulary = self.config["vocabulary"]
         losses = devices.empty(weights.size, logits.dtype, like=logits)
         CROSS_ENTROPY(
             weights.size, flat(logits), self._put(targets.reshape(-1)), self._put(weights), vocabulary, losses
@@ -271,19 +282,43 @@ class LanguageModel:
 
         self._share(work, sequences, self._workers(sequences))
 
-    def generate(self, prompt: Any, n: int, *, temperature: float = 1.0, top_k: int | None = None, rng: Any = 0) -> Any:
-        """``n`` tokens after the prompt, shape (n,)."""
-        ids, rng = [int(i) for i in prompt], as_generator(rng)
-        for _ in range(n):
-            z = self.logits([ids[-self.config["context"] :]])[0, -1].astype(np.float64)
-            if temperature == 0:
-                ids.append(int(z.argmax()))
-                continue
-            if top_k is not None:
-                z[z < np.sort(z)[-min(top_k, z.size)]] = -np.inf
-            p = np.exp((z - z.max()) / temperature)
-            ids.append(int(rng.choice(z.size, p=p / p.sum())))
-        return np.array(ids[len(prompt) :])
+    def stream(self, prompt: Any, *, temperature: float = 1.0, top_k: int | None = None, rng: Any = 0) -> Iterator[int]:
+        """Tokens after the prompt, one by one and without end; each costs one step where the layers remember the past.
+
+        Parameters
+        ----------
+        prompt : sequence of int
+            At least one token; the last ``context`` of them count. When the window is full, it starts again with its
+            last half.
+        temperature : float
+            Of the softmax that tokens are drawn from; 0 takes the best.
+        top_k : int, optional
+            Draw among so many of the best.
+        rng : int or numpy Generator
+        """
+        check_choice(temperature, top_k)
+        ids = self._ids(
+            "prompt", np.asarray(prompt, dtype=None if len(prompt) else np.int64)[None, -self.config["context"] :]
+        )
+        if not ids.size:
+            raise ValueError("the prompt is empty: pass at least one token")
+        return stream(self, ids[0].tolist(), temperature, top_k, rng)
+
+    def generate(
+        self, prompt: Any, n: int, *, temperature: float = 1.0, top_k: int | None = None, rng: Any = 0
+    ) -> np.ndarray:
+        """The first ``n`` tokens of `stream`, shape (n,)."""
+        return np.fromiter(islice(self.stream(prompt, temperature=temperature, top_k=top_k, rng=rng), n), np.int64)
+
+    def first_not_finite(self, inputs: Any) -> str | None:
+        """The name of the first layer whose output, for these inputs, holds NaN or inf; None if all is finite."""
+        x, tape = self._put(self._ids("inputs", inputs)), Tape(self._room(0), saving=False)
+        with linalg.single_threaded():
+            for (name, layer), p in zip(self.layers, self._views, strict=True):
+                x = layer.forward(p, x, tape)
+                if not np.isfinite(devices.to_host(x)).all():
+                    return name
+        return None
 
     # checks
 
@@ -336,8 +371,9 @@ class LanguageModel:
     def save(self, path: Any) -> None:
         """Write the model as an npz file, without pickle: the config as JSON, and the arrays by name."""
         header = json.dumps({"format": FORMAT, "config": self.config})
+        arrays: dict[str, Any] = {f"parameter.{n}": x for n, x in self.parameters.copy().items()}
         with open(path, "wb") as file:
-            np.savez(file, header=np.array(header), **{f"parameter.{n}": x for n, x in self.parameters.copy().items()})
+            np.savez(file, header=np.array(header), **arrays)
 
     @classmethod
     def load(cls, path: Any) -> "LanguageModel":
@@ -354,6 +390,10 @@ class LanguageModel:
         return model
 
 
-def _hidden(width: int) -> int:
-    hidden = 8 * width // 3
+def _hidden(width, feed_forward):
+    if not isinstance(width, int | np.integer):
+        return [_hidden(w, feed_forward) for w in width]
+    if feed_forward == "gelu":
+        return 4 * int(width)
+    hidden = 8 * int(width) // 3
     return max(1, hidden // 64 * 64 if hidden >= 64 else hidden)

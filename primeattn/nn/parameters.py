@@ -24,7 +24,7 @@ class Parameter(NamedTuple):
     decay : bool
         Whether AdamW pulls it to 0: matrices of products.
     manifold : {None, "torus", "sphere"}
-        Where it lives: numbers are free, angles, or unit vectors along the last axis.
+        Where it lives: numbers are free, angles, or unit vectors along the last axis (made so at the start).
     """
 
     shape: tuple[int, ...]
@@ -115,6 +115,8 @@ class Parameters:
         rng = as_generator(rng)
         for name, parameter in self.declared.items():
             self.view(name)[...] = parameter.start(rng, parameter.shape)
+            if parameter.kind == "sphere":
+                self.view(name)[...] /= np.linalg.norm(self.view(name), axis=-1, keepdims=True)
 
     def __len__(self) -> int:
         return self.values.size
@@ -141,6 +143,15 @@ class Parameters:
             else self.view(prefix + name, flat)
             for name, value in declared.items()
         }
+
+    def flat_segments(self) -> list[tuple[str, slice]]:
+        """Where numbers lie that move along straight lines: "decayed", "free" and "torus", where there are any."""
+        return [(k, s) for k, s in self.segments.items() if k != "sphere" and s.stop > s.start]
+
+    def spheres(self) -> list[tuple[slice, int]]:
+        """Where unit vectors lie, and of what width."""
+        found = ((self.slices[n], p) for n, p in self.declared.items() if p.kind == "sphere")
+        return [(where, p.shape[-1]) for where, p in found if where.stop > where.start]
 
     def zeros(self) -> Any:
         """A flat buffer of zeros like the values, on their device."""

@@ -79,6 +79,18 @@ class Tape:
         """What was saved last and not loaded yet."""
         return self._saved.pop()
 
+    def branch(self, *, saving: bool) -> "Tape":
+        """Another tape of the same pass, with the same room and shared state."""
+        tape = Tape(self.room, saving=saving, training=self.training, seed=self.seed, step=self.step, first=self.first)
+        tape.shared = self.shared
+        return tape
+
+    def adopt(self, branch: "Tape", kept) -> None:
+        """A branch is through: only ``kept`` is still needed of what it took, by this tape."""
+        branch._release(kept)
+        self._taken += branch._taken
+        branch._taken = []
+
     def close_layer(self, out) -> None:
         """The forward pass of a layer is through. Without a backward pass, only its output is still needed."""
         if self.saving:

@@ -54,7 +54,6 @@ class Witness:
     verified: str
     says: str
 
-    @property
     def short(self) -> str:
         """Points, what they show, and how that was verified."""
         if self.coefficients:
@@ -64,7 +63,7 @@ class Witness:
         return f"{self.says}: {what} ({self.verified})"
 
     def __str__(self) -> str:
-        return f"{self.kernel}, {self.property}: {self.short}"
+        return f"{self.kernel}, {self.property}: {self.short()}"
 
 
 class _Property(NamedTuple):

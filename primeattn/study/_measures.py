@@ -75,7 +75,7 @@ def _claims(which: Mechanism, drawn: Drawn) -> dict[str, Any]:
             says = describe(witness, which.inputs, prop)
             if prop is Property.PSD:  # proved, where the search of small lattices finds a witness
                 proved = counterexample(which, "psd", search="lattice")
-                says = says if proved is None else proved.short
+                says = says if proved is None else proved.short()
             found = (FAILS, claim.why, by, 1, says)
         else:
             worst = max(violation(prop, which, s) for s in _theorem_samples(which, drawn))

@@ -54,7 +54,7 @@ def gradient_check(
     batch : tuple of array_like of int, or task
         ``(inputs, targets)`` of shape (B, T); or anything with a method ``batch(rng, n)``.
     step : float
-        Length of a step, relative to the deviation of the array.
+        Length of a step, relative to the size of the numbers of the array, at least 0.1.
     tolerance : float
         Largest relative error that passes.
     rng : int or numpy Generator
@@ -105,7 +105,7 @@ def gradient_check(
     for name in model.parameters.names:
         where = model.parameters.slices[name]
         d = rng.standard_normal(where.stop - where.start)
-        h = step * max(float(np.std(start[where])), 1e-2)
+        h = step * max(float(np.sqrt(np.mean(start[where] ** 2))), 0.1)
         near, far = ((loss_at(where, k * h * d) - loss_at(where, -k * h * d)) / (2 * k * h) for k in (1, 2))
         differences, slope = (4 * near - far) / 3, float(gradient[where] @ d)
         typical = float(np.linalg.norm(gradient[where])) + 1e-12
