@@ -124,9 +124,11 @@ def worker(name: str) -> None:
 class Peer:
     """A worker of a script in a process of its own."""
 
-    def __init__(self, name: str, python: str, threads: int, script: str = __file__):
+    def __init__(
+        self, name: str, python: str, threads: int, script: str = __file__, extra: dict[str, str] | None = None
+    ):
         variables = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-        environment = {**os.environ, **dict.fromkeys(variables, str(threads)), "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **dict.fromkeys(variables, str(threads)), "PYTHONPATH": str(ROOT)} | (extra or {})
         command = [python, script, "--worker", name]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

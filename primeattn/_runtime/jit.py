@@ -26,6 +26,11 @@ def scalar(function):
     return njit(function, forceinline=True, _nrt=False, **MATH)
 
 
+def summing(function):
+    """A scalar whose sums may be taken in any order, so that they vectorise. What it calls keeps its own order."""
+    return njit(function, forceinline=True, _nrt=False, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+
+
 def piece(function):
     """A scalar that takes tuples of many arrays, and that only compiled code calls; Python may not: it would crash.
 

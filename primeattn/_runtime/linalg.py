@@ -5,6 +5,8 @@ and calls ``gemm_nn``, ``gemm_nt`` or ``gemm_tn`` with it. The address is an arg
 process: a cached kernel must not hold it. It is that of ``scipy.linalg.cython_blas``, a public interface; where SciPy
 has none, or with ``PRIMEATTN_BLAS=0``, it is that of `plain_gemm`: loops of our own behind the same signature.
 
+On whole arrays, outside of kernels: `multiply`.
+
 The threads are ours (``owners.share``), so BLAS must not start others: `single_threaded` holds BLAS to one thread per
 call and gives the user's number back. Only where its library offers no such control does it decide for itself.
 """
@@ -21,7 +23,9 @@ from numba import carray, cfunc, config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import CACHE, MATH
+from . import devices, memory, panels, strips
+from .jit import CACHE, MATH, bare_kernel, scalar
+from .owners import Owner
 
 
 class Library(NamedTuple):
@@ -220,3 +224,121 @@ _made = _interpreted if config.DISABLE_JIT else _compiled
 gemm_nn = _made(False, False)
 gemm_nt = _made(False, True)
 gemm_tn = _made(True, False)
+
+
+def _matrix_product(typing, blas, turn_a, turn_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
+    real = beta
+    if not (a.dtype == b.dtype == c.dtype == real) or any(x.ndim != 2 for x in (a, b, c)):
+        return None
+    i = types.int64
+
+    def codegen(context, builder, signature, arguments):
+        blas, turn_a, turn_b, m, n, k, a, lda, b, ldb, beta, c, ldc = arguments
+        real = context.get_value_type(signature.args[10])
+        integer, char = ir.IntType(32), ir.IntType(8)
+
+        def cell(value, type_):
+            place = cgutils.alloca_once(builder, type_)
+            builder.store(value, place)
+            return place
+
+        def count(value):
+            return cell(builder.trunc(value, integer), integer)
+
+        def letter(turned):
+            is_turned = builder.icmp_signed("!=", turned, turned.type(0))
+            return cell(builder.select(is_turned, char(ord("T")), char(ord("N"))), char)
+
+        def pointer(which, array):
+            return context.make_array(signature.args[which])(context, builder, array).data
+
+        values = [
+            letter(turn_b),
+            letter(turn_a),
+            *(count(x) for x in (n, m, k)),
+            cell(real(1.0), real),
+            pointer(8, b),
+            count(ldb),
+            pointer(6, a),
+            count(lda),
+            cell(beta, real),
+            pointer(11, c),
+            count(ldc),
+        ]
+        kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
+        builder.call(builder.inttoptr(blas, kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(i, i, i, i, i, i, a, i, b, i, real, c, i), codegen
+
+
+_product = intrinsic(_matrix_product)
+
+
+@bare_kernel
+def _multiply(blas, turn_a, turn_b, add, a, b, out):
+    m, n = out.shape
+    k = a.shape[0] if turn_a != 0 else a.shape[1]
+    zero = type(out[0, 0])(0)
+    if m > 0 and n > 0 and k > 0:
+        size = out.itemsize
+        # NumPy gives the only row of a matrix any step it likes
+        lda = a.strides[0] // size if a.shape[0] > 1 else a.shape[1]
+        ldb = b.strides[0] // size if b.shape[0] > 1 else b.shape[1]
+        ldc = out.strides[0] // size if m > 1 else n
+        beta = zero + type(zero)(1) if add != 0 else zero
+        _product(blas, turn_a, turn_b, m, n, k, a, lda, b, ldb, beta, out, ldc)
+    elif add == 0:
+        out[:, :] = zero
+
+
+@scalar
+def multiply_row(i, a, b, turn_a, turn_b, add, out):
+    """Number i of the product."""
+    r, c = i // out.shape[1], i % out.shape[1]
+    total = out[r, c] if add else type(out[0, 0])(0)
+    for s in range(a.shape[0] if turn_a else a.shape[1]):
+        left = a[s, r] if turn_a else a[r, s]
+        total += left * (b[c, s] if turn_b else b[s, c])
+    out[r, c] = total
+
+
+@bare_kernel
+def multiply_cpu(start, stop, a, b, turn_a, turn_b, add, out):
+    for i in range(start, stop):
+        multiply_row(i, a, b, turn_a, turn_b, add, out)
+
+
+MULTIPLY = Owner(multiply_row, multiply_cpu, "F2 F2 i i i F2")
+
+
+def multiply(a, b, out, *, turn_a: bool = False, turn_b: bool = False, add: bool = False) -> None:
+    """``out = op(a) @ op(b)``, or ``out += ...`` with ``add``; op transposes if turned.
+
+    On matrices of one dtype, all in host memory, with rows that are contiguous (any step between them), or all on
+    CUDA. Nothing is checked. One thread: callers share the work, and hold BLAS to one thread by `single_threaded`.
+    """
+    if devices.is_device_array(out):
+        MULTIPLY(out.size, a, b, int(turn_a), int(turn_b), int(add), out)
+    elif config.DISABLE_JIT:
+        product = (a.T if turn_a else a) @ (b.T if turn_b else b)
+        out[...] = out + product if add else product
+    elif out.shape[0] < _FEW or not (b.size and out.size):
+        _multiply(gemm_address(out.dtype), int(turn_a), int(turn_b), int(add), a, b, out)
+    else:
+        work, *sizes = _panel_sizes(out.dtype)
+        panels.multiply(int(turn_a), int(turn_b), int(add), a, b, out, work, *sizes)
+
+
+_FEW = 4 * strips.ROWS  # rows for which packing B does not pay
+_kept = threading.local()
+
+
+def _panel_sizes(dtype):
+    """Working memory of this thread, and the sizes of this machine's panels."""
+    try:
+        return _kept.__dict__[dtype]
+    except KeyError:
+        work = memory.aligned(panels.room(dtype), dtype)
+        found = _kept.__dict__[dtype] = work, strips.grain(dtype), strips.panel(dtype), strips.side(dtype)
+        return found

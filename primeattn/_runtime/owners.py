@@ -13,16 +13,20 @@ chunks. ``numba.set_num_threads`` is obeyed.
 
 import inspect
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from numba import get_num_threads
 
 from . import devices
 
 OWNERS: list["Owner"] = []
+_HOST = frozenset({np.ndarray, tuple, int, float, np.float32, np.float64})  # a look at others' attributes takes longer
 
 
 @cache
@@ -34,12 +38,30 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
+_this_thread = threading.local()
+
+
+@contextmanager
+def alone():
+    """Inside, this thread shares nothing: its calls are a share of something larger already."""
+    before = getattr(_this_thread, "alone", False)
+    _this_thread.alone = True
+    try:
+        yield
+    finally:
+        _this_thread.alone = before
+
+
+def _is_alone() -> bool:
+    return getattr(_this_thread, "alone", False)
+
+
 def share(work, n: int, grain: int, chunks_per_thread: int = 1) -> None:
     """Call ``work(start, stop)`` over contiguous ranges that cover ``[0, n)``, on all threads.
 
     Ranges hold at least ``grain`` rows: below that, waking a thread (about 60 us) costs more than it brings.
     """
-    threads = get_num_threads() if n >= 2 * grain else 1
+    threads = get_num_threads() if n >= 2 * grain and not _is_alone() else 1
     if threads == 1:
         work(0, n)
         return
@@ -60,6 +82,16 @@ def share(work, n: int, grain: int, chunks_per_thread: int = 1) -> None:
         for helper in helpers:
             if not helper.cancel():  # one that never started (a busy pool, a nested call) has nothing left to do
                 helper.result()
+
+
+def _on_device(arguments) -> bool:
+    """Where the first array lies; a call that mixes host and CUDA arrays was refused long before."""
+    for x in arguments:
+        if type(x) is np.ndarray:
+            return False
+        if type(x) not in _HOST and devices.is_device_array(x):
+            return True
+    return False
 
 
 class Owner:
@@ -103,11 +135,13 @@ class Owner:
         return scope[f"{row.__name__}_cuda"]
 
     def __call__(self, n: int, *arguments) -> None:
-        if any(devices.is_device_array(a) for a in arguments):
+        if _on_device(arguments):
             if self._cuda is None:
                 self._cuda = devices.cuda().jit(self.cuda_function())
             block = 128
             if n:
                 self._cuda[(n + block - 1) // block, block](n, *arguments)
+        elif n < 2 * self.grain or _is_alone():
+            self.cpu(0, n, *arguments)
         else:
             share(lambda start, stop: self.cpu(start, stop, *arguments), n, self.grain, self.chunks_per_thread)

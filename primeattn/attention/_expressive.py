@@ -18,18 +18,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._runtime import devices
 from .._runtime.elementary.machine import by_type
 from .._runtime.jit import scalar
 from ._cache import Cache, step
 from ._cores import ratio_run
 from ._cores import reference as plain
 from ._cores.ratio import register
-from ._inputs import Call, check_call, check_upstream, is_number
+from ._inputs import Call, check_call, check_upstream, is_number, scale_gradient
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
 from ._samples import gaussian, generic, itself
 from ._scores import of_dot_product, of_kind
+from ._trainable import Place, Plan, Trainable, cached, given, queries_keys_values
 
 
 class Expressive(NamedTuple):
@@ -173,20 +175,24 @@ def _forward(call: Call, eps: float):
     return ratio_run.forward(Expressive(), x, call.layout, call.heads, ratio_run.constant_eps(eps, x))
 
 
-def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, eps=1e-6, rope=None) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v."""
+def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, eps=None, rope=None) -> tuple[Any, Callable]:
+    """Output and pullback: gradients of q, k, v, and of scale and eps if they were given."""
     (q, k, v), wrap = unwrap(q, k, v)
     if rope is not None:
         q, k = turn_both(q, k, rope)
     call = check_call(q, k, v, causal=causal, mask=mask, scale=scale, window=window, alibi=None)
     x, g = call.problem, call.layout
-    out, total = _forward(call, check_eps(eps))
+    out, total = _forward(call, check_eps(1e-6 if eps is None else eps))
     result = wrap.out(call.shaped(out, g.queries, g.depth))
 
     def pullback(dout) -> dict[str, Any]:
         upstream = check_upstream(dout, result, x.q)
-        *gradients, _ = ratio_run.backward(Expressive(), x, g, out, total, upstream)
+        *gradients, deps = ratio_run.backward(Expressive(), x, g, out, total, upstream)
         grads = {n: d.reshape(call.shapes[n]) for n, d in zip("qkv", gradients, strict=True)}
+        if scale is not None:
+            grads["scale"] = scale_gradient(x, *gradients[:2])
+        if eps is not None:
+            grads["eps"] = devices.to_host(deps).sum(dtype=np.float64).astype(deps.dtype)
         if rope is not None:
             grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         return wrap.gradients(grads)
@@ -291,16 +297,31 @@ PROPERTIES: dict[Property, Claim] = {
     Property.EXACT_LINEAR_FORM: Fails("f is no polynomial", _on_half_a_circle, by=0.01),
 }
 
+
+def plan(
+    place: Place,
+    *,
+    key_heads: int | None = None,
+    window: int | None = None,
+    scale: float | None = None,
+    eps: float = 1e-6,
+) -> Plan:
+    """q, k, v."""
+    options = given(causal=place.causal, window=window, scale=scale, eps=eps)
+    return Plan(queries_keys_values(place, key_heads=key_heads), {}, place.columns, options)
+
+
 MECHANISM = Mechanism(
     name="expressive",
     inputs=("q", "k", "v"),
-    parameters=(),
+    parameters=("scale", "eps"),
     forward=expressive,
     vjp=_vjp,
     reference=reference,
     sample=gaussian,
     of_vectors=itself,
     properties=PROPERTIES,
+    trainable=Trainable(plan, step=cached(expressive_step)),
     cite="Gros, Reorganizing attention-space geometry with expressive attention, 2024, arXiv:2407.18601",
     score=of_dot_product(of_kind("z**2 / (1 + z**2)", "2*z / (1 + z**2)**2", Expressive())),
 )

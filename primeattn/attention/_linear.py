@@ -24,6 +24,7 @@ from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Score
 from ._samples import gaussian, generic, itself
 from ._scores import of_kind
+from ._trainable import Place, Plan, Trainable, given, queries_keys_values, summed
 
 
 @scalar
@@ -173,7 +174,7 @@ class LinearState(State):
     position : int
         Tokens seen in all.
     nbytes : int
-        8 (D Dv + D + 2) for every key head.
+        8 (D Dv + D + 2) for every key head, on the host; as much again is room for the next step.
 
     Examples
     --------
@@ -211,7 +212,7 @@ def linear_step(q: Any, k: Any, v: Any, state: LinearState) -> Any:
     ValueError
         As `linear`, or if the arrays do not continue the state, which is then as it was.
     TypeError
-        For CUDA arrays: the state is in host memory.
+        For another state, or arrays on two devices.
 
     Examples
     --------
@@ -222,8 +223,6 @@ def linear_step(q: Any, k: Any, v: Any, state: LinearState) -> Any:
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.linear(x, x, x, causal=True)))
     True
     """
-    if devices.on_cuda(q=q, k=k, v=v):
-        raise TypeError("q, k, v are CUDA arrays but the state is in host memory: pass pa.to_host of them")
     check_state(state, LinearState)
     q, k, v, _ = check_arrays(q, k, v)
     call = check_call(_features(q), _features(k), v, causal=True, mask=None, scale=1.0, window=None, alibi=None)
@@ -268,6 +267,14 @@ SCORE = Score(
     },
 )
 
+
+def plan(place: Place, *, key_heads: int | None = None, window: int | None = None) -> Plan:
+    """q, k, v, turned before their features: scores depend on both positions, not on their difference alone."""
+    options = given(causal=place.causal, window=window)
+    projected = queries_keys_values(place, key_heads=key_heads)
+    return Plan(projected, {}, place.columns, options, recomputes=window is not None)
+
+
 MECHANISM = Mechanism(
     name="linear",
     inputs=("q", "k", "v"),
@@ -278,6 +285,7 @@ MECHANISM = Mechanism(
     sample=gaussian,
     of_vectors=itself,
     properties=PROPERTIES,
+    trainable=Trainable(plan, step=summed(linear_step, LinearState)),
     cite="Katharopoulos et al., Transformers are RNNs, ICML 2020, arXiv:2006.16236",
     score=SCORE,
 )

@@ -4,6 +4,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ._trainable import Trainable
+
 
 class Property(enum.Enum):
     """What a mechanism may claim of its weights, without mask; `violation` measures how far it is from true."""
@@ -112,7 +114,7 @@ class Mechanism(NamedTuple):
     inputs : tuple of str
         Positional array arguments.
     parameters : tuple of str
-        Keyword arrays that have gradients, too.
+        Keyword arguments, arrays or numbers, that have gradients, too, when they are given.
     forward : callable
         The public function.
     vjp : callable
@@ -127,6 +129,9 @@ class Mechanism(NamedTuple):
     properties : mapping of Property to Claim
         One claim for every property.
     cite : str
+    trainable : Trainable, optional
+        How it becomes a layer: what is projected from tokens, what is learned, how it attends and decodes; None if it
+        cannot.
     score : Score, optional
         What a pair weighs, as a formula; None if weights are parameters.
     """
@@ -141,4 +146,5 @@ class Mechanism(NamedTuple):
     of_vectors: Callable[[Any], Sample]
     properties: Mapping[Property, Claim]
     cite: str
+    trainable: Trainable | None = None
     score: Score | None = None

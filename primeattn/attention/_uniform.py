@@ -23,6 +23,7 @@ from ._cores.layout import Layout, key_range
 from ._inputs import _read_only, check_band, check_mask, check_upstream
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Formula, Holds, Mechanism, Property, Sample, Score
+from ._trainable import Place, Plan, Projected, Trainable, given
 
 
 @scalar
@@ -240,6 +241,23 @@ PROPERTIES: dict[Property, Claim] = {
 #: No scalar is compiled: a weight is a count.
 SCORE = Score(Formula("1", ("z",), lambda z: 1.0, {"z": ("0", lambda z: 0.0)}), "0", {})
 
+
+def plan(place: Place, *, window: int | None = None) -> Plan:
+    """v alone: it knows neither content nor order."""
+    projected = {"v": Projected(place.columns, place.heads)}
+    options = given(causal=place.causal, window=window)
+    return Plan(projected, {}, place.columns, options, recomputes=window is not None)
+
+
+def step(plan: Plan, arrays, learned, memory, before):
+    """A running sum of the values, in float64."""
+    v = arrays["v"]
+    sums = memory.get("sum", 0) + np.cumsum(v, axis=-2, dtype=np.float64)
+    count = memory.get("count", 0) + np.arange(1, v.shape[-2] + 1)
+    memory["sum"], memory["count"] = sums[..., -1:, :], count[-1]
+    return (sums / count[:, None]).astype(v.dtype)
+
+
 MECHANISM = Mechanism(
     name="uniform",
     inputs=("v",),
@@ -250,6 +268,7 @@ MECHANISM = Mechanism(
     sample=sample,
     of_vectors=of_vectors,
     properties=PROPERTIES,
+    trainable=Trainable(plan, order="none", step=step),
     cite="Zhang, Xiong, Su, Accelerating Neural Transformer via an Average Attention Network, 2018, arXiv:1805.00631",
     score=SCORE,
 )

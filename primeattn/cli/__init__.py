@@ -13,6 +13,11 @@ COMMANDS = {
     "search": "the passages of a text that resonate most with a query, and why",
     "study": "what attention mechanisms are: properties, spectra, counter-examples: Markdown, HTML, netCDF, figures",
     "simulate": "coupled phase oscillators: netCDF and a figure, from flags or a TOML or YAML file",
+    "train": "a language model, or mechanisms against one another: checkpoints, metrics, figures",
+    "eval": "how well a trained model does on held-out material",
+    "sample": "text from a trained model, as it comes",
+    "grad-check": "whether gradients are derivatives, for every mechanism",
+    "data": "the texts to train on: where they are, how they are cut, checksums; fetch enwik8",
     "doctor": "versions, threads, CUDA, cache, and what is missing",
 }
 

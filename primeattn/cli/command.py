@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _subcommand(name: str, options: Sequence[str]) -> int:
-    module = import_module(f".{name}", __package__)
+    module = import_module(f".{name.replace('-', '_')}", __package__)
     parser = Parser(prog=f"primeattn {name}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     module.configure(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")

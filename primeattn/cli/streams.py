@@ -21,7 +21,7 @@ def encodable(text: str, encoding: str = "utf-8") -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def put(line: str) -> None:
+def put(line: str, end: str = "\n") -> None:
     """Print a line on standard output; a closed pipe has seen enough and is no error.
 
     Raises
@@ -30,7 +30,7 @@ def put(line: str) -> None:
         If it cannot be written.
     """
     try:
-        print(encodable(line, getattr(sys.stdout, "encoding", None) or "utf-8"), flush=True)
+        print(encodable(line, getattr(sys.stdout, "encoding", None) or "utf-8"), end=end, flush=True)
     except OSError as error:
         _refused(error)
 

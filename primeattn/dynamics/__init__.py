@@ -1,9 +1,11 @@
 """Kuramoto dynamics: models as data, one call to simulate them, and the theory beside it."""
 
 from . import analysis, frequencies, networks, theory
+from ._body_models import Spheres, StuartLandau
 from ._flow import Flow, derivative, step
 from ._methods import METHODS
 from ._model import Kuramoto
+from ._neighbours import Ring
 from ._observables import OBSERVABLES, observable
 from ._seen import Observable, Reduction, Seen
 from ._simulate import simulate
@@ -17,7 +19,10 @@ __all__ = [
     "Kuramoto",
     "Observable",
     "Reduction",
+    "Ring",
     "Seen",
+    "Spheres",
+    "StuartLandau",
     "Trajectory",
     "analysis",
     "derivative",

@@ -15,6 +15,7 @@ from . import _delay
 from ._colour import stationary
 from ._methods import Method
 from ._model import Kuramoto
+from ._neighbours import is_full, matrix
 from ._phases import Phases
 from ._slices import memory, slices
 from ._stops import Course, Position, Stops, active, beginning
@@ -34,7 +35,8 @@ class Drive(Course):
             self.sizes = self.sizes._replace(stream=streams.start, streams=len(streams))
         self.rtol, self.atol, self.seed, self.longest = rtol, atol, seed, longest
         self._changes, networks = model.changes(self.phases)
-        self._networks = [x if self.sizes.delayed else _in_slices(x) for x in networks]
+        ordered = not (self.sizes.delayed or self.sizes.kind or len(self.phases.learning))
+        self._networks = [_in_order(x) if ordered else x for x in networks]
         self.phases = self._networks[0]
         self.kinks = np.union1d(self._changes[1:], self.phases.schedule[: len(self.phases.schedule) // 2])
         self._spaces: dict[tuple, list[Space]] = {}
@@ -75,7 +77,7 @@ class Drive(Course):
     def pieces(self, position: Position, t0: float, times: np.ndarray, saved: np.ndarray) -> Iterator[int]:
         """Fill ``saved`` (runs, samples, N) from ``position``, which moves; yields how many samples all runs have."""
         runs, g = len(position.y), self.sizes
-        work = (g.n * g.variables + len(self.phases.indices)) * self.method.stages
+        work = (g.n * g.variables + len(self.phases.indices) + len(self.phases.matrix)) * self.method.stages
         threads = get_num_threads()
         team = min(threads, len(self.phases.group)) if runs == 1 and g.n >= _TEAM_FROM else 1
         together = min(runs, threads) if team == 1 else 1
@@ -118,7 +120,7 @@ class Drive(Course):
 
     def _space(self, team: int) -> Space:
         g, m = self.sizes, self.method
-        states, rows = g.n * g.variables, m.stages + 1 + len(m.extra_c)
+        states, rows = g.states, m.stages + 1 + len(m.extra_c)
         blocks, each = len(self.phases.group), g.groups * g.harmonics * 2
         pairs = memory(g.harmonics, g.n) if len(self.phases.starts) else 0
         copies, recalled = (8, g.n) if g.delayed == 1 else (4, 0)
@@ -126,7 +128,7 @@ class Drive(Course):
             *zeros(
                 (rows if m.adaptive else m.stages) * states, states, states if m.adaptive else 0, recalled,
                 copies * g.harmonics * g.n + pairs, copies * g.harmonics * blocks, 2 * blocks,
-                2 * g.n if g.noisy else 0, team * each, team * each,
+                2 * g.kicked * g.n if g.noisy else 0, team * each, team * each,
             )
         )  # fmt: skip
 
@@ -176,9 +178,13 @@ class Drive(Course):
         position.place[:] = reached
 
 
-def _in_slices(phases: Phases) -> Phases:
+def _in_order(phases: Phases) -> Phases:
+    """The network as the kernels read it best: a full matrix without indices, others in slices."""
     if not len(phases.indices):
         return phases
+    if is_full(phases.indptr, phases.indices):
+        rows = matrix(phases.indptr, phases.indices, phases.weight)
+        return phases._replace(matrix=rows, indptr=phases.indptr[:0], indices=phases.indices[:0], weight=rows[:0])
     return phases._replace(**slices(phases.indptr, phases.indices, phases.weight, phases.edges)._asdict())
 
 

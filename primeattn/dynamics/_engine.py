@@ -33,7 +33,7 @@ class Engine:
         g = sizes
         self.sizes, self.runs, self.stages = sizes, runs, stages
         self.real: Any = np.dtype(like.dtype).type
-        self.states = g.n * g.variables
+        self.states = g.states
         fine = coarse = phases
         if devices.is_device_array(like):
             fine, coarse = _in_blocks(phases, 1), _in_blocks(phases, max(32, math.isqrt(g.n)))
@@ -54,7 +54,7 @@ class Engine:
         self._features = room(runs * g.harmonics * 2 * g.n)
         self._sums = room(runs * self._coarse_blocks * g.harmonics * 2)
         self._moments, self._field = room(each), room(each)
-        self._noise = room(runs * 2 * g.n if g.noisy else 1)
+        self._noise = room(runs * 2 * g.kicked * g.n if g.noisy else 1)
 
     def _move(self, x: np.ndarray, like: Any) -> Any:
         x = np.ascontiguousarray(x, self.real if x.dtype.kind == "f" else x.dtype)

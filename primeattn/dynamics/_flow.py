@@ -17,7 +17,8 @@ from ._model import Kuramoto
 #: Parameters of a model whose terms stand in the pieces that `_rows` calls.
 _SERVED = {
     "omega", "coupling", "network", "normalize", "phase_lag", "harmonics", "triadic", "forcing", "groups", "diffusion",
-    "inertia", "friction", "schedule", "triangles", "triangle_weights",
+    "inertia", "friction", "schedule", "triangles", "triangle_weights", "adaptation", "growth", "shear", "diffusive",
+    "rotation",
 }  # fmt: skip
 
 
@@ -26,8 +27,10 @@ class Flow:
 
     Parameters
     ----------
-    model : Kuramoto
-        Without runs of its own, or with as many as the states have.
+    model : Kuramoto, StuartLandau or Spheres
+        Without runs of its own, or with as many as the states have. States are flat: all real parts and then all
+        imaginary ones of amplitudes, all first coordinates of vectors and so on (``model.pack``, ``model.unpack``);
+        phases, velocities and then weights that learn.
     like : array, optional
         A NumPy or CUDA array whose device and precision all states share; float64 on the CPU by default. In float32 a
         phase of size x is known to 6e-8 x: wrap it now and then.

@@ -186,7 +186,7 @@ class _Walk:
         return lambda share, t: self._progress((self._done + share * cells) / self._whole)
 
 
-def as_runs(model: Kuramoto, name: str, values: np.ndarray) -> np.ndarray:
+def as_runs(model: Any, name: str, values: np.ndarray) -> np.ndarray:
     """Numbers, one a run, in the shape that the model wants."""
     if name == "diffusion":
         return values[:, None]

@@ -1,8 +1,9 @@
 """Trajectories as xarray Datasets and netCDF files, and back: every parameter of the model is in them.
 
 Numbers and text become attributes under the parameter's own name; an array becomes a coordinate along "oscillator",
-"run" or "group"; a dict an attribute in JSON; a network three variables, compressed sparse rows. What none of this
-holds (a function) is named in the attribute "not_stored", and a file that has it brings no model back.
+"run" or "group"; a dict an attribute in JSON; a network three variables, compressed sparse rows, and networks that
+switch the rows of each of them one below the other, "network_from" the times. What none of this holds (a function) is
+named in the attribute "not_stored", and a file that has it brings no model back.
 """
 
 import dataclasses
@@ -14,10 +15,11 @@ import numpy as np
 
 from .._runtime import devices
 from .._runtime.files import whole
+from ._body_models import Spheres, StuartLandau
 from ._model import Kuramoto
+from ._neighbours import Ring
 from ._trajectory import Label, Trajectory
 
-_NETWORK = "network_indptr", "network_indices", "network_weight"
 _NEEDS = 'netCDF needs h5netcdf: pip install "primeattn[report]"'
 _STATE = {
     "theta": ("phases, not wrapped", "rad"),
@@ -25,6 +27,15 @@ _STATE = {
     "theta_end": ("phases at t_end", "rad"),
     "velocity_end": ("velocities at t_end", "rad / time"),
 }
+_OWN = {
+    "weights": (("edge",), "weights that learn, in the order of the rows of the network", "1"),
+    "z": (("oscillator",), "complex amplitudes", "1"),
+    "x": (("oscillator", "component"), "unit vectors", "1"),
+}
+_MODELS: dict[str, Any] = {model.__name__: model for model in (Kuramoto, StuartLandau, Spheres)}
+_OTHER = {  # neither of oscillators nor of runs, whatever their lengths are
+    "triangles": ("triangle", "corner"), "triangle_weights": ("triangle",), "schedule": ("schedule_row", "knot"),
+}  # fmt: skip
 _UNITS = {
     "omega": "rad / time", "coupling": "rad / time", "phase_lag": "rad", "diffusion": "rad^2 / time",
 }  # fmt: skip
@@ -37,7 +48,8 @@ def to_dataset(trajectory: Trajectory):
     if devices.is_device_array(x.theta_end):
         velocity = None if velocity is None else devices.to_host(velocity)
         x = dataclasses.replace(x, theta_end=devices.to_host(x.theta_end), velocity_end=velocity)
-    lead = ("run",) if x.theta_end.ndim == 2 else ()
+    last = x.states_end["x"][..., 0] if x.theta_end is None else x.theta_end
+    lead = ("run",) if last.ndim == 2 else ()
     variables: dict[str, Any] = {
         name: (x.labels[name].dims, values, {"long_name": x.labels[name].says, "units": x.labels[name].unit})
         for name, values in x.observables.items()
@@ -47,14 +59,14 @@ def to_dataset(trajectory: Trajectory):
         if values is not None:
             dims = (*lead, *(() if name.endswith("end") else ("time",)), "oscillator")
             variables[name] = (dims, values, {"long_name": says, "units": unit})
-    coordinates, attributes = _parameters(x.model, {"oscillator": x.theta_end.shape[-1], "run": len(x.theta_end)})
-    edges = getattr(x.model, "edges", None)
-    if edges is not None and len(x.model.networks) < 2:
-        for name, dim, values in zip(_NETWORK, ("row", "edge", "edge"), edges, strict=True):
-            if len(values) or name != "network_weight":
-                variables[name] = ((dim,), values)
+    for name, (own, says, unit) in _OWN.items():
+        for key, values, time in ((name, x.states, ("time",)), (f"{name}_end", x.states_end, ())):
+            if name in values:
+                variables[key] = ((*lead, *time, *own), values[name], {"long_name": says, "units": unit})
+    coordinates, attributes = _parameters(x.model, {"oscillator": last.shape[-1], "run": len(last)})
+    variables |= _networks(x.model)
     coordinates["time"] = (("time",), x.t, {"long_name": "time, in the user's unit"})
-    for dim, size in (("oscillator", x.theta_end.shape[-1]), *((d, len(x.theta_end)) for d in lead)):
+    for dim, size in (("oscillator", last.shape[-1]), *((d, len(last)) for d in lead)):
         coordinates[dim] = ((dim,), np.arange(size))
     settings = {}
     for name, value in x.settings.items():
@@ -73,6 +85,25 @@ def _versions() -> dict[str, str]:
     return {"title": "Kuramoto dynamics", "conventions": "radians; time in the user's unit", "primeattn": __version__}
 
 
+def _networks(model: Any) -> dict[str, Any]:
+    """Variables: all rows of all networks, and from when on each network holds, if there are several."""
+    networks = getattr(model, "networks", ())
+    if not networks:
+        return {}
+    times, edges = zip(*networks, strict=True)
+    lengths = np.concatenate([np.diff(e.indptr) for e in edges])
+    variables: dict[str, Any] = {
+        "network_indptr": (("row",), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)),
+        "network_indices": (("edge",), np.concatenate([e.indices for e in edges])),
+    }
+    if any(len(e.weight) for e in edges):
+        each = [e.weight if len(e.weight) else np.ones(len(e.indices)) for e in edges]
+        variables["network_weight"] = (("edge",), np.concatenate(each))
+    if len(networks) > 1:
+        variables["network_from"] = (("network",), np.array(times))
+    return variables
+
+
 def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Coordinates and attributes."""
     coordinates: dict[str, Any] = {}
@@ -80,10 +111,10 @@ def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict
     if model is None:  # of a file that could not hold it
         return coordinates, attributes | {"not_stored": ["model"]}
     lost = []
+    if getattr(model, "ring", 0):
+        attributes["network_ring"] = model.ring
     for field in dataclasses.fields(model):
         name, value = field.name, getattr(model, field.name)
-        if name == "network" and len(model.networks) > 1:
-            lost.append(name)
         if name == "network" or (value is None and field.default is None):
             continue
         if value is None:
@@ -91,7 +122,9 @@ def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict
         elif isinstance(value, dict):
             if value:
                 attributes[name] = json.dumps(value)
-        elif isinstance(value, str | bool | int | float) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        elif isinstance(value, bool):  # which netCDF lacks
+            attributes[name] = int(value)
+        elif isinstance(value, str | int | float) or (isinstance(value, np.ndarray) and value.ndim == 0):
             attributes[name] = value.item() if isinstance(value, np.ndarray) else value
         elif isinstance(value, tuple) and all(isinstance(number, float) for number in value):
             attributes[name] = list(value)
@@ -103,8 +136,14 @@ def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict
     return coordinates, attributes | ({"not_stored": lost} if lost else {})
 
 
-def _dims(name: str, value: np.ndarray, model: Kuramoto, sizes: dict[str, int]) -> tuple[str, ...]:
+def _dims(name: str, value: np.ndarray, model: Any, sizes: dict[str, int]) -> tuple[str, ...]:
+    if name in _OTHER:
+        return _OTHER[name]
+    if name == "delay":
+        return ("edge",) if len(model.networks) == 1 else ("delayed_edge",)
     meant: tuple[str, ...] = ("run", "oscillator")
+    if name == "rotation":
+        meant = ("run", "oscillator", "component", "component_heard")
     if name in ("coupling", "phase_lag"):
         meant = ("run", "group", "heard") if model.groups is not None and value.ndim >= 2 else ("run",)
     meant = ("",) * (value.ndim - len(meant)) + meant[max(len(meant) - value.ndim, 0) :]
@@ -130,14 +169,17 @@ def from_dataset(data) -> Trajectory:
     return Trajectory(
         t=data["time"].values, observables=values, t_end=float(data.attrs["t_end"]), model=_model(data),
         settings=settings, status=str(data.attrs["status"]), labels=labels, **state,
+        states={name: data[name].values for name in _OWN if name in data},
+        states_end={name: data[f"{name}_end"].values for name in _OWN if f"{name}_end" in data},
     )  # fmt: skip
 
 
-def _model(data) -> Kuramoto | None:
+def _model(data) -> Any:
     if "not_stored" in data.attrs:
         return None
     found: dict[str, Any] = {}
-    for field in dataclasses.fields(Kuramoto):
+    kind = _MODELS[str(data.attrs["model"])]
+    for field in dataclasses.fields(kind):
         name = field.name
         if name in data.coords:
             found[name] = data[name].values
@@ -151,8 +193,15 @@ def _model(data) -> Kuramoto | None:
 
         indices, n = data["network_indices"].values, data.sizes["oscillator"]
         weight = data["network_weight"].values if "network_weight" in data else np.ones(len(indices))
-        found["network"] = sparse.csr_array((weight, indices, data["network_indptr"].values), shape=(n, n))
-    return Kuramoto(**found)
+        indptr = data["network_indptr"].values
+        rows = sparse.csr_array((weight, indices, indptr), shape=(len(indptr) - 1, n))
+        found["network"] = rows
+        if "network_from" in data:
+            times = data["network_from"].values.tolist()
+            found["network"] = [(t, rows[n * k : n * (k + 1)]) for k, t in enumerate(times)]
+    if "network_ring" in data.attrs:
+        found["network"] = Ring(int(data.attrs["network_ring"]))
+    return kind(**found)
 
 
 def write(data, path) -> None:

@@ -6,10 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._runtime.checks import unmasked
 from ._delay import as_delays
+from ._learning import as_rule, rule
+from ._neighbours import Ring, reach_of
 from ._network import Edges, as_switched
-from ._phases import BLOCK, Phases, Sizes
-from ._triangles import Triangles, as_triangles
+from ._phases import BLOCK, PHASES, Phases, Sizes
+from ._triangles import Triangles, as_rows, as_triangles
 
 NORMALIZERS = ("size", "degree", None)
 
@@ -24,8 +27,10 @@ class Kuramoto:
         Natural frequencies, radians per unit of time.
     coupling : float or array_like, shape (runs,), (groups, groups) or (runs, groups, groups)
         K. With ``groups``, ``coupling[a, b]`` is what group a feels of group b.
-    network : sparse or dense matrix (N, N), or NetworkX graph, or a list of them with times, optional
+    network : sparse or dense matrix (N, N), NetworkX graph, Ring, or a list of matrices with times, optional
         W[i, j] is the weight of the edge j -> i; None couples all to all. A NetworkX edge u -> v makes v hear u.
+        A matrix more than half of whose entries are not 0 is read without indices; `Ring` has no list of edges. What is
+        a list of edges becomes a matrix by `networks.from_edges`: of two oscillators [(0, 1), (1, 0)] is a matrix.
         A list [(t_0, W_0), (t_1, W_1), ...] switches: each network holds from its time on, the first before it, too.
     normalize : {"size", "degree", None}
         g = K / N, K / in-degree of i (sum of \|weights\|), or K. With ``groups``: K / size of the group that is heard.
@@ -57,6 +62,9 @@ class Kuramoto:
         in the order of the rows of the network, columns ascending. See `simulate` for the history.
     correlation_time : float, optional
         Of coloured (Ornstein-Uhlenbeck) noise in place of white noise.
+    adaptation : float or (float, float) or (float, float, float), optional
+        Rate, shift (0: Hebb's rule) and strength (1) at which the weights of the network learn. They start as they are
+        given and end in ``Trajectory.states_end["weights"]``.
 
     Raises
     ------
@@ -88,11 +96,16 @@ class Kuramoto:
     *Coloured noise*: :math:`\eta_i` takes the place of :math:`\sqrt{2 D}\,\xi_i`, with
     :math:`\tau_c \eta_i' = -\eta_i + \sqrt{2 D}\,\xi_i`, stationary from the start.
 
+    *Adaptation* with rate :math:`\varepsilon`, shift :math:`\beta` and strength s: :math:`W_{ij}' = \varepsilon
+    [s \cos(\theta_j - \theta_i - \beta) - W_{ij}]` on the edges of the network. ``normalize="degree"`` keeps the degree
+    of the start.
+
     References
     ----------
     Y. Kuramoto (1975); H. Sakaguchi and Y. Kuramoto (1986); H. Daido (1992); P. S. Skardal and A. Arenas (2019),
     "Abrupt desynchronization ... in simplicial complexes" (triads); H. Tanaka, A. Lichtenberg, S. Oishi (1997)
-    (inertia); M. K. S. Yeung and S. H. Strogatz (1999) (delay); D. T. Gillespie (1996) (coloured noise).
+    (inertia); M. K. S. Yeung and S. H. Strogatz (1999) (delay); D. T. Gillespie (1996) (coloured noise); P. Seliger,
+    S. C. Young, L. S. Tsimring (2002) and R. Berner, E. Schöll, S. Yanchuk (2019) (adaptation).
 
     Examples
     --------
@@ -119,7 +132,9 @@ class Kuramoto:
     triangle_weights: Any = None
     delay: Any = None
     correlation_time: Any = None
+    adaptation: Any = None
     edges: ClassVar[Edges | None]  # made of network, the first of them; ClassVar keeps it from the fields
+    ring: ClassVar[int]  # neighbours on each side, of a network that is a Ring and has no edges then; 0 otherwise
     networks: ClassVar[tuple[tuple[float, Edges], ...]]  # from when on, and what
     corners: ClassVar[Triangles | None]
     delays: ClassVar[np.ndarray]
@@ -133,7 +148,8 @@ class Kuramoto:
             raise ValueError(f"omega has shape {self.omega.shape}: (N,) or (runs, N) is wanted, N at least 1")
         if self.normalize not in NORMALIZERS:
             raise ValueError(f"normalize is {self.normalize!r}: one of {NORMALIZERS} is wanted")
-        put("networks", as_switched(self.network, self.size))
+        put("ring", self._checked_ring())
+        put("networks", () if self.ring else as_switched(self.network, self.size))
         put("edges", self.networks[0][1] if self.networks else None)
         put("groups", None if self.groups is None else self._checked_groups())
         for name in ("coupling", "phase_lag"):
@@ -144,9 +160,12 @@ class Kuramoto:
         put("harmonics", _checked_harmonics(self.harmonics))
         put("triadic", _numbers("triadic", self.triadic, (2,)))
         put("schedule", None if self.schedule is None else _checked_schedule(self.schedule))
-        given = self.triangles is not None and np.size(self.triangles) > 0
+        put("triangles", None if self.triangles is None else as_rows(self.triangles, self.size))
+        if self.triangle_weights is not None:
+            put("triangle_weights", _finite("triangle_weights", self.triangle_weights))
+        given = self.triangles is not None and len(self.triangles) > 0
         put("corners", as_triangles(self.triangles, self.triangle_weights, self.size) if given else None)
-        if self.corners is None and self.triangle_weights is not None and np.size(self.triangle_weights):
+        if self.corners is None and self.triangle_weights is not None and self.triangle_weights.size:
             raise ValueError("triangle_weights are given without triangles: triangles=(T, 3) integers are wanted")
         put("delays", self._checked_delay())
         if self.correlation_time is not None:
@@ -154,10 +173,13 @@ class Kuramoto:
             if not self.correlation_time > 0:
                 raise ValueError(f"correlation_time is {self.correlation_time}: > 0 is wanted, or None for white noise")
         put("forcing", _numbers("forcing", self.forcing, (2, 3)))
+        if self.adaptation is not None:
+            put("adaptation", self._checked_adaptation())
 
     def __repr__(self):
         parts = [f"N={self.size}", f"coupling={_short(self.coupling)}"]
-        parts.append("all to all" if self.edges is None else f"{len(self.edges.indices)} edges")
+        whole = f"ring of {2 * self.ring} neighbours" if self.ring else "all to all"
+        parts.append(whole if self.edges is None else f"{len(self.edges.indices)} edges")
         for field in dataclasses.fields(self)[4:]:
             value = getattr(self, field.name)
             default = field.default
@@ -195,15 +217,50 @@ class Kuramoto:
 
     @property
     def states(self) -> int:
-        """Numbers that describe one run: N, or 2 N with inertia."""
-        return self.size * (1 if self.inertia is None else 2)
+        """Numbers that describe one run: N, or 2 N with inertia, and the weights that learn."""
+        weights = 0 if self.adaptation is None or self.edges is None else len(self.edges.indices)
+        return self.size * (1 if self.inertia is None else 2) + weights
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Initial phases, uniform on the circle, shape (count, N)."""
+        return rng.uniform(-np.pi, np.pi, (count, self.size))
+
+    def unpack(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        """What the numbers of states, (..., states), are."""
+        n = self.size
+        found = {"theta": states[..., :n]}
+        if self.inertia is not None:
+            found["velocity"] = states[..., n : 2 * n]
+        if self.adaptation is not None:
+            found["weights"] = states[..., n * (1 if self.inertia is None else 2) :]
+        return found
+
+    def _checked_ring(self) -> int:
+        """0 if the network is none, or terms need a list of its edges, which takes its place."""
+        if not isinstance(self.network, Ring):
+            return 0
+        reach = reach_of(self.network, self.size)
+        if self.adaptation is not None or np.ndim(self.delay):
+            from .networks import ring
+
+            object.__setattr__(self, "network", ring(self.size, reach))
+            return 0
+        return reach
+
+    def _checked_adaptation(self) -> tuple[float, ...]:
+        found = as_rule(_finite("adaptation", self.adaptation))
+        if self.edges is None:
+            raise ValueError("adaptation is given without a network: network=1 - numpy.eye(N) couples all to all")
+        if len(self.delays) or len(self.networks) > 1:
+            raise ValueError("adaptation is given with a delay or a network that switches: neither is served")
+        return found
 
     def _checked_groups(self):
         if self.network is not None:
             raise ValueError(
                 "groups are given with a network: groups couple all to all; put their weights into the network"
             )
-        groups = np.asarray(self.groups)
+        groups = np.asarray(unmasked("groups", self.groups))
         if groups.shape != (self.size,) or groups.dtype.kind not in "iu":
             raise ValueError(
                 f"groups has shape {groups.shape} and dtype {groups.dtype}: ({self.size},) integers are wanted"
@@ -256,10 +313,13 @@ class Kuramoto:
         strength = np.zeros((runs, count, number, number), complex)
         for m, (k, lag) in harmonics.items():
             strength[:, m - 1] = _by_groups(k) * np.exp(-1j * _by_groups(lag))
-        link = strength[:, :, 0, 0] if self.edges is not None else np.zeros((0, 0), complex)
-        if self.edges is not None:
+        linked = self.edges is not None or self.ring > 0
+        link = strength[:, :, 0, 0] if linked else np.zeros((0, 0), complex)
+        if linked:
             if self.normalize == "size":
                 link = link / n
+            elif self.ring and self.normalize == "degree":
+                link = link / (2 * self.ring)
             strength = strength * 0
         elif self.normalize is not None:
             strength = strength / np.bincount(groups)
@@ -284,6 +344,9 @@ class Kuramoto:
         if self.corners is not None:
             corners, weight = self.corners.arrays(*(self.triadic or (0.0, 1.0)))
             phases = phases._replace(corners=corners, corner_weight=weight)
+        learns = self.adaptation is not None
+        if learns:
+            phases = phases._replace(learning=rule(*self.adaptation))
         sigma = np.sqrt(2 * self.diffusion) / (1.0 if not second else self.inertia)
         sizes = Sizes(
             n, 2 if second else 1, count, number, int(mean),
@@ -291,11 +354,12 @@ class Kuramoto:
             n if self.omega.ndim == 2 and len(self.omega) > 1 else 0,
             2 * strength[0].size if runs > 1 else 0,
             0, 0,
-            2 * count if runs > 1 and self.edges is not None else 0,
+            2 * count if runs > 1 and linked else 0,
             sigma.shape[-1] if sigma.ndim == 2 and len(sigma) > 1 else 0,
             int(sigma.ndim > 0 and sigma.shape[-1] > 1),
             0, 1 << 32,
             min(len(self.delays), 2), 0, 0,
+            self.states, (2 if second else 1) + learns, 1, PHASES, self.ring,
         )  # fmt: skip
         return phases, sizes
 
@@ -340,7 +404,7 @@ def _blocks(groups):
 
 
 def _finite(name, x) -> np.ndarray:
-    x = np.asarray(x)
+    x = np.asarray(unmasked(name, x))
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {x.dtype}: real numbers are wanted")
     x = x.astype(np.float64)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import circle
+from .._runtime.checks import unmasked
 from . import _reductions
 from ._seen import Observable, Reduction, Seen
 
@@ -123,7 +124,7 @@ def observable(name: str, *, labels: Any = None, bins: int | None = None) -> Obs
     if labels is not None:
         if name not in _WITH_LABELS:
             raise ValueError(f"{name!r} takes no labels: {', '.join(map(repr, _WITH_LABELS))} do")
-        labels = np.asarray(labels)
+        labels = np.asarray(unmasked("labels", labels))
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise ValueError(f"labels have shape {labels.shape} and dtype {labels.dtype}: (N,) integers are wanted")
         return _WITH_LABELS[name](labels)
@@ -150,11 +151,17 @@ def chosen(names: Any, model: Any) -> tuple[Observable | Reduction, ...]:
         For a name that is not in the table or comes twice, or what the model cannot give.
     """
     names = (names,) if isinstance(names, str | Observable | Reduction) else tuple(names)
-    found = tuple(n if isinstance(n, Observable | Reduction) else observable(n) for n in names)
+    own, lacks = getattr(model, "observables", {}), getattr(model, "lacks", ())
+    found = tuple(own[n] if n in own else n if isinstance(n, Observable | Reduction) else observable(n) for n in names)
     given = [o.name for o in found]
     if len(set(given)) < len(given):
         raise ValueError(f"observables are {', '.join(map(repr, given))}: each name once is wanted")
     for o in found:
+        if o.name in lacks or (_MOMENT.fullmatch(o.name) and lacks and "Z1" in lacks):
+            raise ValueError(
+                f"observables has {o.name!r}, which {type(model).__name__} lacks: an Observable of your own sees "
+                f"seen.parts[{list(model.unpack(np.ones(model.states)))[-1]!r}]"
+            )
         if o.name == "R_local" and model.edges is None:
             raise ValueError("observables has 'R_local' but the model has no network: all to all it is 'R'")
         _reductions.check(o, model)

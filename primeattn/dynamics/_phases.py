@@ -8,7 +8,9 @@ With e_i = exp(i theta_i) and complex couplings h, which hold strength and phase
     forcing: F_1 += f exp(i (nu t + chi)).
 
 With a schedule, all h and field are multiplied by a function of time. With a delay they take the e_j of then
-(`_delay`). Listed triangles are gathered row by row (`_triangles`).
+(`_delay`). Listed triangles are gathered row by row (`_triangles`), rings and full matrices without indices
+(`_neighbours`). Weights that learn are part of the state (`_learning`). Amplitudes and points on spheres put their
+coordinates in the place of cos and sin (`_bodies`), so that all sums over others stay what they are.
 
 Everything an oscillator feels is a polynomial in its own e_i^{-1}: two numbers (cos, sin) an oscillator and harmonic, n
 sine-cosine pairs instead of one sine an edge. With inertia, m_i theta_i'' = the above - friction theta_i'.
@@ -23,9 +25,15 @@ import numpy as np
 from numba import njit
 
 from .._runtime import elementary as el
-from .._runtime.jit import MATH, nonnegative, piece, scalar
+from .._runtime.disjoint import disjoint
+from .._runtime.jit import MATH, apart, nonnegative, piece, scalar
+from ._bodies import add_heard, amplify, turn
+from ._learning import add_learning, learn
+from ._neighbours import add_ring, add_rows
 from ._slices import add_slices, pair_up, pairs_at
 from ._triangles import add_triangles
+
+PHASES, AMPLITUDES, SPHERES = 0, 1, 2  # what oscillators are: angles, complex numbers, unit vectors
 
 _NO_INTEGERS = np.zeros(0, np.int64)
 BLOCK = 2048  # oscillators: five arrays of them fit the first-level cache
@@ -59,6 +67,9 @@ class Phases(NamedTuple):
     schedule: Any = np.zeros(0)  # (2 k,): k times, then the factors of the pairwise coupling at them
     corners: Any = _NO_INTEGERS  # (n + 1 + 2 T,): where rows of triangles begin, then j and k of each
     corner_weight: Any = np.zeros(0)  # (T, 2): p and q of each
+    matrix: Any = np.zeros(0)  # (n, n): weights of a network that is nearly full; indptr is empty then
+    learning: Any = np.zeros(0)  # (3,): rate of learning, and strength times cos and sin of its shift
+    body: Any = np.zeros(0)  # (1 + 2 n,): of amplitudes, see `_bodies`
 
 
 class Sizes(NamedTuple):
@@ -82,6 +93,11 @@ class Sizes(NamedTuple):
     delayed: int  # 1: one delay, 2: one an edge
     slots: int  # grid points of the past in memory
     first: int  # number of the grid point at the start of the run
+    states: int  # numbers of a run: variables * n, and then the weights that learn
+    parts: int  # variables, and 1 more if weights learn
+    kicked: int  # the last so many variables get noise
+    kind: int  # PHASES, AMPLITUDES or SPHERES
+    ring: int  # neighbours on each side of a ring; 0: none
 
 
 @scalar
@@ -100,28 +116,68 @@ _summing = njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract"
 
 
 @_summing
-def total(x, start, stop):
-    result = type(x[0])(0)
+def totals(x, start, stop, apart):
+    """Sums of x from start on, and of what stands ``apart``."""
+    p = q = type(x[0])(0)
     for i in range(start, stop):
-        result += x[nonnegative(i)]
-    return result
+        p += x[nonnegative(i)]
+        q += x[nonnegative(apart + i)]
+    return p, q
+
+
+@_summing
+def directions(first, last, theta, features, c, n):
+    """cos and sin, and their sums, which are NaN if an angle is not near."""
+    disjoint()
+    p = q = theta[first] - theta[first]
+    for i in range(first, last):
+        sine, cosine = el.sincos_near(theta[nonnegative(i)])
+        features[nonnegative(c + i)] = cosine
+        features[nonnegative(c + n + i)] = sine
+        p += cosine
+        q += sine
+    return p, q
+
+
+@apart
+def far_directions(first, last, theta, features, c, n):
+    """`directions` of any angles."""
+    p = q = theta[first] - theta[first]
+    for i in range(first, last):
+        sine, cosine = el.sincos(theta[i])
+        features[c + i], features[c + n + i] = cosine, sine
+        p += cosine
+        q += sine
+    return p, q
+
+
+@piece
+def rotate(first, last, omega, at, re, im, features, c, n, out, to):
+    """out = omega + what a field does."""
+    disjoint()
+    for i in range(first, last):
+        pulled = pull(re, im, features[nonnegative(c + i)], features[nonnegative(c + n + i)])
+        out[nonnegative(to + i)] = omega[nonnegative(at + i)] + pulled
 
 
 @piece
 def sense(block, x, g, theta, features, parity, sums):
-    """cos and sin of all harmonics over a block, and their sums."""
+    """cos and sin of all harmonics over a block, or the coordinates of bodies, and their sums."""
     first, last = x.edges[block], x.edges[block + 1]
     c1 = at(parity, 0, g)
     s1 = c1 + g.n
-    if el.all_near(theta, first, last):
-        for i in range(first, last):
-            sine, cosine = el.sincos_near(theta[nonnegative(i)])
-            features[nonnegative(c1 + i)] = cosine
-            features[nonnegative(s1 + i)] = sine
+    if g.kind != PHASES:
+        for variable in range(g.variables):
+            for i in range(variable * g.n + first, variable * g.n + last):
+                features[nonnegative(c1 + i)] = theta[nonnegative(i)]
     else:
-        for i in range(first, last):
-            features[s1 + i], features[c1 + i] = el.sincos(theta[i])
-    for m in range(1, g.harmonics):
+        p, q = directions(first, last, theta, features, c1, g.n)
+        if not p + q == p + q:  # NaN: one of them is far from 0, or nothing
+            p, q = far_directions(first, last, theta, features, c1, g.n)
+        if g.mean:
+            to = (parity * (len(x.edges) - 1) + block) * g.harmonics * 2
+            sums[to], sums[to + 1] = p, q
+    for m in range(1, g.harmonics if g.kind == PHASES else 1):
         c, s = at(parity, m, g), at(parity, m, g) + g.n
         cb, sb = at(parity, m - 1, g), at(parity, m - 1, g) + g.n
         for i in range(first, last):
@@ -133,18 +189,17 @@ def sense(block, x, g, theta, features, parity, sums):
         for m in range(g.harmonics):
             pair_up(first, last, at(parity, m, g), g.n, pairs_at(parity, m, g), features)
     if g.mean:
-        add_up(block, x, g, features, parity, sums)
+        add_up(block, 0 if g.kind != PHASES else 1, x, g, features, parity, sums)
 
 
 @piece
-def add_up(block, x, g, features, parity, sums):
-    """Sums of cosines and sines over a block."""
+def add_up(block, lowest, x, g, features, parity, sums):
+    """Sums of cosines and sines over a block, from a harmonic on."""
     first, last = x.edges[block], x.edges[block + 1]
-    for m in range(g.harmonics):
+    for m in range(lowest, g.harmonics):
         c = at(parity, m, g)
         to = ((parity * (len(x.edges) - 1) + block) * g.harmonics + m) * 2
-        sums[to] = total(features, c + first, c + last)
-        sums[to + 1] = total(features, c + g.n + first, c + g.n + last)
+        sums[to], sums[to + 1] = totals(features, c + first, c + last, g.n)
 
 
 @scalar
@@ -238,11 +293,18 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
     omega = run * g.omega_step
     heard = parity + (2 if g.delayed == 1 else 0)
     factor = ramp(t, x.schedule) if len(x.schedule) else type(t)(1)
-    for i in range(first, last):
-        out[nonnegative(force + i)] = x.omega[nonnegative(omega + i)]
+    if g.kind != PHASES:
+        body_slope(first, last, run, factor, x, g, field, features, at(parity, 0, g), out, to)
+        return
+    re, im, c = field[a * m2], field[a * m2 + 1], at(parity, 0, g)
+    if re != 0 or im != 0:
+        rotate(first, last, x.omega, omega, re, im, features, c, g.n, out, force)
+    else:
+        for i in range(first, last):
+            out[nonnegative(force + i)] = x.omega[nonnegative(omega + i)]
     for m in range(g.harmonics):
         re, im = field[a * m2 + 2 * m], field[a * m2 + 2 * m + 1]
-        if re != 0 or im != 0:
+        if m > 0 and (re != 0 or im != 0):
             c = at(parity, m, g)
             s = c + g.n
             for i in range(first, last):
@@ -251,7 +313,23 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             h = run * g.field_step + ((m * g.groups + a) * g.groups + a) * 2
             own = at(parity, m, g), at(heard, m, g)
             leave_out(first, last, factor * x.field[h], factor * x.field[h + 1], features, own, g.n, out, force)
-    if len(x.indptr) and g.delayed < 2:
+    if len(x.learning):
+        weights = g.variables * g.n
+        for m in range(g.harmonics):
+            h = run * g.link_step + 2 * m
+            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
+            add_learning(first, last, p, q, x.indptr, x.indices, x.scale, stage, weights, features, c, g.n, out, force)
+        c = at(parity, 0, g)
+        learn(first, last, x.learning, x.indptr, x.indices, stage, features, c, g.n, out, to, weights)
+    elif g.ring or len(x.matrix):
+        for m in range(g.harmonics):
+            h = run * g.link_step + 2 * m
+            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
+            if g.ring:
+                add_ring(first, last, g.ring, p, q, features, c, at(heard, m, g), g.n, out, force)
+            else:
+                add_rows(first, last, p, q, x.matrix, x.scale, features, c, at(heard, m, g), g.n, out, force)
+    elif len(x.indptr) and g.delayed < 2:
         for m in range(g.harmonics):
             h = run * g.link_step + 2 * m
             if x.link[h] == 0 and x.link[h + 1] == 0:
@@ -270,6 +348,28 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             out[nonnegative(force + i)] = (out[nonnegative(force + i)] - x.friction[nonnegative(i)] * v) / x.inertia[
                 nonnegative(i)
             ]
+
+
+@piece
+def body_slope(first, last, run, factor, x, g, field, features, c, out, to):
+    """What `slope` is for bodies, which have one group, and their coordinates at c in ``features``."""
+    for variable in range(g.variables):
+        for i in range(variable * g.n + first, variable * g.n + last):
+            out[nonnegative(to + i)] = field[variable]
+    h, diffusive = run * g.link_step, x.body[0]
+    if len(x.indptr):
+        add_heard(
+            first, last, g.variables, factor * x.link[h], factor * x.link[h + 1], diffusive, x.indptr, x.indices,
+            x.weight, x.scale, features, c, g.n, out, to,
+        )  # fmt: skip
+    if g.kind == AMPLITUDES:
+        re = im = field[0] - field[0]
+        if g.mean:
+            own = diffusive * factor * type(factor)(g.n)
+            re, im = own * x.field[run * g.field_step], own * x.field[run * g.field_step + 1]
+        amplify(first, last, re, im, x.omega, run * g.omega_step, x.body, features, c, g.n, out, to)
+    else:
+        turn(first, last, g.variables, x.omega, run * g.omega_step, features, c, g.n, out, to)
 
 
 @scalar

@@ -3,7 +3,8 @@
 A block is data. On the CPU it holds up to 2048 oscillators, so that its loops are vectorised; on CUDA it holds one, so
 that a row is one thread. The mathematics is that of the blocks, written once. Arrays have the runs as their first axis:
 y and stage (runs, N), slopes (runs, stages, N), features (runs, harmonics, 2, n), sums (runs, blocks, harmonics, 2),
-moments and field (runs, groups, harmonics, 2), noise (runs, 2, n). Sums and fields read coarse blocks on CUDA, too.
+moments and field (runs, groups, harmonics, 2), noise (runs, kicked, 2, n). Sums and fields read coarse blocks on CUDA,
+too.
 """
 
 from .._runtime.jit import kernel, scalar
@@ -32,7 +33,7 @@ def sense_row(i, phases, sizes, y, features):
     """cos and sin of all harmonics; ``sizes.mean`` is 0, so that sums wait for `add_up_row`."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
-    sense(block, x, g, y[run * g.variables * g.n :], features, run, features)
+    sense(block, x, g, y[run * g.states :], features, run, features)
 
 
 @kernel
@@ -49,7 +50,7 @@ def add_up_row(i, phases, sizes, features, sums):
     """Sums over a coarse block."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
-    add_up(block, x, g, features, run, sums)
+    add_up(block, 0, x, g, features, run, sums)
 
 
 @kernel
@@ -83,7 +84,7 @@ def slope_row(i, phases, sizes, t, field, features, stage, stages, number, slope
     """The derivative, as slope ``number`` of ``stages``."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
-    states = g.variables * g.n
+    states = g.states
     mine = field[run * g.groups * g.harmonics * 2 :]
     to = (run * stages + number) * states
     slope(block, run, t, x, g, mine, features, run, stage[run * states :], slopes, to)
@@ -103,7 +104,7 @@ def combine_row(i, phases, sizes, y, stages, slopes, h, coefficients, stage):
     """stage = y + h sum_j coefficients_j F_j."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
-    base = run * g.variables * g.n
+    base = run * g.states
     combine(block, x, g, base, y, slopes[base * stages :], stage[base:], h, coefficients)
 
 
@@ -121,7 +122,7 @@ def draw_row(i, phases, sizes, h, seed, step, noise):
     """sigma W and sigma Z of a step."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
-    draw(block, run, x, g, h, seed, step, noise[run * 2 * g.n :])
+    draw(block, run, x, g, h, seed, step, noise[run * 2 * g.kicked * g.n :])
 
 
 @kernel
@@ -138,7 +139,7 @@ def kick_row(i, phases, sizes, noise, w, z, stage):
     """stage += w sigma W + z sigma Z."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
-    kick(block, x, g, noise[run * 2 * g.n :], w, z, stage[run * g.variables * g.n :])
+    kick(block, x, g, noise[run * 2 * g.kicked * g.n :], w, z, stage[run * g.states :])
 
 
 @kernel
@@ -155,7 +156,7 @@ def swing_row(i, phases, sizes, stages, slopes, h, coefficients, stage):
     """theta += h^2 sum_j coefficients_j theta''_j."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
-    base = run * g.variables * g.n
+    base = run * g.states
     swing(block, x, g, h, slopes[base * stages :], stage[base:], coefficients)
 
 

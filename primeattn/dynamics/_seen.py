@@ -27,13 +27,16 @@ class Seen:
         theta' of a model with inertia.
     before : (float, ndarray of float, shape (runs, N)), or None
         Time and phases of the sample before; None at the first of all.
+    parts : dict of ndarray, shapes (runs, samples, ...)
+        All that a state is, by name: "theta", "velocity", "weights" of coupling that learns, "z" of amplitudes, "x" of
+        points on spheres.
     """
 
     def __init__(self, model: Any, t: np.ndarray, states: np.ndarray, before: Any = None):
-        n = model.size
         self.model, self.t, self.before = model, t, before
-        self.theta = np.ascontiguousarray(states[..., :n])
-        self.velocity = states[..., n:] if states.shape[-1] > n else None
+        self.parts = model.unpack(states)
+        self.theta = np.ascontiguousarray(self.parts.get("theta", states[..., :0]))
+        self.velocity = self.parts.get("velocity")
         self._states = states
         self._moments: dict[int, np.ndarray] = {}
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from .. import __version__
 from .._runtime import devices
-from .._runtime.checks import as_floating, as_generator
+from .._runtime.checks import as_floating, as_generator, unmasked
 from .._runtime.progress import Bar
+from ._body_models import Bodies
 from ._checkpoint import Checkpoint, fingerprint
 from ._collect import Collector
 from ._drive_scipy import ScipyDrive
@@ -18,9 +19,12 @@ from ._drives import drive_for, method_for
 from ._engine import placed
 from ._model import Kuramoto
 from ._observables import chosen
+from ._pace import default_step, fastest, warn_if_coarse, warn_of_tails
 from ._run import FINISHED, INTERRUPTED, Run
 from ._seen import Reduction
 from ._trajectory import Label, Trajectory
+
+_FINEST = 100 * float(np.finfo(float).eps)  # relative tolerance, as in SciPy
 
 
 def simulate(
@@ -49,14 +53,14 @@ def simulate(
 
     Parameters
     ----------
-    model : Kuramoto
+    model : Kuramoto, StuartLandau or Spheres
     t_span : (float, float)
         First and last time; the second may be the smaller one without noise.
     theta0 : array_like of float, shape (N,) or (runs, N), or Trajectory, optional
         Initial phases, radians; uniform on the circle by default, drawn from ``rng``. Of a Trajectory: the phases, and
         with inertia the velocities, where it ended. A CUDA array, float32 or float64, computes on its device and in its
         precision, by a method of fixed steps; ``theta_end`` and ``velocity_end`` are then such arrays, everything else
-        is in host memory.
+        is in host memory. Of `StuartLandau`: complex z, or phases; of `Spheres`: vectors, (N, D) or (runs, N, D).
     velocity0 : array_like of float, shape (N,) or (runs, N), optional
         Initial theta' of a model with inertia; omega by default.
     history : callable or "rotating", optional
@@ -77,7 +81,7 @@ def simulate(
         Times at which observables and phases are taken, in the order of ``t_span``; ``samples`` equally spaced ones by
         default. The simulation ends with the last of them. Fixed steps divide the time between two samples evenly.
     rtol, atol : float
-        Tolerances of a method with error control.
+        Tolerances of a method with error control; rtol at least 2.2e-14, below which errors are those of rounding.
     observables : sequence of str, Observable or Reduction
         What to compute at every sample, or from all of them; see `OBSERVABLES` and `observable`.
     save_theta : bool
@@ -110,7 +114,11 @@ def simulate(
     Warns
     -----
     RuntimeWarning
-        If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state.
+        If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state. If
+        ``rtol`` is so small that it was raised, or ``dt`` so large that steps pass over what the model does.
+    UserWarning
+        If a few fast oscillators, such as the tails of a Lorentzian, make the default step so small that the run would
+        take more than about twenty seconds.
 
     Notes
     -----
@@ -132,19 +140,28 @@ def simulate(
     if np.any(model.diffusion) and times[-1] < t0:
         raise ValueError(f"t_span is {t_span!r}: with diffusion there is no way back in time")
     _check_history(model, t0, times, theta0, history)
-    if isinstance(theta0, Trajectory):
-        theta0, velocity0 = theta0.theta_end, theta0.velocity_end if velocity0 is None else velocity0
+    before = theta0 if isinstance(theta0, Trajectory) else None
+    if before is not None:
+        velocity0 = before.velocity_end if velocity0 is None else velocity0
+        own = [before.states_end[name] for name in ("z", "x") if name in before.states_end]
+        theta0 = own[0] if own else before.theta_end
     fixed = given or theta0 is not None
     device = as_floating("theta0", theta0) if devices.is_device_array(theta0) else None
     if device is not None and velocity0 is not None:
         devices.on_cuda(theta0=theta0, velocity0=velocity0)
     y0, many = _initial_state(model, theta0, velocity0, runs, rng)
+    if before is not None and "weights" in before.states_end and model.adaptation is not None:
+        y0[:, -before.states_end["weights"].shape[-1] :] = before.states_end["weights"]
     wanted = chosen(observables, model)
     if not (math.isfinite(transient) and transient >= 0):
         raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
     seed = int(rng.integers(1 << 63))
-    step = _default_step(model) if dt is None else _positive("dt", dt)
-    rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
+    step = default_step(model) if dt is None else _positive("dt", dt)
+    if dt is not None and not m.adaptive:
+        warn_if_coarse(step, fastest(model))
+    if dt is None and not m.adaptive:
+        warn_of_tails(model, step, abs(times[-1] - t0), len(y0))
+    rtol, atol = _tolerances(rtol, atol, m.adaptive)
     drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
     position = drive.start(y0, t0, times, history)
     collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
@@ -202,7 +219,6 @@ def _check_history(model, t0, times, theta0, history) -> None:
 
 
 def _trajectory(model, collector, many, settings, status, like) -> Trajectory:
-    n, second = model.size, model.inertia is not None
     end = (lambda x: x) if like is None else (lambda x: placed(x, like))
     one = (lambda x: x) if many else (lambda x: x[0])
     lead = ("run",) if many else ()
@@ -210,19 +226,23 @@ def _trajectory(model, collector, many, settings, status, like) -> Trajectory:
         o.name: Label(o.says, o.unit, lead + (() if isinstance(o, Reduction) else ("time",)) + o.dims)
         for o in collector.wanted
     }
-    kept = None if collector.states is None else collector.states[:, : collector.count]
+    kept = {} if collector.states is None else model.unpack(collector.states[:, : collector.count])
+    last = model.unpack(collector.last)
+    own = [name for name in last if name not in ("theta", "velocity")]
     return Trajectory(
         t=collector.times[: collector.count].copy(),
         observables={name: one(x) for name, x in collector.observables().items()},
-        theta=None if kept is None else one(kept[..., :n]),
-        velocity=one(kept[..., n:]) if kept is not None and second else None,
+        theta=one(kept["theta"]) if "theta" in kept else None,
+        velocity=one(kept["velocity"]) if "velocity" in kept else None,
         t_end=collector.t_end,
-        theta_end=end(one(collector.last[:, :n])),
-        velocity_end=end(one(collector.last[:, n:])) if second else None,
+        theta_end=end(one(last["theta"])) if "theta" in last else None,
+        velocity_end=end(one(last["velocity"])) if "velocity" in last else None,
         model=model,
         settings=settings,
         status=status,
         labels=labels,
+        states={name: one(kept[name]) for name in own if name in kept},
+        states_end={name: one(last[name]) for name in own},
     )
 
 
@@ -234,7 +254,7 @@ def _sample_times(t_span, t_eval, samples):
         if not isinstance(samples, int | np.integer) or samples < 2:
             raise ValueError(f"samples is {samples!r}: a whole number, 2 or more, is wanted")
         return float(span[0]), np.linspace(span[0], span[1], int(samples))
-    times = np.asarray(t_eval, float)
+    times = np.asarray(unmasked("t_eval", t_eval), float)
     low, high = sorted(span)
     sign = np.sign(span[1] - span[0])
     if (
@@ -249,25 +269,41 @@ def _sample_times(t_span, t_eval, samples):
 
 def _initial_state(model, theta0, velocity0, runs, rng):
     """(runs, states), and whether results keep the axis of runs."""
-    n = model.size
-    given = None if theta0 is None else np.asarray(devices.to_host(theta0), float)
-    if given is not None and (given.ndim not in (1, 2) or given.shape[-1] != n):
-        raise ValueError(f"theta0 has shape {given.shape}: ({n},) or (runs, {n}) is wanted")
+    n, bodies = model.size, isinstance(model, Bodies)
+    theta0, velocity0 = unmasked("theta0", theta0), unmasked("velocity0", velocity0)
+    if bodies:
+        given = None if theta0 is None else model.pack(devices.to_host(theta0))
+    else:
+        given = None if theta0 is None else np.asarray(devices.to_host(theta0), float)
+        if given is not None and (given.ndim not in (1, 2) or given.shape[-1] != n):
+            raise ValueError(f"theta0 has shape {given.shape}: ({n},) or (runs, {n}) is wanted")
     counts = {model.runs, runs, len(given) if given is not None and given.ndim == 2 else None} - {None}
     if len(counts - {1}) > 1:
         raise ValueError(f"the model, theta0 and runs ask for {sorted(counts)} runs: one number is wanted")
     many, count = bool(counts), max(counts, default=1)
-    theta = rng.uniform(-math.pi, math.pi, (count, n)) if given is None else np.broadcast_to(given, (count, n))
+    if given is None:
+        theta = model.pack(model.draw(rng, count)) if bodies else model.draw(rng, count)
+    else:
+        theta = np.broadcast_to(given, (count, given.shape[-1]))
     if not np.isfinite(theta).all():
         raise ValueError("theta0 has entries that are NaN or infinite: finite phases are wanted")
     if model.inertia is None:
         if velocity0 is not None:
             raise ValueError("velocity0 is given, but the model has no inertia")
-        return theta, many
+        return _with_weights(model, theta), many
     velocity = model.omega if velocity0 is None else np.asarray(devices.to_host(velocity0), float)
     if velocity.shape[-1:] != (n,):
         raise ValueError(f"velocity0 has shape {velocity.shape}: ({n},) or (runs, {n}) is wanted")
-    return np.concatenate([theta, np.broadcast_to(velocity, (count, n))], axis=1), many
+    return _with_weights(model, np.concatenate([theta, np.broadcast_to(velocity, (count, n))], axis=1)), many
+
+
+def _with_weights(model, states):
+    """States, and the weights that learn, as the network has them."""
+    if model.adaptation is None:
+        return states
+    edges = model.edges
+    weights = edges.weight if len(edges.weight) else np.ones(len(edges.indices))
+    return np.concatenate([states, np.broadcast_to(weights, (len(states), len(weights)))], axis=1)
 
 
 def _positive(name: str, x: Any) -> float:
@@ -276,30 +312,11 @@ def _positive(name: str, x: Any) -> float:
     return float(x)
 
 
-def _default_step(model) -> float:
-    """A twentieth of the time in which the fastest oscillator could turn by a radian, at most 0.05 and any delay."""
-    strength = float(np.max(np.abs(model.coupling))) + sum(m * abs(k) for m, (k, _) in model.harmonics.items())
-    if model.edges is not None and model.normalize != "degree":
-        degree = max(float(edges.in_degree.max(initial=0)) for _, edges in model.networks)
-        strength *= degree / model.size if model.normalize == "size" else degree
-    elif model.edges is None and model.normalize is None:
-        strength *= model.size
-    if model.schedule is not None:
-        strength *= float(np.abs(model.schedule[1]).max())
-    triads = sum(map(abs, model.triadic or (0.0, 1.0)))
-    if model.corners is not None:
-        rows = np.repeat(np.arange(model.size), np.diff(model.corners.at))
-        triads *= float(np.bincount(rows, np.abs(model.corners.weight)).max(initial=0))
-    elif model.triadic is None:
-        triads = 0.0
-    strength += triads + sum(map(abs, (model.forcing or ())[:2]))
-    fastest = float(np.max(np.abs(model.omega))) + strength
-    if model.inertia is not None:  # the velocity's own time, and that of a swing about the locked state
-        friction, inertia = np.broadcast_arrays(model.friction, model.inertia)
-        fastest = max(
-            fastest / max(float(friction.min()), 1.0),
-            float((friction / inertia).max()) / 4,
-            math.sqrt(strength / inertia.min()),
-        )
-    shortest = float(model.delays[model.delays > 0].min(initial=math.inf))
-    return min(0.05, 0.05 / fastest if fastest > 0 else math.inf, shortest)
+def _tolerances(rtol: Any, atol: Any, adaptive: bool) -> tuple[float, float]:
+    """Checked; raised, and said so, where steps would shrink to the size of rounding errors and no run would end."""
+    rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
+    if adaptive and rtol < _FINEST:
+        says = f"rtol is {rtol:g}, below what rounding leaves to know: {_FINEST:.2g} is taken"
+        warnings.warn(says, RuntimeWarning, stacklevel=3)
+        rtol = _FINEST
+    return rtol, atol

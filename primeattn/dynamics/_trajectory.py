@@ -38,6 +38,10 @@ class Trajectory:
         "finished", "interrupted", or what went wrong.
     labels : dict of Label
         Of every observable.
+    states, states_end : dict of ndarray
+        What a state is besides phases and velocities, at every sample (with ``save_theta``) and at the last: "weights"
+        of coupling that learns, shape ([runs,] samples, edges); "z" of `StuartLandau`, complex, (..., N), of which
+        ``theta`` is the argument; "x" of `Spheres`, (..., N, D), where ``theta`` is None.
 
     Examples
     --------
@@ -56,12 +60,14 @@ class Trajectory:
     theta: np.ndarray | None
     velocity: np.ndarray | None
     t_end: float
-    theta_end: np.ndarray
+    theta_end: np.ndarray | None
     velocity_end: np.ndarray | None
     model: Any
     settings: dict[str, Any]
     status: str
     labels: dict[str, Label]
+    states: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    states_end: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def R(self) -> np.ndarray:
@@ -77,7 +83,8 @@ class Trajectory:
         return self.observables[name]
 
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.theta_end.shape))
+        last = self.states_end["x"] if self.theta_end is None else self.theta_end
+        shape = "x".join(map(str, last.shape))
         names = ", ".join(self.observables) or "no observables"
         return f"Trajectory({len(self.t)} samples of {shape} oscillators, {names}; {self.status})"
 

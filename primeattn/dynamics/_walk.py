@@ -11,7 +11,8 @@ Runs of an ensemble are independent: each thread takes whole runs, and is a team
 import math
 from typing import Any, NamedTuple
 
-from .._runtime.jit import bare_kernel, nonnegative, piece
+from .._runtime.disjoint import disjoint
+from .._runtime.jit import bare_kernel, nonnegative, piece, scalar
 from .._runtime.random import normals
 from .._runtime.team import meet
 from ._colour import tint
@@ -29,7 +30,7 @@ class Space(NamedTuple):
     features: Any  # (2, harmonics, 2, n); with one delay of all as much again, of then
     sums: Any  # (2, blocks, harmonics, 2); as much again, too
     errors: Any  # (blocks, 2), controlled steps only
-    noise: Any  # (2, n), empty without diffusion
+    noise: Any  # (kicked, 2, n), empty without diffusion
     moments: Any  # (team, groups, harmonics, 2)
     field: Any  # (team, groups, harmonics, 2)
 
@@ -48,19 +49,69 @@ class Steps(NamedTuple):
     dense: Any
 
 
+@scalar
+def extent(part, block, x, g):
+    """From where to where the numbers of a block lie in a state: of a variable, or its weights that learn."""
+    first, last, at = x.edges[block], x.edges[block + 1], part * g.n
+    if part < g.variables:
+        return at + first, at + last
+    return at + x.indptr[first], at + x.indptr[last]
+
+
+@scalar
+def following(j, coefficients):
+    """The first after j that is not 0."""
+    j += 1
+    while j < len(coefficients) and coefficients[j] == 0:
+        j += 1
+    return j
+
+
+@piece
+def lean(first, last, y, base, p, slopes, a, stage):
+    """stage = y + p F."""
+    disjoint()
+    for i in range(first, last):
+        stage[nonnegative(i)] = y[nonnegative(base + i)] + p * slopes[nonnegative(a + i)]
+
+
+@piece
+def lean_on(first, last, p, a, slopes, stage):
+    """stage += p F."""
+    disjoint()
+    for i in range(first, last):
+        stage[nonnegative(i)] += p * slopes[nonnegative(a + i)]
+
+
+@piece
+def lean_twice(first, last, p, a, q, b, slopes, stage):
+    """stage += p F_a + q F_b, one after the other."""
+    disjoint()
+    for i in range(first, last):
+        one = stage[nonnegative(i)] + p * slopes[nonnegative(a + i)]
+        stage[nonnegative(i)] = one + q * slopes[nonnegative(b + i)]
+
+
 @piece
 def combine(block, x, g, base, y, slopes, stage, h, coefficients):
     """A block of stage = y + h sum_j coefficients_j F_j."""
-    states = g.variables * g.n
-    for variable in range(g.variables):
-        first, last = variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]
-        for i in range(first, last):
-            stage[nonnegative(i)] = y[nonnegative(base + i)]
-        for j in range(len(coefficients)):
-            if coefficients[j] != 0:
-                weight, row = h * coefficients[j], j * states
-                for i in range(first, last):
-                    stage[nonnegative(i)] += weight * slopes[nonnegative(row + i)]
+    states = g.states
+    for part in range(g.parts):
+        first, last = extent(part, block, x, g)
+        j = following(-1, coefficients)
+        if j == len(coefficients):
+            copy(first, last, y, base, stage, 0)
+            continue
+        lean(first, last, y, base, h * coefficients[j], slopes, j * states, stage)
+        j = following(j, coefficients)
+        while j < len(coefficients):  # two at a time, in order: half the passes, the same bits
+            k = following(j, coefficients)
+            if k < len(coefficients):
+                lean_twice(first, last, h * coefficients[j], j * states, h * coefficients[k], k * states, slopes, stage)
+                j = following(k, coefficients)
+            else:
+                lean_on(first, last, h * coefficients[j], j * states, slopes, stage)
+                j = k
 
 
 @piece
@@ -68,26 +119,29 @@ def draw(block, run, x, g, h, seed, step, noise):
     """sigma W and sigma Z of a block."""
     root, at, stream = math.sqrt(abs(h)), run * g.sigma_step, g.stream + run % g.streams
     half, rest = type(h)(0.5), type(h)(0.28867513459481287)  # 1 / sqrt(12)
-    for i in range(x.edges[block], x.edges[block + 1]):
-        sigma = root * x.sigma[at + i * g.sigma_each]
-        first, second = normals(seed, stream, step, i, sigma)
-        noise[nonnegative(i)] = sigma * first
-        noise[nonnegative(g.n + i)] = sigma * (half * first + rest * second)
+    for variable in range(g.kicked):
+        for i in range(x.edges[block], x.edges[block + 1]):
+            sigma = root * x.sigma[at + i * g.sigma_each]
+            first, second = normals(seed, stream, step, variable * g.n + i, sigma)
+            noise[nonnegative(2 * variable * g.n + i)] = sigma * first
+            noise[nonnegative(2 * variable * g.n + g.n + i)] = sigma * (half * first + rest * second)
 
 
 @piece
 def kick(block, x, g, noise, w, z, stage):
-    """stage += w W + z Z, on the last variable."""
-    to = (g.variables - 1) * g.n
-    for i in range(x.edges[block], x.edges[block + 1]):
-        stage[nonnegative(to + i)] += w * noise[nonnegative(i)] + z * noise[nonnegative(g.n + i)]
+    """stage += w W + z Z, on the last variables."""
+    for variable in range(g.kicked):
+        to, of = (g.variables - g.kicked + variable) * g.n, 2 * variable * g.n
+        for i in range(x.edges[block], x.edges[block + 1]):
+            stage[nonnegative(to + i)] += w * noise[nonnegative(of + i)] + z * noise[nonnegative(of + g.n + i)]
 
 
 @piece
 def settle(block, x, g, stage, y, base):
     """y = stage over a block."""
-    for variable in range(g.variables):
-        for i in range(variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]):
+    for part in range(g.parts):
+        first, last = extent(part, block, x, g)
+        for i in range(first, last):
             y[nonnegative(base + i)] = stage[nonnegative(i)]
 
 
@@ -113,7 +167,7 @@ def fixed(
     time k is sample ``keep[k]``, or none if that is negative.
     """
     x, g, s, w, past = Phases(*phases), Sizes(*sizes), Steps(*steps), Space(*space), Past(*memory)
-    states, stages = g.variables * g.n, len(s.b)
+    states, stages = g.states, len(s.b)
     moments = w.moments[me * g.groups * g.harmonics * 2 :]
     field = w.field[me * g.groups * g.harmonics * 2 :]
     low, high = owned[me], owned[me + 1]
@@ -179,9 +233,9 @@ def fixed(
                 if keep[sample] >= 0:
                     to = (run * samples + keep[sample]) * states
                     for block in range(low, high):
-                        for variable in range(g.variables):
-                            of = variable * g.n
-                            copy(x.edges[block], x.edges[block + 1], y, base + of, saved, to + of)
+                        for part in range(g.parts):
+                            one, end = extent(part, block, x, g)
+                            copy(one, end, y, base, saved, to)
                 sample, step = sample + 1, 0
         if run == last - 1 and me == 0:
             reached = (sample, step, count)
@@ -192,11 +246,12 @@ def fixed(
 @piece
 def measure(block, x, g, s, h, base, y, slopes, trial, rtol, atol, errors):
     """Sums over a block of the squares of the error estimates, in units of the tolerance."""
-    states = g.variables * g.n
+    states = g.states
     for estimate in range(len(s.errors)):
         squares = 0.0
-        for variable in range(g.variables):
-            for i in range(variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]):
+        for part in range(g.parts):
+            first, last = extent(part, block, x, g)
+            for i in range(first, last):
                 error = 0.0
                 for j in range(s.errors.shape[1]):
                     error += s.errors[estimate, j] * slopes[j * states + i]
@@ -223,9 +278,9 @@ def error_norm(blocks, estimates, states, errors):
 @piece
 def interpolate(block, x, g, s, fraction, h, base, y, slopes, saved, to):
     """saved = y(t + fraction h) of a block."""
-    states = g.variables * g.n
-    for variable in range(g.variables):
-        first, last = variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]
+    states = g.states
+    for part in range(g.parts):
+        first, last = extent(part, block, x, g)
         for i in range(first, last):
             saved[nonnegative(to + i)] = y[nonnegative(base + i)]
         for j in range(s.dense.shape[1]):
@@ -241,8 +296,9 @@ def interpolate(block, x, g, s, fraction, h, base, y, slopes, saved, to):
 def first_step(block, x, g, base, y, slopes, rtol, atol, errors):
     """Sums of squares of y and of y', in units of the tolerance."""
     errors[2 * block] = errors[2 * block + 1] = 0.0
-    for variable in range(g.variables):
-        for i in range(variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]):
+    for part in range(g.parts):
+        first, last = extent(part, block, x, g)
+        for i in range(first, last):
             scale = atol + rtol * abs(y[base + i])
             errors[2 * block] += (y[base + i] / scale) ** 2
             errors[2 * block + 1] += (slopes[i] / scale) ** 2
@@ -251,8 +307,9 @@ def first_step(block, x, g, base, y, slopes, rtol, atol, errors):
 @piece
 def advance(block, x, g, slopes, row):
     """F_0 = the derivative at the end of the step."""
-    for variable in range(g.variables):
-        for i in range(variable * g.n + x.edges[block], variable * g.n + x.edges[block + 1]):
+    for part in range(g.parts):
+        first, last = extent(part, block, x, g)
+        for i in range(first, last):
             slopes[nonnegative(i)] = slopes[nonnegative(row + i)]
 
 
@@ -271,7 +328,7 @@ def controlled(
     the times, accepted and rejected steps, status. Times between steps are interpolated; time k is sample ``keep[k]``.
     """
     x, g, s, w = Phases(*phases), Sizes(*sizes), Steps(*steps), Space(*space)
-    states, stages, blocks, end = g.variables * g.n, len(s.b), len(x.edges) - 1, times[len(times) - 1]
+    states, stages, blocks, end = g.states, len(s.b), len(x.edges) - 1, times[len(times) - 1]
     moments = w.moments[me * g.groups * g.harmonics * 2 :]
     field = w.field[me * g.groups * g.harmonics * 2 :]
     low, high = owned[me], owned[me + 1]

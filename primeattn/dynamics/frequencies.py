@@ -11,7 +11,7 @@ import numpy as np
 
 from .._runtime.checks import as_generator
 
-__all__ = ["bimodal", "by_degree", "gaussian", "lorentzian", "uniform"]
+__all__ = ["bimodal", "by_degree", "gaussian", "lorentzian", "rotations", "uniform"]
 
 
 def lorentzian(
@@ -135,6 +135,37 @@ def by_degree(network: Any, scale: float = 1.0) -> np.ndarray:
 
     n = network.number_of_nodes() if hasattr(network, "number_of_nodes") else np.shape(network)[0]
     return scale * as_edges(network, n).in_degree
+
+
+def rotations(n: int, dimension: int = 3, width: float = 1.0, *, rng: Any) -> np.ndarray:
+    """Antisymmetric matrices with independent normal entries above the diagonal: isotropic, for `Spheres`.
+
+    Parameters
+    ----------
+    n, dimension : int
+    width : float
+        Standard deviation of an entry.
+    rng : int or numpy.random.Generator
+        Seed or generator; there are no quantiles here.
+
+    Returns
+    -------
+    ndarray of float, shape (n, dimension, dimension)
+
+    Examples
+    --------
+    >>> import primeattn as pa
+    >>> pa.dynamics.frequencies.rotations(2, 2, rng=0).round(2)[0] + 0
+    array([[ 0.  ,  0.13],
+           [-0.13,  0.  ]])
+    """
+    if not isinstance(dimension, int | np.integer) or dimension < 2:
+        raise ValueError(f"dimension is {dimension!r}: a whole number, 2 or more, is wanted")
+    rows, columns = np.triu_indices(int(dimension), 1)
+    drawn = as_generator(rng).normal(0.0, _positive("width", width), (len(_probabilities(n, None)), len(rows)))
+    found = np.zeros((n, dimension, dimension))
+    found[:, rows, columns], found[:, columns, rows] = drawn, -drawn
+    return found
 
 
 def _probabilities(n, rng) -> np.ndarray:

@@ -14,6 +14,7 @@ from .of_dynamics import on_circle, order_parameter, raster, synchronization, tr
 from .of_spheres import quaternion_orbits, token_paths
 from .of_states import counts, phases, rank_frequency, sparsity
 from .of_study import gram_spectra, kernel_profiles, order_by_layer, phase_portrait
+from .of_training import learning
 
 __all__ = [
     "agreement",
@@ -22,6 +23,7 @@ __all__ = [
     "counts",
     "gram_spectra",
     "kernel_profiles",
+    "learning",
     "lines",
     "mirror_map",
     "off_diagonal_limits",

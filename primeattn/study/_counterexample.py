@@ -248,7 +248,7 @@ def _violations(space: Space, name: str, lattice: list[Point], size: int) -> Ite
     sets = list(islice(_sets(name, lattice, size), _MOST_SETS))
     if name == "psd" and space.pointwise:
         table = space.table(lattice)
-        at = np.array(sets).reshape(-1, size)
+        at = np.array(sets, int).reshape(-1, size)
         parts = (table + table.T)[at[:, :, None], at[:, None, :]] / 2
         good = np.isfinite(parts).all(axis=(1, 2))
         scale = abs(parts).max(axis=(1, 2), initial=1e-300)

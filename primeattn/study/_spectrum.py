@@ -8,7 +8,7 @@ import numpy as np
 
 from .._runtime.checks import as_generator
 from .._runtime.progress import Bar
-from ._certificates import residual_bound, symmetric
+from ._certificates import residual_bound, rounding_bound, symmetric
 
 METHODS = ("krylov", "randomized", "nystrom")
 
@@ -41,6 +41,9 @@ class Spectrum:
     smallest_error, largest_error : ndarray of float64, shape (k,)
         An eigenvalue lies within this distance of each of them.
     smallest_vectors, largest_vectors : ndarray of float64, shape (n, k)
+    rounding : float
+        How far rounding may have moved a value from the Rayleigh quotient of its vector: no eigenvalue is further out
+        than the outermost one, so the smallest is at most ``smallest[0] + rounding``. 0 if that is not known.
     products : int
         How often the matrix was applied to a block of vectors.
     converged : bool
@@ -55,6 +58,7 @@ class Spectrum:
     largest: np.ndarray
     largest_error: np.ndarray
     largest_vectors: np.ndarray
+    rounding: float
     products: int
     converged: bool
     rounding_covered: bool
@@ -63,7 +67,8 @@ class Spectrum:
     @property
     def negative(self) -> bool:
         """Whether the matrix has a negative eigenvalue for certain."""
-        return bool((self.smallest + self.smallest_error < 0).any())
+        margin = self.rounding if self.rounding_covered else self.smallest_error
+        return bool((self.smallest + margin < 0).any())
 
     def to_xarray(self):
         """Dataset over ``end`` and ``order``; the vectors over ``point``, too."""
@@ -132,10 +137,11 @@ def spectrum(
     Notes
     -----
     For a unit vector v and :math:`\theta = v^T A v`, some eigenvalue lies within :math:`\|A v - \theta v\|` of
-    :math:`\theta`; and the smallest one is at most :math:`\theta`. A last product computes this residual anew, and
-    the bound adds what rounding may have hidden, :math:`\gamma_m \||A|\|_2` for sums of m terms and the distance
-    between stored scores and exact ones. That no eigenvalue lies further out is not certified: it is what a converged
-    Krylov space makes likely; `certify` proves it for a matrix that fits.
+    :math:`\theta`; and the smallest one is at most :math:`\theta`, so that a negative one proves that the matrix is
+    not positive semidefinite. A last product computes this residual anew, and the bound adds what rounding may have
+    hidden, :math:`\gamma_m \||A|\|_2` for sums of m terms and the distance between stored scores and exact ones. That
+    no eigenvalue lies further out is not certified: it is what a converged Krylov space makes likely; `certify` proves
+    it for a matrix that fits.
 
     References
     ----------
@@ -313,7 +319,8 @@ def _certified(a: _Matrix, pairs: _Pairs, k, ends, method, tol, products) -> Spe
     chosen = np.union1d(low, high)
     # the product of a residual at the tolerance may round to just above it
     converged = bool((errors[chosen] <= 1.02 * tol * abs(values[chosen])).all())
+    rounding = rounding_bound(a.n, norm=norm, terms=a.terms, matrix_error=a.error)
     return Spectrum(
-        values[low], errors[low], vectors[:, low], values[high], errors[high], vectors[:, high], products + 1,
+        values[low], errors[low], vectors[:, low], values[high], errors[high], vectors[:, high], rounding, products + 1,
         converged, bool(covered), method,
     )  # fmt: skip

@@ -175,6 +175,25 @@ def load_keys(key, count, x, g, plan, w):
         pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
 
 
+@scalar
+def open_unit(key_head, first, last, g, out, lse, total):
+    """Nothing seen yet by queries [first, last) of the heads of a key head."""
+    for head in range(key_head * g.group, (key_head + 1) * g.group):
+        row, count, zero = head * g.queries + first, last - first, type(out[0])(0)
+        fill(out, row * g.depth, count * g.depth, zero)
+        fill(lse, row, count, type(zero)(-np.inf))
+        fill(total, row, count, zero)
+
+
+@scalar
+def close_unit(key_head, first, last, g, out, lse, total):
+    clean = True
+    for head in range(key_head * g.group, (key_head + 1) * g.group):
+        row = head * g.queries
+        clean = finish_rows(row + first, row + last, g.depth, out, lse, total) and clean
+    return clean
+
+
 @kernel
 def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, clean):
     """Units [start, stop): a unit is one of ``parts`` shares of the query tiles of one key head."""
@@ -184,24 +203,34 @@ def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, c
     for unit in range(start, stop):
         key_head = unit // parts
         first, last = share_of(unit % parts, parts, plan.rows, g.queries)
-        heads = range(key_head * g.group, (key_head + 1) * g.group)
-        for head in heads:
-            row, count = head * g.queries + first, last - first
-            fill(out, row * g.depth, count * g.depth, type(x.scale)(0))
-            fill(lse, row, count, type(x.scale)(-np.inf))
-            fill(total, row, count, type(x.scale)(0))
+        open_unit(key_head, first, last, g, out, lse, total)
         low, high = tile_range(first, last - first, 0, g.keys, g)
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
             load_keys(key_head * g.room + j0, min(plan.columns, high - j0), x, g, plan, w)
-            for head in heads:
+            for head in range(key_head * g.group, (key_head + 1) * g.group):
                 for i in range(first, last, ROWS):
                     b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
-                    if b.low < b.high and g.queries <= FEW:
-                        forward_few(b, x, g, w, out, lse, total)
-                    elif b.low < b.high:
+                    if b.low < b.high:
                         forward_block(b, x, g, plan, w, out, lse, total)
-        clean[unit] = 1
-        for head in heads:
-            row = head * g.queries
-            if not finish_rows(row + first, row + last, g.depth, out, lse, total):
-                clean[unit] = 0
+        clean[unit] = close_unit(key_head, first, last, g, out, lse, total)
+
+
+@kernel
+def forward_streaming(start, stop, problem, layout, sizes, parts, work, out, lse, total, clean):
+    """`forward` where a head has at most FEW queries: a kernel of its own, so that a model in training, which never
+    calls it, need not compile it."""
+    full_width()
+    x, g, plan = Problem(*problem), Layout(*layout), Plan(*sizes)
+    w = space_of(work, g, plan)
+    for unit in range(start, stop):
+        key_head = unit // parts
+        first, last = share_of(unit % parts, parts, plan.rows, g.queries)
+        open_unit(key_head, first, last, g, out, lse, total)
+        low, high = tile_range(first, last - first, 0, g.keys, g)
+        for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
+            for head in range(key_head * g.group, (key_head + 1) * g.group):
+                for i in range(first, last, ROWS):
+                    b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
+                    if b.low < b.high:
+                        forward_few(b, x, g, w, out, lse, total)
+        clean[unit] = close_unit(key_head, first, last, g, out, lse, total)

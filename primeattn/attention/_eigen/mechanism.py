@@ -20,17 +20,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..._runtime.checks import as_generator, common_floating
+from ..._runtime.checks import as_generator
 from .._cores import reference as plain
 from .._cores import run
-from .._inputs import Call, check_arrays, check_call, check_upstream
+from .._inputs import Call, check_call, check_upstream, scale_gradient
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
 from .._samples import gaussian
 from .._scores import EXPONENTIAL, SCALE
 from .bases import eigen_bases
-from .project import Basis, basis_gradient, check_basis, down, up
+from .project import Basis, basis_gradient, check_bases, down, up
+from .trainable import TRAINABLE
 
 
 def eigen(
@@ -125,7 +126,7 @@ def eigen(
 def _vjp(
     q, k, v, *, basis_key, basis_value, basis_query=None, causal=False, mask=None, scale=None, window=None, rope=None
 ) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v and of the bases that were given."""
+    """Output and pullback: gradients of q, k, v and of the bases and the scale that were given."""
     (q, k, v), wrap = unwrap(q, k, v)
     ready = _prepare(
         q, k, v, basis_key, basis_value, basis_query, causal=causal, mask=mask, scale=scale, window=window, rope=rope
@@ -143,6 +144,8 @@ def _vjp(
         dc = dc.reshape(call.shapes["v"])
         grads = _pull_scores(ready, dq.reshape(call.shapes["q"]), dk.reshape(call.shapes["k"]), rope)
         grads["v"] = up(dc, of_value)
+        if scale is not None:
+            grads["scale"] = scale_gradient(x, dq, dk)
         grads["basis_value"] = basis_gradient([(ready.v, dc), (upstream, narrow)], of_value)
         return wrap.gradients(grads)
 
@@ -181,29 +184,6 @@ class Ready(NamedTuple):
     basis_value: Basis
     basis_query: Basis | None
     call: Call
-
-
-def check_bases(q, k, v, basis_key, basis_value, basis_query):
-    """q, k, v and the three bases (the last may be None), in one dtype."""
-    named = {"basis_key": basis_key, "basis_value": basis_value}
-    if basis_query is not None:
-        named["basis_query"] = basis_query
-    q, k, v, *bases = common_floating({}, q=q, k=k, v=v, **named)
-    q, k, v, _ = check_arrays(q, k, v)
-    *lead, _, width = tuple(k.shape)
-    widths = {"basis_key": width, "basis_value": tuple(v.shape)[-1], "basis_query": width}
-    checked = [
-        check_basis(name, b, widths[name], tuple(lead), name.removeprefix("basis_"))
-        for name, b in zip(named, bases, strict=True)
-    ]
-    if len(checked) == 2:
-        return q, k, v, *checked, None
-    if checked[2].rank != checked[0].rank:
-        raise ValueError(
-            f"basis_query has rank {checked[2].rank} but basis_key has rank {checked[0].rank}: queries and keys must "
-            "meet in the same space"
-        )
-    return q, k, v, *checked
 
 
 def _prepare(q, k, v, basis_key, basis_value, basis_query, *, causal, mask, scale, window, rope) -> Ready:
@@ -283,13 +263,14 @@ SCORE = Score(EXPONENTIAL, "scale*a*b", {"a": "scale*b", "b": "scale*a"}, sides=
 MECHANISM = Mechanism(
     name="eigen",
     inputs=("q", "k", "v"),
-    parameters=("basis_key", "basis_value", "basis_query"),
+    parameters=("basis_key", "basis_value", "basis_query", "scale"),
     forward=eigen,
     vjp=_vjp,
     reference=reference,
     sample=sample,
     of_vectors=of_vectors,
     properties=PROPERTIES,
+    trainable=TRAINABLE,
     cite="Saxena, Saha, Choudhary, Roy, Eigen Attention, EMNLP 2024, arXiv:2408.05646",
     score=SCORE,
 )

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._runtime import devices, linalg
+from ..._runtime.checks import common_floating
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.linalg import gemm_nn, gemm_nt, gemm_tn
 from ..._runtime.owners import Owner, share
-from .._inputs import _read_only, sum_to, table_offsets
+from .._inputs import _read_only, check_arrays, sum_to, table_offsets
 
 
 class Basis(NamedTuple):
@@ -109,6 +110,29 @@ _SIZES = "i i i"
 DOWN = Owner(project_row, project_cpu, f"i F1 F1 I1 {_SIZES} F1", grain=4096)
 UP = Owner(lift_row, lift_cpu, f"i F1 F1 I1 {_SIZES} F1", grain=4096)
 GRADIENT = Owner(basis_gradient_row, basis_gradient_cpu, f"i F1 F1 {_SIZES} i F1", grain=16)
+
+
+def check_bases(q, k, v, basis_key, basis_value, basis_query):
+    """q, k, v and the three bases (the last may be None), in one dtype."""
+    named = {"basis_key": basis_key, "basis_value": basis_value}
+    if basis_query is not None:
+        named["basis_query"] = basis_query
+    q, k, v, *bases = common_floating({}, q=q, k=k, v=v, **named)
+    q, k, v, _ = check_arrays(q, k, v)
+    *lead, _, width = tuple(k.shape)
+    widths = {"basis_key": width, "basis_value": tuple(v.shape)[-1], "basis_query": width}
+    checked = [
+        check_basis(name, b, widths[name], tuple(lead), name.removeprefix("basis_"))
+        for name, b in zip(named, bases, strict=True)
+    ]
+    if len(checked) == 2:
+        return q, k, v, *checked, None
+    if checked[2].rank != checked[0].rank:
+        raise ValueError(
+            f"basis_query has rank {checked[2].rank} but basis_key has rank {checked[0].rank}: queries and keys must "
+            "meet in the same space"
+        )
+    return q, k, v, *checked
 
 
 def check_basis(name: str, basis, width: int, lead: tuple[int, ...], of: str) -> Basis:

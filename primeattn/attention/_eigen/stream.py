@@ -9,8 +9,7 @@ from .._cache import Cache, check_cache, dot_product_step
 from .._cores import run
 from .._inputs import check_call
 from .._rope import rope as rotate
-from .mechanism import check_bases
-from .project import down, up
+from .project import check_bases, down, up
 
 
 class EigenCache(Cache):

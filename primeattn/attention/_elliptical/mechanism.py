@@ -22,18 +22,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import _labelled
-from ..._runtime import devices
 from ..._runtime.checks import as_generator, common_floating
 from .._cores import reference as plain
 from .._cores import run
-from .._inputs import Call, check_arrays, check_call, check_upstream
+from .._inputs import Call, check_arrays, check_call, check_upstream, scale_gradient
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
 from .._samples import gaussian
 from .._scores import EXPONENTIAL, SCALE
-from .metric import Metric, changed_key, changed_query, check_relevance, pull
+from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, pull
 from .relevance import layer_relevance, random_relevance
+from .trainable import TRAINABLE
 
 
 def elliptical(
@@ -126,7 +126,7 @@ def elliptical(
 def _vjp(
     q, k, v, *, relevance, metric="dot", causal=False, mask=None, scale=None, window=None, rope=None
 ) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v and of the relevance."""
+    """Output and pullback: gradients of q, k, v and of the relevance, and of scale if it was given."""
     (q, k, v), wrap = unwrap(q, k, v)
     ready = _prepare(
         q, k, v, _plain(relevance, wrap.q), metric=metric, causal=causal, mask=mask, scale=scale, window=window,
@@ -142,6 +142,8 @@ def _vjp(
         dquery, dkey, dv, _ = run.backward(x, g, out, lse, upstream, False)
         dq, dk, dm = pull(ready.q, ready.k, ready.metric, dquery, dkey)
         grads = {"q": dq, "k": dk, "v": dv.reshape(call.shapes["v"]), "relevance": dm}
+        if scale is not None:
+            grads["scale"] = scale_gradient(x, dquery, dkey)
         if rope is not None:
             grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         return wrap.gradients(grads)
@@ -171,21 +173,6 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
         alibi=None,
     )  # fmt: skip
     return Ready(q, k, chosen, call)
-
-
-def check_pairs(m) -> None:
-    """A diagonal metric commutes with the turns of rope only if it is equal within every pair."""
-    host = devices.to_host(m)
-    width = host.shape[-1]
-    if width % 2:
-        raise ValueError(f"q has width {width}: rope turns pairs of coordinates, an even width is wanted")
-    a, b = host[..., : width // 2], host[..., width // 2 :]
-    if not np.array_equal(a, b, equal_nan=True):
-        raise ValueError(
-            f"relevance differs within the pairs (c, c + {width // 2}) that rope turns, by up to "
-            f"{np.nanmax(abs(a - b)):.3g}: scores would depend on the absolute position; pass "
-            "numpy.tile((m[..., :D // 2] + m[..., D // 2:]) / 2, 2), or no rope"
-        )
 
 
 def _plain(relevance, q):
@@ -266,13 +253,14 @@ SCORE = Score(
 MECHANISM = Mechanism(
     name="elliptical",
     inputs=("q", "k", "v"),
-    parameters=("relevance",),
+    parameters=("relevance", "scale"),
     forward=elliptical,
     vjp=_vjp,
     reference=reference,
     sample=sample,
     of_vectors=of_vectors,
     properties=PROPERTIES,
+    trainable=TRAINABLE,
     cite="Nielsen, Abdullaev, Teo, Nguyen, Elliptical Attention, NeurIPS 2024, arXiv:2406.13770",
     score=SCORE,
 )

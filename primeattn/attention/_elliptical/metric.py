@@ -274,5 +274,20 @@ def check_relevance(m, q, group: int, metric: str) -> Metric:
     return Metric(_flat(m), _read_only(at), step, form, width, shape, lead)
 
 
+def check_pairs(m) -> None:
+    """A diagonal metric commutes with the turns of rope only if it is equal within every pair."""
+    host = devices.to_host(m)
+    width = host.shape[-1]
+    if width % 2:
+        raise ValueError(f"q has width {width}: rope turns pairs of coordinates, an even width is wanted")
+    a, b = host[..., : width // 2], host[..., width // 2 :]
+    if not np.array_equal(a, b, equal_nan=True):
+        raise ValueError(
+            f"relevance differs within the pairs (c, c + {width // 2}) that rope turns, by up to "
+            f"{np.nanmax(abs(a - b)):.3g}: scores would depend on the absolute position; pass "
+            "numpy.tile((m[..., :D // 2] + m[..., D // 2:]) / 2, 2), or no rope"
+        )
+
+
 def _flat(x):
     return _read_only(x.reshape(x.size))

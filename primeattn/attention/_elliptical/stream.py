@@ -9,8 +9,7 @@ from ..._runtime.checks import common_floating
 from .._cache import Cache, check_cache, dot_product_step
 from .._inputs import check_arrays
 from .._rope import rope as rotate
-from .mechanism import check_pairs
-from .metric import DOT, WIDE, changed_key, changed_query, check_relevance
+from .metric import DOT, WIDE, changed_key, changed_query, check_pairs, check_relevance
 
 
 def elliptical_step(

@@ -24,6 +24,7 @@ from . import run
 from .call import check_call
 from .claims import claims
 from .gradients import backward
+from .trainable import TRAINABLE
 
 
 def kuramoto(
@@ -290,6 +291,7 @@ MECHANISM = Mechanism(
     sample=sample,
     of_vectors=of_vectors,
     properties=claims(sample),
+    trainable=TRAINABLE,
     cite="J. Nunley, Kuramoto Attention, arXiv:2606.11585 (from the abstract; equations derived here)",
     score=SCORE,
 )

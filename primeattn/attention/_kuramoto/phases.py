@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from ..._runtime.elementary.maps import SOFTPLUS, SOFTPLUS_PULL
 from .._inputs import _placed, _read_only, check_upstream
 from .call import ones
 from .phase_arguments import checked, labelled_out
-from .phase_loops import SOFTPLUS, SOFTPLUS_PULL, SWIGLU, SWIGLU_PULL, each, points_of, pull_points
+from .phase_loops import SWIGLU, SWIGLU_PULL, each, points_of, pull_points
 from .products import product
 from .sums import column_sums
 

@@ -23,6 +23,7 @@ from .._mechanism import Claim, DoesNotApply, Fails, Mechanism, Property, Sample
 from . import products
 from . import table as rows
 from .call import Call, check_call, check_symmetry, numbers
+from .trainable import TRAINABLE
 
 
 def position_only(
@@ -273,5 +274,6 @@ MECHANISM = Mechanism(
     sample=sample,
     of_vectors=of_vectors,
     properties=PROPERTIES,
+    trainable=TRAINABLE,
     cite="Rende and Viteritti, Mach. Learn.: Sci. Technol. 6, 010501 (2025), arXiv:2405.18874",
 )

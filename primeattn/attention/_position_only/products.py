@@ -1,16 +1,20 @@
-"""What tables and convolutions do to values on the CPU: GEMM of NumPy, FFT of SciPy (pocketfft)."""
+"""What tables and convolutions do to values on the CPU: GEMM of BLAS, FFT of SciPy (pocketfft)."""
 
 import math
 
 import numpy as np
 
+from ..._runtime import linalg
+from ..._runtime.owners import share
+from .._inputs import _read_only
 from .call import Call
 
 
 def table_mix(call: Call, table, v):
     """y (tables, queries, columns), flat."""
     s = call.shape
-    return np.matmul(table.reshape(-1, s.queries, s.keys), v.reshape(-1, s.keys, s.columns)).reshape(-1)
+    table, v = table.reshape(-1, s.queries, s.keys), v.reshape(-1, s.keys, s.columns)
+    return _products(table, v, (s.queries, s.columns)).reshape(-1)
 
 
 def table_back(call: Call, table, dout, v):
@@ -18,8 +22,22 @@ def table_back(call: Call, table, dout, v):
     s = call.shape
     table, dout = table.reshape(-1, s.queries, s.keys), dout.reshape(-1, s.queries, s.columns)
     v = v.reshape(-1, s.keys, s.columns)
-    dv = np.matmul(table.transpose(0, 2, 1), dout)
-    return dv.reshape(-1), np.matmul(dout, v.transpose(0, 2, 1)).reshape(-1)
+    dv = _products(table, dout, (s.keys, s.columns), turn_a=True)
+    return dv.reshape(-1), _products(dout, v, (s.queries, s.keys), turn_b=True).reshape(-1)
+
+
+def _products(a, b, shape: tuple[int, int], **turned: bool):
+    """Of each table; tables are shared by the threads, because BLAS is held to one."""
+    out = np.empty((len(a), *shape), a.dtype)
+    a, b = _read_only(a), _read_only(b)
+
+    def work(start, stop):
+        for i in range(start, stop):
+            linalg.multiply(a[i], b[i], out[i], **turned)
+
+    with linalg.single_threaded():
+        share(work, len(out), 1)
+    return out
 
 
 def lengths(call: Call) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from . import run
 from .call import check_call, pull_states
 from .claims import claims
 from .formulas import SCORE
+from .trainable import TRAINABLE
 
 
 def resonant(
@@ -278,6 +279,7 @@ MECHANISM = Mechanism(
     sample=sample,
     of_vectors=of_vectors,
     properties=claims(sample),
+    trainable=TRAINABLE,
     cite="S. Schepis, tinyaleph (resonant attention); here with a positive semidefinite kernel, rotors and gradients",
     score=SCORE,
 )

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ..._runtime.checks import unmasked
 from .._model import Kuramoto
+from ..networks import ring
 
 _KNOWN = frozenset(
     (
@@ -122,7 +124,7 @@ def force_and_jacobian(model: Kuramoto, theta: Any, t: float = 0.0) -> tuple[np.
     """theta' of the model without inertia, and its Jacobian."""
     from scipy import sparse
 
-    theta = checked(model, theta)
+    theta, model = checked(model, theta), listed(model)
     x, g = model.arrays()
     field = x.field.view(complex).reshape(-1, g.harmonics, g.groups, g.groups)[0]
     group = np.repeat(x.group, np.diff(x.edges))
@@ -176,9 +178,21 @@ def force_and_jacobian(model: Kuramoto, theta: Any, t: float = 0.0) -> tuple[np.
     )
 
 
+def listed(model: Kuramoto) -> Kuramoto:
+    """The model with a list of the edges of its ring."""
+    return model.replace(network=ring(model.size, model.ring)) if model.ring else model
+
+
 def checked(model: Kuramoto, theta: Any) -> np.ndarray:
     """Phases of the one run of a model all of whose terms are known here."""
-    theta = np.asarray(theta, float)
+    if not isinstance(model, Kuramoto):
+        raise TypeError(f"{type(model).__name__} has no Jacobian here: a Kuramoto model is wanted")
+    if len(model.delays):
+        raise ValueError(
+            "delay has no Jacobian here: a delayed model remembers a function, not a point. Follow the growth of a "
+            "small difference of two runs with pa.simulate, or analyse model.replace(delay=None)"
+        )
+    theta = np.asarray(unmasked("theta", theta), float)
     if theta.shape != (model.size,):
         raise ValueError(f"theta has shape {theta.shape}: ({model.size},) is wanted")
     if not np.isfinite(theta).all():

@@ -11,6 +11,7 @@ g:
 
 from ._ott_antonsen import Chimera, chimera_states, ott_antonsen, poisson_phases, relaxation
 from ._ring import twisted_state_rate
+from ._spheres import sphere_order_parameter
 from ._stationary import critical_coupling, stationary_frequency, stationary_order_parameter
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ott_antonsen",
     "poisson_phases",
     "relaxation",
+    "sphere_order_parameter",
     "stationary_frequency",
     "stationary_order_parameter",
     "twisted_state_rate",
