@@ -1,4 +1,4 @@
-"""The study: the property table, a search, certificates, and spectra of scores that are never stored."""
+"""The study: the property table, searches, certificates, spectra of scores never stored, formulas, layers of attention."""
 
 import numpy as np
 
@@ -95,3 +95,32 @@ class Features:
 
     def time_positive_features(self):
         pa.study.positive_features(self.x, 256)
+
+
+class Formulas:
+    """Seconds of SymPy; nothing compiles."""
+
+    def setup(self):
+        pa.study.symbolic.score("expressive")
+
+    def time_derivation(self):
+        pa.study.symbolic.derivation("kuramoto")
+
+    def time_proof(self):
+        pa.study.symbolic.prove_psd("expressive")
+
+    def time_two_populations(self):
+        pa.study.symbolic.two_populations()
+
+
+class Depth:
+    """100 layers of 64 tokens, 8 runs at once: energy, order parameter, clusters included."""
+
+    params = ("dot_product", "expressive")
+    param_names = ("mechanism",)
+
+    def setup(self, name):
+        self.time_layers(name)
+
+    def time_layers(self, name):
+        pa.study.dynamics_of(name, tokens=64, width=8, runs=8, depth=100, rng=0)
