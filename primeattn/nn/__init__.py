@@ -1,12 +1,12 @@
 """Layers, models and optimisers without autograd: each file has its forward pass above its backward pass."""
 
 from .adamw import AdamW
+from .checking import GradientReport, gradient_check
 from .checkpointed import Checkpointed
 from .clipping import clip
 from .dropout import Dropout
 from .embedding import Embedding, TiedHead
 from .gelu_mlp import GeluMLP
-from .gradient_check import GradientReport, gradient_check
 from .layer import Layer
 from .layer_norm import LayerNorm
 from .linear import Linear
@@ -19,6 +19,7 @@ from .residual import Residual
 from .rms_norm import RMSNorm
 from .schedules import constant, cosine
 from .sgd import SGD
+from .sizing import sized
 from .swiglu import SwiGLU
 from .tape import Tape
 
@@ -52,4 +53,5 @@ __all__ = [
     "constant",
     "cosine",
     "gradient_check",
+    "sized",
 ]

@@ -16,14 +16,7 @@ class Checkpointed(Layer):
 
     def __init__(self, inner: Layer):
         self.inner = inner
-
-    @property
-    def borrows(self):
-        return self.inner.borrows
-
-    @property
-    def streams(self):
-        return self.inner.streams
+        self.borrows, self.streams = inner.borrows, inner.streams
 
     def parameters(self):
         return self.inner.parameters()
@@ -37,6 +30,7 @@ class Checkpointed(Layer):
 
     def backward(self, p, dy, tape, g):
         x, carried = tape.load()
+        tape.shared.pop("carried", None)
         if carried is not None:
             tape.shared["carried"] = carried
         again = tape.branch(saving=True)

@@ -1,6 +1,8 @@
 """The contract of a layer."""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from .parameters import Parameter
 from .tape import Tape
@@ -21,8 +23,8 @@ class Layer:
         Whether `step` continues a sequence token by token.
     """
 
-    borrows: ClassVar[dict[str, str]] = {}
-    streams = True
+    borrows: Mapping[str, str] = MappingProxyType({})
+    streams: bool = True
 
     def parameters(self) -> dict[str, Parameter]:
         """The arrays to learn, by local name; a layer made of layers nests their dicts."""
@@ -52,5 +54,5 @@ def flat(x: Any) -> Any:
 
 def rows(x: Any) -> Any:
     """Tokens of all sequences below each other: (sequences * tokens, width)."""
-    shape = x.shape
-    return x.reshape(x.size // shape[-1], shape[-1])
+    width = x.shape[len(x.shape) - 1]  # the simulator's shapes refuse negative indices
+    return x.reshape(x.size // width, width)

@@ -16,17 +16,29 @@ import numpy as np
 
 from .._runtime import devices, linalg
 from .._runtime.elementary.maps import SOFTPLUS, SOFTPLUS_PULL
-from ..attention import MECHANISMS
-from ..attention._trainable import Place, Plan, advance, attend, plan_of
+from ..attention import MECHANISMS, Mechanism
+from ..attention._trainable import Place, Plan, Trainable, advance, attend, plan_of
 from .elementwise import ADD
 from .heads import Columns
 from .layer import Layer, flat, rows
 from .parameters import Parameter, exactly, normal
 
 
+def mechanism_of(name: str, space: str | None = None) -> tuple[Mechanism, Trainable]:
+    """The mechanism of that name, and how it becomes a layer; of vectors or angles, if ``space`` says."""
+    if name not in MECHANISMS:
+        raise ValueError(f"mechanism is {name!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
+    trainable = MECHANISMS[name].trainable
+    if trainable is None:
+        raise ValueError(f"mechanism is {name!r}, which is no layer: its record has no trainable")
+    if space is not None and trainable.space != space:
+        raise ValueError(f"mechanism is {name!r}, whose tokens are {trainable.space}: one of {space} is wanted")
+    return MECHANISMS[name], trainable
+
+
 def positions_of(mechanism: str, positions: str | None = None) -> str:
     """How a model tells a mechanism where tokens stand: "rotary", "learned" or "none"; by default as it needs."""
-    order = MECHANISMS[mechanism].trainable.order
+    order = mechanism_of(mechanism)[1].order
     if positions is None:
         return {"rotary": "rotary", "own": "none", "none": "learned"}[order]
     if positions not in ("rotary", "learned", "none") or (positions == "rotary" and order != "rotary"):
@@ -148,7 +160,7 @@ class Mixing(Layer):
         gain: float = 1.0,
         **options: Any,
     ):
-        self.mechanism, self.width, self.heads, self.gain = MECHANISMS[mechanism], width, heads, gain
+        self.mechanism, self.width, self.heads, self.gain = mechanism_of(mechanism, "vectors")[0], width, heads, gain
         self.plan = plan_of(self.mechanism, Place(width, heads, context, causal, rotary), options)
         self.fields = Fields(self.plan, width, rotary)
         self.joined = Columns({"o": (heads, self.plan.depth, False)})

@@ -10,20 +10,20 @@ import numpy as np
 
 from .._runtime import devices, linalg
 from .._runtime.owners import alone, share
-from ..attention import MECHANISMS
 from . import phases, transformer
 from .checkpointed import Checkpointed
 from .cross_entropy import CROSS_ENTROPY, total_loss
 from .decode import check_choice, stream
 from .elementwise import ADD
 from .layer import Layer, flat
+from .mixing import mechanism_of
 from .parameters import Parameters
 from .tape import Room, Tape
 
 FORMAT = 1
 #: What tokens of a mechanism are -> the layers of its model.
 SPACES = {"vectors": transformer.build, "angles": phases.build}
-_TOKENS = 512  # in a chunk: what a layer touches for so many fits a second-level cache, nearly
+_CHUNK = 1 << 16  # numbers that a layer returns for a chunk: what it touches nearly fits a second-level cache
 
 
 class LanguageModel:
@@ -89,8 +89,7 @@ class LanguageModel:
         checkpointing: bool = False,
         **options: Any,
     ):
-        if mechanism not in MECHANISMS:
-            raise ValueError(f"mechanism is {mechanism!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
+        build = SPACES[mechanism_of(mechanism)[1].space]
         self.config: dict[str, Any] = {
             "mechanism": mechanism,
             "layers": layers,
@@ -103,11 +102,11 @@ class LanguageModel:
             "positions": positions,
             "checkpointing": checkpointing,
         }
-        build = SPACES[MECHANISMS[mechanism].trainable.space]
         self.layers: list[tuple[str, Layer]] = build(self.config, options)
         if checkpointing:  # what the first and the last layer keep is little, or needed at once
             self.layers[1:-1] = [(name, Checkpointed(layer)) for name, layer in self.layers[1:-1]]
         self.config |= options
+        self._widest = int(np.max(width))
         self._declared = {name: layer.parameters() for name, layer in self.layers}
         self.parameters = Parameters(self._declared, rng, dtype)
         self._place()
@@ -173,8 +172,8 @@ class LanguageModel:
         return self._rooms[worker]
 
     def _chunks(self, start: int, stop: int, tokens: int) -> Iterator[tuple[int, int]]:
-        """Equal pieces of whole sequences, of at most `_TOKENS` tokens if a sequence is not longer."""
-        most = max(1, _TOKENS // max(tokens, 1)) if self._like is None else stop - start
+        """Equal pieces of whole sequences, of about `_CHUNK` numbers if a sequence is not longer."""
+        most = max(1, _CHUNK // max(tokens * self._widest, 1)) if self._like is None else stop - start
         pieces = -(-(stop - start) // most)
         for i in range(pieces):
             yield start + (stop - start) * i // pieces, start + (stop - start) * (i + 1) // pieces
@@ -227,7 +226,7 @@ class LanguageModel:
 
     def _losses(self, logits, targets, weights):
         """Losses in nats, flat; the logits become the gradient of sum(weights * losses)."""
-        vocabulary = logits.shape[-1]
+        vocabulary = self.config["vocabulary"]
         losses = devices.empty(weights.size, logits.dtype, like=logits)
         CROSS_ENTROPY(
             weights.size, flat(logits), self._put(targets.reshape(-1)), self._put(weights), vocabulary, losses
@@ -372,8 +371,9 @@ class LanguageModel:
     def save(self, path: Any) -> None:
         """Write the model as an npz file, without pickle: the config as JSON, and the arrays by name."""
         header = json.dumps({"format": FORMAT, "config": self.config})
+        arrays: dict[str, Any] = {f"parameter.{n}": x for n, x in self.parameters.copy().items()}
         with open(path, "wb") as file:
-            np.savez(file, header=np.array(header), **{f"parameter.{n}": x for n, x in self.parameters.copy().items()})
+            np.savez(file, header=np.array(header), **arrays)
 
     @classmethod
     def load(cls, path: Any) -> "LanguageModel":

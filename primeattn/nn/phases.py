@@ -15,19 +15,20 @@ import numpy as np
 
 from .._runtime import devices, linalg
 from .._runtime.elementary.maps import POINTS, PULL_POINTS
-from ..attention import MECHANISMS, vjp
+from ..attention import vjp
 from ..attention._trainable import Place, advance, attend, plan_of
 from .elementwise import ADD, COLUMNS, SHIFT
 from .embedding import Embedding
 from .layer import Layer, flat, rows
-from .mixing import Fields, add_learned, positions_of
+from .mixing import Fields, add_learned, mechanism_of, positions_of
 from .parameters import Parameter, constant, uniform
 from .swiglu import SwiGLU
+from .transformer import each
 
 
 def points(theta, tape, factor=None):
     """[factor cos theta; factor sin theta] of every row (..., d), as (..., 2 d)."""
-    d = theta.shape[-1]
+    d = tuple(theta.shape)[-1]
     x = tape.empty(*theta.shape[:-1], 2 * d)
     POINTS(theta.size // d, flat(theta), d, ones(d, theta) if factor is None else factor, flat(x))
     return x
@@ -35,7 +36,7 @@ def points(theta, tape, factor=None):
 
 def pull_points(x, dx, before, out, factor=None, dfactor=None) -> None:
     """out = ``before`` plus (1) times the factor; dfactor as the rows of `PULL_POINTS` give it."""
-    d = x.shape[-1] // 2
+    d = tuple(x.shape)[-1] // 2
     PULL_POINTS(
         x.size // (2 * d), d, ones(d, x) if factor is None else factor, flat(x), flat(dx),
         nothing(x) if before is None else flat(before), flat(out), nothing(x) if dfactor is None else flat(dfactor),
@@ -108,7 +109,7 @@ class PhaseMixing(Layer):
     def __init__(
         self, mechanism: str, width: int, heads: int, *, context: int = 256, causal: bool = True, **options: Any
     ):
-        self.mechanism, self.width, self.heads = MECHANISMS[mechanism], width, heads
+        self.mechanism, self.width, self.heads = mechanism_of(mechanism, "angles")[0], width, heads
         self.plan = plan_of(self.mechanism, Place(width, heads, context, causal, None), options)
         self.fields = Fields(self.plan, 2 * width, None, fan=width)
         self.state = self.mechanism.inputs[0]
@@ -208,7 +209,7 @@ class VonMisesReadout(Layer):
 
     def __init__(self, vocabulary: int, width: int, table: str | None = None):
         self.vocabulary, self.width = vocabulary, width
-        self.borrows = {} if table is None else {"table": table}  # type: ignore[misc]
+        self.borrows = {} if table is None else {"table": table}
 
     def parameters(self):
         own = {"table": Parameter((self.vocabulary, self.width), uniform(-math.pi, math.pi), manifold="torus")}
@@ -253,14 +254,17 @@ def build(config: dict, options: dict) -> list[tuple[str, Layer]]:
     positions_of(config["mechanism"], config["positions"])
     if config["positions"] == "learned":
         raise ValueError("positions is 'learned': angles know their order by the drift; pass drift='learned'")
+    if not isinstance(config["width"], int | np.integer):
+        raise ValueError(f"width is {config['width']!r}: angles have one width, as nothing projects them")
     options = dict(options)
     kind, tied = options.pop("feed_forward", "swiglu"), options.pop("tied", True)
     if kind not in FEED_FORWARD:
         raise ValueError(f"feed_forward is {kind!r}: one of {', '.join(map(repr, FEED_FORWARD))} is wanted")
-    width, heads, hidden = config["width"], config["heads"], config["hidden"]
-    gain = 1 / math.sqrt(2 * config["layers"])
+    width, depth = int(config["width"]), config["layers"]
+    gain = 1 / math.sqrt(2 * depth)
+    sizes = [each(name, config[name], depth) for name in ("heads", "hidden")]
     layers: list[tuple[str, Layer]] = [("embedding", PhaseEmbedding(config["vocabulary"], width))]
-    for i in range(config["layers"]):
+    for i, (heads, hidden) in enumerate(zip(*sizes, strict=True)):
         layers.append(
             (f"{i}.mixing", PhaseMixing(config["mechanism"], width, heads, context=config["context"], **options))
         )

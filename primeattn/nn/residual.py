@@ -15,10 +15,7 @@ class Residual(Layer):
 
     def __init__(self, norm: Layer, inner: Layer, dropout: Layer | None = None):
         self.norm, self.inner, self.dropout = norm, inner, dropout
-
-    @property
-    def streams(self):
-        return self.inner.streams
+        self.streams = inner.streams
 
     def parameters(self):
         return {"norm": self.norm.parameters(), "inner": self.inner.parameters()}

@@ -25,6 +25,7 @@ _SHORT = {
     "differing": "Disagreement",
     "maps": "Maps",
     "neighbours": "Neighbours",
+    "synchrony": "Synchrony",
     "positivity": "Spectra",
     "sparsity": "Sparsity",
     "cost": "Cost",

@@ -73,13 +73,13 @@ def attend(vjp, plan: Plan, arrays, learned, before):
 
 
 def everything_counts(v):
-    ones = np.ones(v.shape[-1], v.dtype)
+    ones = np.ones(tuple(v.shape)[-1], v.dtype)
     return devices.to_device(ones) if devices.is_device_array(v) else ones
 
 
 def paired(m):
     """In place."""
-    width = m.shape[-1]
+    width = tuple(m.shape)[-1]
     PAIR(m.size // width, width, m.reshape(m.size))
     return m
 

@@ -88,9 +88,9 @@ def attend(vjp, plan: Plan, arrays, learned, before):
         """The loss changes by Re(conj(g) dkappa): by the parts of g."""
         grads = pull(dout)
         g = devices.to_host(grads["coupling"])
-        parts = (np.ascontiguousarray(x) for x in (g.real, g.imag))
+        parts = [np.ascontiguousarray(x) for x in (g.real, g.imag)]
         if devices.is_device_array(arrays["theta"]):
-            parts = map(devices.to_device, parts)
+            parts = [devices.to_device(x) for x in parts]
         return grads | dict(zip(("coupling", "coupling_imag"), parts, strict=True))
 
     return out, pullback

@@ -20,7 +20,7 @@ def plan(place: Place, *, lags: bool | None = None, softmax: bool = False) -> Pl
 def attend(vjp, plan: Plan, arrays, learned, before):
     """A sequence shorter than the context uses the first rows and columns of a table of pairs."""
     v, alpha = arrays["v"], learned["alpha"]
-    tokens, context = v.shape[-2], alpha.shape[-1]
+    tokens, context = tuple(v.shape)[-2], tuple(alpha.shape)[-1]
     check_length(tokens, context)
     if plan.options["symmetry"] == "shift" or tokens == context:
         return vjp(v, alpha=alpha, **plan.options)

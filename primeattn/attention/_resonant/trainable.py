@@ -57,7 +57,8 @@ def arguments(arrays, learned) -> dict[str, Any]:
     named = {name: x for name, x in arrays.items() if name not in ("q", "k", "v")}
     for name, x in named.items():
         if name.endswith("orientation"):
-            named[name] = x.reshape((*x.shape[:-1], x.shape[-1] // 4, 4))
+            shape = tuple(x.shape)
+            named[name] = x.reshape((*shape[:-1], shape[-1] // 4, 4))
     mix = devices.to_host(learned["mix"]).astype(np.float64)
     w = np.exp(mix - mix.max(axis=-1, keepdims=True))
     named["weights"] = w / w.sum(axis=-1, keepdims=True)
@@ -72,7 +73,7 @@ def attend(vjp, plan: Plan, arrays, learned, before):
     own = {"weights": "mix", "temperature": "log_temperature"}
 
     def pullback(dout) -> dict[str, Any]:
-        grads = {name: x if name in own else x.reshape(arrays[name].shape) for name, x in pull(dout).items()}
+        grads = {name: x if name in own else x.reshape(tuple(arrays[name].shape)) for name, x in pull(dout).items()}
         w = given["weights"]
         dw = devices.to_host(grads.pop("weights"))
         small = {"mix": w * (dw - (w * dw).sum(axis=-1, keepdims=True))}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..finding import Finding
 from ..material import Material
-from . import cost, learning, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity, speed
+from . import cost, learning, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity, speed, synchrony
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ SECTIONS: tuple[Section, ...] = (
         "Passages of one document should be close to one another; no view is told which is which.",
         neighbours.find,
         "neighbours.html.j2",
+    ),
+    Section(
+        "synchrony",
+        "Do they fall into step?",
+        "Let every passage be an oscillator that is pulled by the others as strongly as they score.",
+        synchrony.find,
+        "synchrony.html.j2",
     ),
     Section(
         "positivity",
