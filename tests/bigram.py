@@ -5,7 +5,7 @@ import numpy as np
 from primeattn import nn, train
 
 TEXT = train.TextTask(b"the cat sat on the mat and the dog sat on the cat. " * 60, level="character", context=16)
-SETTINGS = dict(steps=60, batch=4, rate=0.05, log_every=7, evaluate_every=20, rng=5)
+SETTINGS = {"steps": 60, "batch": 4, "rate": 0.05, "log_every": 7, "evaluate_every": 20, "rng": 5}
 
 
 class Bigram:

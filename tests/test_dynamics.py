@@ -220,6 +220,8 @@ def refusals():
         ({"coupling": np.ones((2, 2))}, "coupling has shape (2, 2)"),
         ({"omega": np.ones((3, N)), "coupling": np.ones(2)}, "differ in their number of runs: [2, 3]"),
         ({"network": W[:3]}, "(12, 12) is wanted"),
+        ({"network": [(0, 1), (1, 2)]}, "for a list of edges networks.from_edges(12, *numpy.transpose(edges))"),
+        ({"network": np.ones((5, 3))}, "networks.from_edges(12, source, target, weight)"),
         ({"network": W * math.nan}, "weights that are NaN"),
         ({"network": sparse.csr_array(W * 1j)}, "real weights are wanted"),
         ({"network": "ring"}, "a SciPy sparse or dense (N, N) matrix"),
@@ -243,6 +245,44 @@ def test_a_model_refuses(change, says):
     with pytest.raises((ValueError, TypeError)) as caught:
         _ = pa.Kuramoto(**{"omega": OMEGA} | change).runs
     assert says in str(caught.value)
+
+
+def test_masks_are_refused(model, theta0):
+    """NumPy would drop them without a word."""
+    mask = np.ma.masked_array(np.zeros(N), np.arange(N) == 3)
+    square = np.ma.masked_array(np.eye(N), np.eye(N))
+    rows = np.ma.masked_array([[0, 1, 2]], [[True, False, False]])
+    calls = {
+        "omega": lambda: pa.Kuramoto(mask),
+        "coupling": lambda: pa.Kuramoto(OMEGA, mask),
+        "network": lambda: pa.Kuramoto(OMEGA, network=square),
+        "groups": lambda: pa.Kuramoto(OMEGA, groups=mask.astype(int)),
+        "inertia": lambda: pa.Kuramoto(OMEGA, inertia=mask + 1),
+        "schedule": lambda: pa.Kuramoto(OMEGA, schedule=square[:2]),
+        "triangles": lambda: pa.Kuramoto(OMEGA, triangles=rows),
+        "triangle_weights": lambda: pa.Kuramoto(OMEGA, triangles=rows.data, triangle_weights=mask[3:4]),
+        "delay": lambda: pa.Kuramoto(OMEGA, network=np.eye(N), delay=mask + 1),
+        "theta0": lambda: pa.simulate(model, (0, 1), mask),
+        "velocity0": lambda: pa.simulate(model.replace(inertia=1.0), (0, 1), theta0, velocity0=mask),
+        "t_eval": lambda: pa.simulate(model, (0, 99), theta0, t_eval=np.ma.masked_array([1.0, 2.0], [False, True])),
+        "history": lambda: pa.simulate(model.replace(delay=0.1), (0, 1), theta0, history=lambda t: mask),
+        "labels": lambda: dynamics.observable("R_group", labels=mask.astype(int)),
+        "source": lambda: dynamics.networks.from_edges(N, mask.astype(int), np.arange(N)),
+        "weight": lambda: dynamics.networks.from_edges(N, np.arange(N), np.arange(N), mask),
+    }
+    calls |= {
+        "rotation": lambda: dynamics.Spheres(np.ma.masked_array(np.zeros((2, 3, 3)), True)),
+        "growth": lambda: dynamics.StuartLandau(OMEGA, growth=mask),
+        "theta": lambda: dynamics.analysis.jacobian(model, mask),
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=f"^{name} is a masked array, whose mask would be lost"):
+            call()
+    for bodies in (dynamics.StuartLandau(OMEGA), dynamics.Spheres(np.zeros((N, 2, 2)))):
+        with pytest.raises(TypeError, match=r"^theta0 is a masked array"):
+            pa.simulate(bodies, (0, 1), np.ma.masked_array(np.zeros((N, 2)), True))
+    with pytest.raises(TypeError, match=r"^coupling is a masked array"):
+        dynamics.sweep(model, coupling=mask)
 
 
 @pytest.mark.parametrize(
@@ -387,10 +427,17 @@ def models(network):
         "network": pa.Kuramoto(OMEGA, 1.2, network=network, normalize=None, inertia=np.ones(N), friction=0.5),
         "groups": pa.Kuramoto(OMEGA, [[1.0, 0.5], [0.5, 1.0]], groups=[0] * 5 + [1] * (N - 5), normalize="degree"),
         "terms": pa.Kuramoto(OMEGA, harmonics={2: (0.3, 0.1)}, triadic=(0.1, 0.2), forcing=(0.1, 1.0)),
+        "triangles": pa.Kuramoto(OMEGA, triangles=[(0, 1, 2), (3, 4, 5)], triangle_weights=[1, 0.5]),
+        "no triangles": pa.Kuramoto(OMEGA, triangles=[], triadic=(0.1, 0.2)),
+        "switches": pa.Kuramoto(OMEGA, 2.0, [(0, network), (0.3, network.T != 0), (0.7, np.eye(N))], delay=0.1),
+        # as many edges as oscillators, and as many knots
+        "lengths": pa.Kuramoto(
+            OMEGA, 2.0, np.roll(np.eye(N), 1, 0), delay=np.linspace(0.1, 0.2, N), schedule=[np.arange(N), np.ones(N)]
+        ),
     }
 
 
-@pytest.mark.parametrize("name", ["plain", "runs", "network", "groups", "terms"])
+@pytest.mark.parametrize("name", list(models(np.eye(N))))
 def test_netcdf_and_back(name, network, tmp_path, theta0):
     pytest.importorskip("h5netcdf")
     model = models(network)[name]
@@ -403,6 +450,9 @@ def test_netcdf_and_back(name, network, tmp_path, theta0):
     assert repr(second.model) == repr(model)
     same(first, pa.simulate(second.model, (0, 1), theta0, save_theta=True, **call))
     assert os.listdir(tmp_path) == ["run.nc"]
+    data = first.to_xarray()
+    assert all("oscillator" not in data[x].dims for x in ("delay", "schedule", "triangles") if x in data)
+    assert "not_stored" not in data.attrs
 
 
 def test_labels(model, theta0):
@@ -479,10 +529,57 @@ def test_an_explosion_is_noticed_between_samples(theta0, short_pieces):
 
 
 def test_steps_that_become_too_small(model, theta0):
+    """Between 10^14 and 10^14 + 100 there are no more than 6,400 times."""
     with pytest.warns(RuntimeWarning, match="fell below the resolution of time at t = .*; try larger tolerances"):
-        found = pa.simulate(model, (0, 5), theta0, method="dop853", rtol=1e-60, atol=1e-60)
-    assert found.status.startswith("stopped after t = 0:")
+        found = pa.simulate(model, (1e14, 1e14 + 100), theta0, method="dop853", rtol=1e-13, atol=1e-13)
+    assert found.status.startswith("stopped after t = 1e+14:")
     np.testing.assert_array_equal(found.theta_end, theta0)
+
+
+@pytest.mark.parametrize(
+    ("options", "dt"),
+    [
+        ({"coupling": 1e6}, 0.5),
+        ({"omega": OMEGA * 100}, 0.1),
+        ({"network": np.ones((N, N)), "normalize": None}, 0.5),
+        ({"triadic": (3.0, 4.0)}, 0.5),
+        ({"inertia": 1.0, "friction": 0.0, "coupling": 50.0}, 0.5),
+        ({"forcing": (0.1, 40.0)}, 0.1),
+    ],
+    ids=str,
+)
+def test_a_step_that_passes_over_the_model(options, dt, theta0):
+    """R = 0.19 of 50 oscillators at K = 1e6 would pass for a result."""
+    model = pa.Kuramoto(**{"omega": OMEGA} | options)
+    with pytest.warns(RuntimeWarning, match=f"dt is {dt:g}, but the model moves at rates up to .*; dt=.* follows it"):
+        pa.simulate(model, (0, 1), theta0, dt=dt, samples=3)
+    with pytest.warns(RuntimeWarning, match="results may look well and be wrong"):
+        dynamics.sweep(model, coupling=[model.coupling], transient=0, duration=1, samples=3, dt=dt)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pa.simulate(model, (0, 1e-4), theta0, samples=3)
+
+
+def test_a_step_may_pass_over_a_few_turns(theta0):
+    """The tails of a Lorentzian distribution, and a turn of all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pa.simulate(pa.Kuramoto(dynamics.frequencies.lorentzian(1000), 4.0), (0, 1), dt=0.05, samples=3, rng=0)
+        pa.simulate(pa.Kuramoto(OMEGA + 1e3), (0, 1), theta0, dt=0.1, samples=3)
+        pa.simulate(pa.Kuramoto(OMEGA, 1e6), (0, 1e-5), theta0, dt=0.5, method="dopri5")  # chooses its own steps
+
+
+@pytest.mark.parametrize("rtol", [1e-14, 1e-20, 1e-24, 1e-30, 1e-60])
+def test_tolerances_below_rounding_are_raised(rtol, model, theta0):
+    """Steps of 1e-8 and less would be taken, and no run would end."""
+    with pytest.warns(RuntimeWarning, match=f"rtol is {rtol:g}, below what rounding leaves to know: 2.2e-14 is taken"):
+        found = pa.simulate(model, (0, 5), theta0, method="dop853", rtol=rtol, atol=rtol)
+    finest = pa.simulate(model, (0, 5), theta0, method="dop853", rtol=100 * 2.0**-52, atol=rtol)
+    same(finest, found)
+    assert found.settings["rtol"] == 100 * 2.0**-52
+    assert found.settings["steps"] < 200
+    with pytest.warns(RuntimeWarning, match="2.2e-14 is taken"):
+        dynamics.sweep(model, coupling=[1.0], transient=0, duration=1, method="dop853", rtol=rtol, atol=rtol, rng=0)
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------

@@ -416,3 +416,11 @@ def test_twins(model, dtype):
     atol = 1e-13 if dtype == np.float64 else 64 * 2.0**-23
     found = pa.to_host(flow.derivative(pa.to_device(y)))
     np.testing.assert_allclose(found, expected, rtol=0, atol=atol * max(1, np.abs(expected).max()))
+
+
+def test_figures_of_vectors_show_R_alone():
+    figure = pytest.importorskip("matplotlib.figure")
+    found = pa.simulate(dynamics.Spheres(np.zeros((4, 3, 3))), (0, 1), samples=3, rng=0, save_theta=True)
+    assert pa.plot.trajectory(found, figure=figure.Figure()).shape == (1,)
+    with pytest.raises(ValueError, match="vectors, no phases"):
+        pa.plot.on_circle(found, ax=figure.Figure().subplots())

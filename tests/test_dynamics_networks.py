@@ -11,6 +11,8 @@ from primeattn.dynamics import _drive, _slices, networks
 
 from .naive import networks as naive
 
+pytestmark = pytest.mark.filterwarnings("ignore:dt is 1, but the model moves:RuntimeWarning")
+
 # One Euler step of length 1 from |theta| < 4 adds a derivative: sums of at most 1000 terms of size 1.
 ROUNDING = 1e-12
 

@@ -391,8 +391,11 @@ def test_models_in_files():
     assert back.correlation_time == 0.5
     switching = pa.Kuramoto(OMEGA, 1.0, [(0.0, NETWORK), (1.0, NETWORK.T)])
     data = pa.simulate(switching, (0, 0.2), THETA0, samples=2).to_xarray()
-    assert "network" in data.attrs["not_stored"]
-    assert _labelled.from_dataset(data).model is None
+    back = _labelled.from_dataset(data).model
+    assert [t for t, _ in back.networks] == [0.0, 1.0]
+    for (_, a), (_, b) in zip(switching.networks, back.networks, strict=True):
+        for one, two in zip(a, b, strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_derivative_of_arrays():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import primeattn as pa
-from primeattn.attention._kuramoto import gradients, run
+from primeattn.attention._kuramoto import by_head, gradients, run
+from primeattn.attention._kuramoto.angles import SUMS
 from primeattn.attention._kuramoto.call import check_call
 from tests.naive import kuramoto as naive
 
@@ -124,6 +125,40 @@ def test_the_reference_of_the_package_equals_the_oracle(case):
     np.testing.assert_allclose(got, naive.reference(theta, **options), rtol=0, atol=2e-14)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("width", [2, 16, 21])  # less than a vector, one, one and a rest
+def test_heads_one_after_the_other_give_what_passes_one_by_one_give(monkeypatch, threads, width):
+    rng = np.random.default_rng(width)
+    d, tokens = HEADS * width, 70  # three pieces
+    theta, gate = rng.uniform(-9, 9, (2, tokens, d)), rng.normal(1, 0.5, (2, tokens, d))
+    coupling = rng.standard_normal((1, 2, d)) + 1j * rng.standard_normal((1, 2, d))
+    options = {"heads": HEADS, "gate_query": gate, "drift": "rotary", "coupling": coupling, "causal": True}
+    dout = rng.standard_normal(theta.shape)
+    monkeypatch.setattr("primeattn._runtime.owners.get_num_threads", lambda: threads)
+    monkeypatch.setattr("primeattn.attention._cores.run.get_num_threads", lambda: threads)
+    calls = []
+    monkeypatch.setattr(by_head, "backward", lambda *a, f=by_head.backward: calls.append(1) or f(*a))
+    out, pullback = attention.vjp("kuramoto", theta, **options)
+    grads = pullback(dout)
+    assert calls
+    monkeypatch.setattr(by_head, "serves", lambda *_: False)
+    other, pullback = attention.vjp("kuramoto", theta, **options)
+    np.testing.assert_array_equal(out, other)
+    for name, g in pullback(dout).items():
+        np.testing.assert_array_equal(grads[name], g, err_msg=name)
+
+
+def test_a_head_that_is_not_finite_is_taken_pass_by_pass():
+    theta, options = draw(tokens=20, causal=True)
+    theta[1, 11, 1] = np.inf
+    out, pullback = attention.vjp("kuramoto", theta, **options)
+    clean = attention.kuramoto(theta[:, :11], **options)
+    np.testing.assert_allclose(out[:, :11], clean, rtol=0, atol=1e-15)
+    assert np.isnan(out[1, 11:, :2]).all()
+    assert np.isfinite(out[0]).all()
+    assert np.isfinite(pullback(np.ones_like(out))["theta"][0]).all()
+
+
 # --- identities of the torus -----------------------------------------------------------------------------------------
 
 
@@ -142,12 +177,13 @@ def test_gradients_of_a_common_turn_vanish(monkeypatch):
     theta, options = draw(causal=True)
     found = []
 
-    def spy(*arguments):
-        owner(*arguments)
-        found.append(arguments[-1].reshape(2, HEADS, -1, 4, ANGLES // HEADS))  # one piece a head
+    def spy(flat, side, numbers):
+        if numbers == SUMS:
+            found.append(flat.reshape(2, HEADS, -1, numbers, ANGLES // HEADS))  # one piece a head
+        return over_pieces(flat, side, numbers)
 
-    owner = gradients.PULL
-    monkeypatch.setattr(gradients, "PULL", spy)
+    over_pieces = gradients.over_pieces
+    monkeypatch.setattr(gradients, "over_pieces", spy)
     out, pullback = attention.vjp("kuramoto", theta, **options)
     dout = np.random.default_rng(0).standard_normal(out.shape)
     dtheta = pullback(dout)["theta"]

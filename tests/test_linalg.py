@@ -144,3 +144,58 @@ def test_cached_kernels_call_blas_in_a_second_process(tmp_path):
     counts, loops = run(PRIMEATTN_BLAS="0")  # the same cached kernel, another routine
     assert counts == (1, 0)
     np.testing.assert_allclose(loops, first, rtol=1e-12)  # float64, sums of about a thousand terms
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("turn_a", [False, True])
+@pytest.mark.parametrize("turn_b", [False, True])
+@pytest.mark.parametrize("shape", [(24, 64, 5), (31, 33, 7), (25, 129, 600), (40, 1, 1), (3, 65, 9), (1, 1, 1)])
+def test_multiply_equals_numpy(dtype, turn_a, turn_b, shape, rng):
+    """Strips from 24 rows on, whole and not, more steps than a block; a BLAS below. Rows with anything between them."""
+    m, n, k = shape
+    a, b, out = (rng.standard_normal((700, 700)).astype(dtype) for _ in range(3))
+    left = a[1:, 2:][:k, :m] if turn_a else a[1:, 2:][:m, :k]
+    right = b[3:, 1:][:n, :k] if turn_b else b[3:, 1:][:k, :n]
+    product = (left.T if turn_a else left).astype(float) @ (right.T if turn_b else right).astype(float)
+    before = out.copy()
+    for add in (False, True):
+        expected = before.copy()
+        block = expected[5:, 6:][:m, :n]
+        block[...] = product + (2 * product if add else 0)
+        if add:
+            out[5:, 6:][:m, :n] = 2 * product
+        linalg.multiply(left, right, out[5:, 6:][:m, :n], turn_a=turn_a, turn_b=turn_b, add=add)
+        np.testing.assert_allclose(out, expected, rtol=0, atol=24 * (k + 1) * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2), (30, 0, 2), (30, 3, 0), (3, 2, 0)])
+def test_multiply_without_rows_columns_or_steps(shape):
+    m, n, k = shape
+    out = np.ones((m, n))
+    linalg.multiply(np.ones((m, k)), np.ones((k, n)), out, add=True)
+    assert (out == 1).all()
+    linalg.multiply(np.ones((m, k)), np.ones((k, n)), out)
+    assert not out.any()
+
+
+def test_multiply_keeps_what_is_not_finite_in_its_rows():
+    a, out = np.ones((30, 4)), np.empty((30, 70))
+    a[29, 0], a[3, 1] = np.nan, np.inf
+    linalg.multiply(a, np.ones((4, 70)), out)
+    assert np.isnan(out[29]).all()
+    assert np.isinf(out[3]).all()
+    assert np.isfinite(np.delete(out, [3, 29], axis=0)).all()
+
+
+@pytest.mark.cudasim
+@pytest.mark.parametrize("turn_a", [False, True])
+@pytest.mark.parametrize("turn_b", [False, True])
+def test_multiply_is_equal_on_both_devices(turn_a, turn_b, rng):
+    from primeattn import to_device, to_host
+
+    a, b = rng.standard_normal((2, 3)[:: 1 - 2 * turn_a]), rng.standard_normal((3, 4)[:: 1 - 2 * turn_b])
+    here = np.ones((2, 4))
+    there = to_device(here.copy())
+    linalg.multiply(a, b, here, turn_a=turn_a, turn_b=turn_b, add=True)
+    linalg.multiply(to_device(a), to_device(b), there, turn_a=turn_a, turn_b=turn_b, add=True)
+    np.testing.assert_allclose(to_host(there), here, rtol=1e-14)

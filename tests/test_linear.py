@@ -90,5 +90,13 @@ def test_cuda_twins(causal, rng):
     expected = attention.vjp("linear", *host, causal=causal)[1](np.ones(out.shape))
     for name, gradient in pullback(pa.to_device(np.ones(out.shape))).items():
         np.testing.assert_allclose(pa.to_host(gradient), expected[name], rtol=0, atol=1e-12)
-    with pytest.raises(TypeError, match="host memory"):
-        attention.linear_step(*map(pa.to_device, host), attention.LinearState())
+
+
+@pytest.mark.cudasim
+def test_a_state_on_cuda_streams(rng):
+    host = tuple(x[:1] for x in draw(rng, 4, 4, 2, 2, heads=2, key_heads=1))
+    state, outs = attention.LinearState(), []
+    for part in (slice(0, 1), slice(1, 4)):
+        step = (np.ascontiguousarray(x[:, :, part]) for x in host)
+        outs.append(pa.to_host(attention.linear_step(*map(pa.to_device, step), state)))
+    np.testing.assert_allclose(np.concatenate(outs, axis=2), reference(*host, causal=True), rtol=0, atol=1e-13)

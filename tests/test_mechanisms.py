@@ -18,6 +18,7 @@ OPTIONS = {
     "mask": {"mask": np.random.default_rng(3).random((2, 1, 7, 7)) < 0.6},
     "causal mask": {"causal": True, "mask": np.random.default_rng(4).random((7, 7)) < 0.6},
     "scale": {"scale": 2.5},
+    "eps": {"eps": 0.3},
     "window": {"window": 3},
     "causal window": {"causal": True, "window": 3},
     "alibi": {"alibi": np.array([0.3, 1.2])},
@@ -50,6 +51,7 @@ def slope(function, sample, which, direction, dout):
     if isinstance(which, int):
         inputs[which] = inputs[which] + 1j * h * direction
     else:
+        inputs = [x + 0j for x in inputs]  # oracles take the type of their results from them
         options[which] = options[which] + 1j * h * direction
     return float((function(*inputs, **options) * dout).sum().imag / h)
 

@@ -96,7 +96,7 @@ def test_threads_and_chunks_change_nothing_but_rounding(batch, threads, monkeypa
     model, results = small(dropout=0.2), []
     for n, tokens in ((1, 512), (2, 512), (2, 5), (1, 5)):
         threads(n)
-        monkeypatch.setattr(module, "_TOKENS", tokens)
+        monkeypatch.setattr(module, "_CHUNK", 8 * tokens)
         once, again = (model.loss_and_gradient(*batch, seed=3, step=1) for _ in range(2))
         assert once[0] == again[0]
         assert np.array_equal(once[1], again[1])  # the same bits at the same number of threads

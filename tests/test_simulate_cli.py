@@ -106,9 +106,82 @@ def test_networks_from_files(here):
         model = pa.dynamics.Trajectory.load("a.nc").model
         assert (model.size, len(model.edges.indices)) == (n, edges)
         assert model.normalize is None
-    W = simulate._network("edges.csv", 0).toarray()
+    W = simulate._matrix("edges.csv").toarray()
     assert W[1, 0] == 0.5  # from 0 to 1: 1 hears 0
     assert W[3, 1] == 2
+
+
+def test_a_file_may_say_all_that_a_model_may_have(here):
+    """A delayed, triadic, inertial network with a schedule, coloured noise, and frequencies by degree."""
+    Path("edges.txt").write_text("0 1\n1 2\n2 0\n3 2\n")
+    Path("triangles.txt").write_text("0 1 2\n3 0 2\n")
+    np.save("theta.npy", np.arange(4.0))
+    Path("all.toml").write_text("""
+[frequencies]
+distribution = "by_degree"
+scale = 0.5
+[model]
+coupling = 3.0
+network = "edges.txt"
+normalize = "degree"
+delay = [0.1, 0.2, 0.1, 0.3]
+triangles = "triangles.txt"
+triangle_weights = [1.0, 0.5]
+triadic = [0.1, 0.2]
+inertia = 0.7
+schedule = [[0.0, 1.0], [1.0, 2.0]]
+diffusion = 0.1
+correlation_time = 0.5
+[simulate]
+time = 1
+samples = 5
+theta0 = "theta.npy"
+history = "rotating"
+""")
+    assert cli.main(["simulate", "all.toml", "-q", "-o", "a.nc", "--seed", "3"]) == 0
+    found = pa.dynamics.Trajectory.load("a.nc")
+    network = pa.dynamics.networks.from_edges(4, [0, 1, 2, 3], [1, 2, 0, 2])
+    model = pa.Kuramoto(
+        [0.5, 0.5, 1.0, 0.0], 3.0, network, "degree", delay=[0.1, 0.2, 0.1, 0.3], triangles=[[0, 1, 2], [3, 0, 2]],
+        triangle_weights=[1.0, 0.5], triadic=(0.1, 0.2), inertia=0.7, schedule=[[0.0, 1.0], [1.0, 2.0]], diffusion=0.1,
+        correlation_time=0.5,
+    )  # fmt: skip
+    wanted = pa.simulate(model, (0, 1), np.arange(4.0), history="rotating", samples=5, rng=3)
+    np.testing.assert_array_equal(found.theta_end, wanted.theta_end)
+    assert repr(found.model) == repr(model)
+
+
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        (
+            "adaptation = [0.1, 0.3]\nnetwork = [[0, 1], [1, 0]]",
+            {"network": [[0, 1], [1, 0]], "adaptation": [0.1, 0.3]},
+        ),
+        ("oscillators = 9\nnetwork = {ring = 2}", {"n": 9, "network": pa.dynamics.Ring(2)}),
+        (
+            'network = [[0.0, "a.txt"], [0.5, "b.npy"]]',
+            {"n": 3, "network": [(0.0, np.diag([1, 0], -1)), (0.5, np.eye(3))]},
+        ),
+        ('oscillators = 5\nkind = "stuart_landau"\ngrowth = 0.5\nphase_lag = 0.2', {"n": 5, "kind": "StuartLandau"}),
+        ('oscillators = 5\nkind = "spheres"', {"n": 5, "kind": "Spheres"}),
+    ],
+    ids=["adaptation", "ring", "switches", "amplitudes", "spheres"],
+)
+def test_models_of_a_file(text, model, here):
+    Path("a.txt").write_text("0 1\n")
+    np.save("b.npy", np.eye(3))
+    Path("run.toml").write_text(f"[model]\n{text}\n[simulate]\ntime = 1\nsamples = 3\n")
+    assert cli.main(["simulate", "run.toml", "-q", "-o", "a.nc"]) == 0
+    found = pa.dynamics.Trajectory.load("a.nc")
+    model = {"n": 2, "kind": "Kuramoto", "coupling": 2.0} | model
+    n, kind = model.pop("n"), model.pop("kind")
+    law = pa.dynamics.frequencies
+    first = law.rotations(n, rng=0) if kind == "Spheres" else law.gaussian(n)
+    model |= {"growth": 0.5, "phase_lag": 0.2} if kind == "StuartLandau" else {}
+    wanted = getattr(pa.dynamics, kind)(first, **model)
+    assert repr(found.model) == repr(wanted)
+    np.testing.assert_array_equal(found.R, pa.simulate(wanted, (0, 1), samples=3, rng=0).R)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +198,9 @@ def test_networks_from_files(here):
         (["bad.toml"], exits.INPUT, "bad.toml: "),
         (["table.toml"], exits.INPUT, "'modle' is no table"),
         (["key.toml"], exits.INPUT, "did you mean 'coupling'?"),
+        (["kind.toml"], exits.INPUT, "one of kuramoto, stuart_landau, spheres"),
+        (["lacks.toml"], exits.INPUT, "model has no 'delay'"),
+        (["--frequencies", "by_degree"], exits.INPUT, "one network is wanted"),
         (["--network", "none.txt"], exits.INPUT, "none.txt"),
         (["--network", "bad.txt"], exits.INPUT, "FROM TO WEIGHT"),
         (["--method", "rk5"], exits.INPUT, "method is 'rk5'"),
@@ -137,6 +213,8 @@ def test_refusals(arguments, code, says, here, capsys):
     Path("bad.toml").write_text("[model\n")
     Path("table.toml").write_text("[modle]\n")
     Path("key.toml").write_text("[model]\ncuopling = 1\n")
+    Path("kind.toml").write_text("[model]\nkind = 'sphere'\n")
+    Path("lacks.toml").write_text("[model]\nkind = 'spheres'\ndelay = 0.1\n")
     Path("bad.txt").write_text("0\n1\n")
     assert cli.main(["simulate", *arguments]) == code
     assert says in complaint(capsys)
@@ -149,6 +227,14 @@ def test_a_run_that_breaks_down_leaves_what_there_is(here, capsys):
     assert "try a dt below 0.5; what there is is on disk" in complaint(capsys)
     found = pa.dynamics.Trajectory.load("primeattn-simulation.nc")
     assert 0 < len(found.t) < 1001
+
+
+def test_warnings_are_told(here, capsys):
+    call = [*SMALL, "--coupling", "1e6", "--dt", "0.5", "-o", "a.nc"]
+    assert cli.main(call) == 0
+    assert "primeattn: warning: dt is 0.5, but the model moves at rates up to 1e+06" in capsys.readouterr().err
+    assert cli.main([*call, "-q"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_without_R_there_is_no_figure(here, capsys):

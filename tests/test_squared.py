@@ -275,6 +275,29 @@ def test_a_refused_step_leaves_the_state_as_it_was(rng):
     np.testing.assert_array_equal(state._sums, kept)
 
 
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_an_interrupted_step_leaves_the_state_as_it_was(tokens, rng, monkeypatch):
+    """Threads take one head each; the interrupt comes when some have been and some have not."""
+    q, k, v = draw(rng, 8, 8, 4, 3, heads=4)
+    state = attention.SquaredState()
+    attention.squared_step(q[:, :, :4], k[:, :, :4], v[:, :, :4], state)
+    kept = state._sums.copy()
+
+    def interrupted(work, n):
+        work(0, n // 2)
+        raise KeyboardInterrupt
+
+    step = tuple(x[:, :, 4 : 4 + tokens] for x in (q, k, v))
+    with monkeypatch.context() as patch:
+        patch.setattr(scan_run, "shared", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            attention.squared_step(*step, state)
+    np.testing.assert_array_equal(state._sums, kept)
+    assert state.position == 4
+    expected = attention.squared(q, k, v, causal=True, form="linear")[:, :, 4 : 4 + tokens]
+    np.testing.assert_allclose(attention.squared_step(*step, state), expected, rtol=0, atol=1e-13)
+
+
 def test_auto_takes_sums_for_long_sequences_only(rng, monkeypatch):
     taken = []
     sums = attention._squared.forms.Sums
@@ -346,8 +369,24 @@ def test_cuda_twins_of_the_linear_form(dtype, causal, rng):
         np.testing.assert_allclose(pa.to_host(gradient), wide[name], rtol=0, atol=10 * atol, err_msg=name)
     _, weights = attention.squared(*map(pa.to_device, host), mask=pa.to_device(mask), return_weights=True, **options)
     assert pa.to_host(weights).shape == (1, 2, 3, 4)
-    with pytest.raises(TypeError, match="host memory"):
-        attention.squared_step(*map(pa.to_device, host), attention.SquaredState())
+
+
+@pytest.mark.cudasim
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_state_on_cuda_streams(dtype, rng):
+    q, k, v = draw(rng, 5, 5, 3, 2, heads=2, key_heads=1)
+    k[:, :, 3] *= 1e10  # another unit
+    expected = reference(q, k, v, causal=True)
+    state, outs = attention.SquaredState(), []
+    for part in (slice(0, 1), slice(1, 4), slice(4, 5)):
+        step = (np.ascontiguousarray(x[:, :, part], dtype) for x in (q, k, v))
+        outs.append(pa.to_host(attention.squared_step(*map(pa.to_device, step), state)))
+    atol = 1e-12 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(np.concatenate(outs, axis=2), expected, rtol=0, atol=atol)
+    assert state.position == 5
+    with pytest.raises(ValueError, match="device changed"):
+        attention.squared_step(*(x[:, :, :1].astype(dtype) for x in (q, k, v)), state)
+    assert state.position == 5
 
 
 def test_a_step_with_rope_refuses_a_single_vector():

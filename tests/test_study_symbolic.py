@@ -1,6 +1,7 @@
 """Formulas: the compiled scalars, the derivatives by hand and what SymPy derives are one; proofs and their refusals."""
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -273,3 +274,20 @@ def test_public_names_have_examples_that_run():
         if callable(value) and not isinstance(value, type):
             assert "Examples\n" in value.__doc__, name
     assert (failures, tried) == (0, 9)
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in (DOCS / "theory").glob("*.md") if ">>> " in p.read_text()))
+def test_the_lines_of_a_theory_page_are_what_they_say(page):
+    test = doctest.DocTestParser().get_doctest(
+        (DOCS / "theory" / page).read_text("utf-8").replace("```", ""), {}, page, page, 0
+    )
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_every_mechanism_has_a_page_that_sympy_checks():
+    pages = {"linear": "linear_attention", "kuramoto": "kuramoto_attention", "resonant": "attention_resonant"}
+    for name in MECHANISMS:
+        text = (DOCS / "theory" / f"{pages.get(name, name)}.md").read_text("utf-8")
+        assert f'"{name}"' in text.partition("## Checked by SymPy")[2], name
+        assert re.search(r"## (Where it fails|What holds)", text), name

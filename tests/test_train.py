@@ -222,8 +222,8 @@ def test_enwik8_is_checked_and_kept(tmp_path, monkeypatch):
     with pytest.raises(corpus.CorpusError, match="primeattn data enwik8 --fetch"):
         train.text("enwik8")
     data = b"<mediawiki>" * 100
+    (tmp_path / "other.gz").write_bytes(gzip.compress(data))
     with pytest.raises(ValueError, match="is not enwik8: 1,100 bytes"):
-        (tmp_path / "other.gz").write_bytes(gzip.compress(data))
         train.fetch("enwik8", path=tmp_path / "other.gz")
     import hashlib
 

@@ -28,9 +28,12 @@ def on_cuda(**arrays) -> bool:
     TypeError
         If some are NumPy arrays and some are CUDA arrays; the message names one of each.
     """
-    device = [name for name, x in arrays.items() if x is not None and is_device_array(x)]
-    if not device:
+    for x in arrays.values():
+        if type(x) is not np.ndarray and x is not None and is_device_array(x):
+            break
+    else:
         return False
+    device = [name for name, x in arrays.items() if x is not None and is_device_array(x)]
     host = [name for name, x in arrays.items() if x is not None and not is_device_array(x)]
     if host:
         raise TypeError(

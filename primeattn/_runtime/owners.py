@@ -26,6 +26,7 @@ from numba import get_num_threads
 from . import devices
 
 OWNERS: list["Owner"] = []
+_HOST = frozenset({np.ndarray, tuple, int, float, np.float32, np.float64})  # a look at others' attributes takes longer
 
 
 @cache
@@ -88,7 +89,7 @@ def _on_device(arguments) -> bool:
     for x in arguments:
         if type(x) is np.ndarray:
             return False
-        if devices.is_device_array(x):
+        if type(x) not in _HOST and devices.is_device_array(x):
             return True
     return False
 

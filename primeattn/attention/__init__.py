@@ -43,6 +43,7 @@ from ._kuramoto import (
     von_mises_readout,
 )
 from ._linear import LinearState, linear, linear_step
+from ._masks import heaviest, window_mask
 from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Sample, Score
 from ._position_only import Symmetry, position_only, square_patches
 from ._properties import violation
@@ -116,10 +117,12 @@ __all__ = [
     "square_patches",
     "squared",
     "squared_step",
+    "top_k_mask",
     "uniform",
     "violation",
     "vjp",
     "von_mises_readout",
+    "window_mask",
 ]
 
 
@@ -156,7 +159,64 @@ def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], d
     >>> out, pullback([[1.0]])["v"].tolist()
     (array([[2.]]), [[0.5], [0.5]])
     """
-    pullbacks: dict[str, Callable] = {**{n: m.vjp for n, m in MECHANISMS.items()}, **_kuramoto.PULLBACKS}
-    if name not in pullbacks:
-        raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, pullbacks))} is wanted")
-    return pullbacks[name](*inputs, **options)
+    if name in MECHANISMS:
+        return MECHANISMS[name].vjp(*inputs, **options)
+    if name not in _kuramoto.PULLBACKS:
+        names = ", ".join(map(repr, [*MECHANISMS, *_kuramoto.PULLBACKS]))
+        raise ValueError(f"name is {name!r}: one of {names} is wanted")
+    return _kuramoto.PULLBACKS[name](*inputs, **options)
+
+
+def top_k_mask(name: str, *inputs: Any, keep: int, **options: Any) -> Any:
+    r"""The mask of the ``keep`` heaviest keys of every query: top-k as a mask on any score.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``MECHANISMS``.
+    *inputs, **options
+        As of the mechanism's function, without ``return_weights``. A mask or a window comes first: of what it
+        leaves, the heaviest are kept.
+    keep : int
+        So many keys a query, or all it has; of equal weights the earlier key, of signed weights by magnitude.
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (..., Tq, Tk)
+        On the host, of the shape of the weights. A key of weight 0 is not kept; a row with NaN keeps all its keys, so
+        that NaN is not lost. Pass it as ``mask=``, in place of the one that was given here.
+
+    Raises
+    ------
+    ValueError
+        For another name, or a ``keep`` below 1.
+    TypeError, ValueError
+        As the function.
+
+    Notes
+    -----
+    .. math:: M_{ij} = [\,j \text{ is among the first keep of } A_{i\cdot} \text{ in falling order}\,]
+
+    Here, and only here, the weights exist as a table. Which keys are kept is constant almost everywhere, so gradients
+    of the call with this mask are those of top-k attention. Mechanisms that normalise do so over the kept keys.
+
+    References
+    ----------
+    Liu, Yue, Welling, Song, "Krause Synchronization Transformers", arXiv:2602.11534: window and top-k after an RBF
+    score, which is `elliptical` with ``metric="distance"`` and a relevance of 1 / sigma^2.
+
+    Examples
+    --------
+    >>> import numpy as np, primeattn as pa
+    >>> x = np.array([[1.0], [2.0], [3.0]])
+    >>> mask = pa.attention.top_k_mask("dot_product", x, x, x, keep=1, causal=True)
+    >>> mask.astype(int)
+    array([[1, 0, 0],
+           [0, 1, 0],
+           [0, 0, 1]])
+    >>> pa.attention.dot_product(x, x, x, mask=mask).ravel()
+    array([1., 2., 3.])
+    """
+    if name not in MECHANISMS:
+        raise ValueError(f"name is {name!r}: one of {', '.join(map(repr, MECHANISMS))} is wanted")
+    return heaviest(MECHANISMS[name].forward, *inputs, keep=keep, **options)

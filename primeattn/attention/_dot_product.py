@@ -8,6 +8,7 @@ dp_ij = p_ij (ds_ij - sum_l p_il ds_il),
     dL/dv_j = sum_i p_ij G_i,
     dL/ds_ij = p_ij (<G_i, v_j> - delta_i),    delta_i = sum_l p_il <G_i, v_l> = <G_i, y_i>,
     dL/dq_i = scale sum_j dL/ds_ij k_j,    dL/dk_j = scale sum_i dL/ds_ij q_i,
+    dL/dscale = sum_ij dL/ds_ij <q_i, k_j>,
     dL/dslope = - sum_ij dL/ds_ij |i + Tk - Tq - j|.
 
 Under RoPE q and k are turned by orthogonal matrices first, so their gradients are turned back.
@@ -24,7 +25,7 @@ from .._runtime import devices
 from ._cache import dot_product_step
 from ._cores import run
 from ._cores.reference import joined, softmax
-from ._inputs import check_call, check_upstream, sum_to
+from ._inputs import check_call, check_upstream, scale_gradient, sum_to
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import alibi_slopes, turn_both
@@ -123,7 +124,7 @@ def dot_product(
 
 
 def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, alibi=None, rope=None) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v, and of alibi if it was given."""
+    """Output and pullback: gradients of q, k, v, and of alibi and scale if they were given."""
     (q, k, v), wrap = unwrap(q, k, v)
     if rope is not None:
         q, k = turn_both(q, k, rope)
@@ -136,6 +137,8 @@ def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, alibi=Non
         upstream = check_upstream(dout, result, x.q)
         *gradients, dslope = run.backward(x, g, out, lse, upstream, alibi is not None)
         grads = {n: d.reshape(call.shapes[n]) for n, d in zip("qkv", gradients, strict=True)}
+        if scale is not None:
+            grads["scale"] = scale_gradient(x, *gradients[:2])
         if rope is not None:
             grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         if alibi is not None:
@@ -213,7 +216,7 @@ def attend(vjp, plan: Plan, arrays, learned, before):
 MECHANISM = Mechanism(
     name="dot_product",
     inputs=("q", "k", "v"),
-    parameters=("alibi",),
+    parameters=("alibi", "scale"),
     forward=dot_product,
     vjp=_vjp,
     reference=reference,

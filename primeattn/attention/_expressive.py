@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._runtime import devices
 from .._runtime.elementary.machine import by_type
 from .._runtime.jit import scalar
 from ._cache import Cache, step
 from ._cores import ratio_run
 from ._cores import reference as plain
 from ._cores.ratio import register
-from ._inputs import Call, check_call, check_upstream, is_number
+from ._inputs import Call, check_call, check_upstream, is_number, scale_gradient
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
@@ -174,20 +175,24 @@ def _forward(call: Call, eps: float):
     return ratio_run.forward(Expressive(), x, call.layout, call.heads, ratio_run.constant_eps(eps, x))
 
 
-def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, eps=1e-6, rope=None) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v."""
+def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, eps=None, rope=None) -> tuple[Any, Callable]:
+    """Output and pullback: gradients of q, k, v, and of scale and eps if they were given."""
     (q, k, v), wrap = unwrap(q, k, v)
     if rope is not None:
         q, k = turn_both(q, k, rope)
     call = check_call(q, k, v, causal=causal, mask=mask, scale=scale, window=window, alibi=None)
     x, g = call.problem, call.layout
-    out, total = _forward(call, check_eps(eps))
+    out, total = _forward(call, check_eps(1e-6 if eps is None else eps))
     result = wrap.out(call.shaped(out, g.queries, g.depth))
 
     def pullback(dout) -> dict[str, Any]:
         upstream = check_upstream(dout, result, x.q)
-        *gradients, _ = ratio_run.backward(Expressive(), x, g, out, total, upstream)
+        *gradients, deps = ratio_run.backward(Expressive(), x, g, out, total, upstream)
         grads = {n: d.reshape(call.shapes[n]) for n, d in zip("qkv", gradients, strict=True)}
+        if scale is not None:
+            grads["scale"] = scale_gradient(x, *gradients[:2])
+        if eps is not None:
+            grads["eps"] = devices.to_host(deps).sum(dtype=np.float64).astype(deps.dtype)
         if rope is not None:
             grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         return wrap.gradients(grads)
@@ -309,7 +314,7 @@ def plan(
 MECHANISM = Mechanism(
     name="expressive",
     inputs=("q", "k", "v"),
-    parameters=(),
+    parameters=("scale", "eps"),
     forward=expressive,
     vjp=_vjp,
     reference=reference,

@@ -80,14 +80,19 @@ def check_band(causal, window, queries: int, keys: int) -> tuple[int, int]:
 def check_scale(scale, width: int, dtype):
     """A number of the data's own type; 1 / sqrt(width) by default."""
     if scale is None:
-        scale = 1 / math.sqrt(width)
+        return dtype.type(1 / math.sqrt(width))
     if not is_number(scale, dtype):
         raise ValueError(f"scale is {scale!r}: a finite {dtype} number is wanted; None means 1 / sqrt(width)")
     return dtype.type(scale)
 
 
+_SMALL = 1e38  # below the largest float32
+
+
 def is_number(x, dtype=np.dtype(np.float64)) -> bool:  # noqa: B008
     """Whether x is one real number, not a boolean, that is finite in the dtype."""
+    if type(x) is float and abs(x) < _SMALL:  # the usual case, without numpy
+        return True
     if isinstance(x, bool) or not isinstance(x, int | float | np.integer | np.floating):
         return False
     try:
@@ -129,10 +134,10 @@ def check_mask(mask, lead: tuple[int, ...], queries: int, keys: int, like):
     rows, columns = shape[-2:]
     offsets = table_offsets(shape[:-2], lead, rows * columns, like)
     if devices.is_device_array(mask):
-        flat = devices.device_view(mask).reshape(mask.size).view(np.uint8)
+        bytes_ = devices.device_view(mask).reshape(mask.size).view(np.uint8)
     else:
-        flat = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
-    return flat, offsets, columns if rows > 1 else 0, 1 if columns > 1 else 0
+        bytes_ = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+    return bytes_, offsets, columns if rows > 1 else 0, 1 if columns > 1 else 0
 
 
 def table_offsets(own: tuple[int, ...], lead: tuple[int, ...], size: int, like):
@@ -150,6 +155,20 @@ def sum_to(full, shape: tuple[int, ...]):
     axes = tuple(i for i, n in enumerate(padded) if n == 1 and host.shape[i] != 1)
     total = host.sum(axis=axes, keepdims=True, dtype=np.float64).astype(host.dtype).reshape(shape)
     return _placed(total, full)
+
+
+def scale_gradient(x: Problem, dq, dk):
+    """dL/dscale: a call depends on sqrt(scale) q and sqrt(scale) k alone, so 2 scale dL/dscale = <q, dq> + <k, dk>.
+
+    NaN at a scale of 0, where that says nothing.
+    """
+    if x.scale == 0:
+        return np.asarray(np.nan, x.q.dtype)
+    total = 0.0
+    for a, da in ((x.q, dq), (x.k, dk)):
+        a, da = devices.to_host(a).reshape(-1), devices.to_host(da).reshape(-1)
+        total += np.multiply(a, da, where=da != 0, out=np.zeros(a.size)).sum()  # a key without a query may hold NaN
+    return np.asarray(total / (2 * float(x.scale)), x.q.dtype)
 
 
 def check_slopes(alibi, lead: tuple[int, ...], like):
@@ -177,6 +196,14 @@ def _read_only(x):
         return x
     x = x.view()
     x.flags.writeable = False
+    return x
+
+
+def flat(x):
+    """All of x as one axis, read-only as in `_read_only`."""
+    x = x.reshape(x.size)
+    if type(x) is np.ndarray:
+        x.setflags(write=False)
     return x
 
 
@@ -225,13 +252,12 @@ def _check_call(q, k, v, *, causal, mask, scale, window, alibi, keys) -> Call:
     shapes = {"q": tuple(q.shape), "k": tuple(k.shape), "v": tuple(v.shape)}
     lead, (queries, width), (room, depth) = shapes["q"][:-2], shapes["q"][-2:], shapes["v"][-2:]
     keys = room if keys is None else keys
-    flat, at, mask_row, mask_key = check_mask(mask, lead, queries, keys, q)
+    bytes_, at, mask_row, mask_key = check_mask(mask, lead, queries, keys, q)
     slopes = check_slopes(alibi, lead, q)
     scale = check_scale(scale, width, q.dtype)
     before, after = check_band(causal, window, queries, keys)
     layout = Layout(group, queries, keys, room, width, depth, before, after, mask_row, mask_key)
-    q, k, v, flat, at, slopes = (_read_only(x.reshape(x.size)) for x in (q, k, v, flat, at, slopes))
-    problem = Problem(q, k, v, flat, at, slopes, scale)
+    problem = Problem(flat(q), flat(k), flat(v), flat(bytes_), flat(at), flat(slopes), scale)
     return Call(problem, layout, lead, shapes)
 
 
@@ -250,4 +276,4 @@ def check_upstream(dout, out, like):
     dout = as_floating("dout", dout, dtype=like.dtype)
     if tuple(dout.shape) != tuple(out.shape) or dout.dtype != like.dtype:
         raise ValueError(f"dout is {dout.dtype} {dout.shape}: the output is {out.dtype} {out.shape}; pass its like")
-    return _read_only(dout.reshape(dout.size))
+    return flat(dout)

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import _labelled
 
 
@@ -35,11 +37,16 @@ class Wrap(NamedTuple):
         return {name: getattr(self, name).copy(data=x) if name in self._fields else x for name, x in grads.items()}
 
 
+_PLAIN = Wrap()
+
+
 def unwrap(q, k, v):
     """Plain q, k, v and the `Wrap` for the results. Either all are labelled or none."""
+    if type(q) is type(k) is type(v) is np.ndarray:
+        return (q, k, v), _PLAIN
     labelled = [_labelled.is_labelled(x) for x in (q, k, v)]
     if not any(labelled):
-        return (q, k, v), Wrap()
+        return (q, k, v), _PLAIN
     if not all(labelled):
         names = [n for n, yes in zip("qkv", labelled, strict=True) if not yes]
         raise TypeError(f"{', '.join(names)} carry no labels but others do: pass all as DataArray, or .values of all")

@@ -114,7 +114,7 @@ class Mechanism(NamedTuple):
     inputs : tuple of str
         Positional array arguments.
     parameters : tuple of str
-        Keyword arrays that have gradients, too.
+        Keyword arguments, arrays or numbers, that have gradients, too, when they are given.
     forward : callable
         The public function.
     vjp : callable

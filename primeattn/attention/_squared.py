@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from .._runtime import devices
 from ._cores import forms
 from ._cores import reference as plain
 from ._cores.scan_stream import State, check_state
@@ -154,7 +153,7 @@ def faster_by_sums(keys: int, width: int, causal: bool) -> bool:
 def _vjp(
     q, k, v, *, form="auto", causal=False, mask=None, scale=None, window=None, eps=1e-6, rope=None
 ) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v."""
+    """Output and pullback: gradients of q, k, v. The scale cancels, eps being relative; eps itself is a constant."""
     (q, k, v), wrap = unwrap(q, k, v)
     call, done = _attend(q, k, v, form, causal, mask, scale, window, eps, rope)
     out = wrap.out(call.shaped(done.out, call.layout.queries, call.layout.depth))
@@ -177,7 +176,7 @@ class SquaredState(State):
     position : int
         Tokens seen in all; the position of the next one.
     nbytes : int
-        8 (D (D + 1) Dv / 2 + D^2 + 2) for every key head.
+        8 (D (D + 1) Dv / 2 + D^2 + 2) for every key head, on the host; as much again is room for the next step.
 
     Examples
     --------
@@ -219,7 +218,7 @@ def squared_step(
     ValueError
         As `squared`, or if the arrays do not continue the state, which is then as it was.
     TypeError
-        For CUDA arrays: the state is in host memory.
+        For another state, or arrays on two devices.
 
     Examples
     --------
@@ -230,8 +229,6 @@ def squared_step(
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.squared(x, x, x, causal=True)))
     True
     """
-    if devices.on_cuda(q=q, k=k, v=v):
-        raise TypeError("q, k, v are CUDA arrays but the state is in host memory: pass pa.to_host of them")
     check_state(state, SquaredState)
     q, k, v, _ = check_arrays(q, k, v)
     eps = check_eps(eps)

@@ -53,6 +53,16 @@ def _temperature(text: str) -> float:
     return value
 
 
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 10_000:
+        raise argparse.ArgumentTypeError(f"{options.short(text)}: a number of minutes from 0 to 10000 is wanted")
+    return value
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal() or len(text) > _SEED_DIGITS:
         raise argparse.ArgumentTypeError(
@@ -105,6 +115,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which = "attention mechanisms to compare on the words of a passage, or none (default: all; each compiles once)"
     add("--mechanisms", type=_names, metavar="NAME,...", help=which)
     add("--temperature", type=_temperature, default=0.1, metavar="T", help="of the attention maps (default: 0.1)")
+    minutes = "minutes of training, all mechanisms on this text; 0 leaves it out (default: 1)"
+    add("--train", type=_minutes, default=1.0, metavar="MINUTES", help=minutes)
     add("--seed", type=_seed, default=0, metavar="N", help="says where the runs of passages lie (default: 0)")
     encoding = "of the files (default: UTF-8, or as the byte-order mark says)"
     add("--encoding", type=options.encoding, metavar="NAME", help=encoding)
@@ -189,6 +201,7 @@ def run(arguments: argparse.Namespace) -> int:
             lead=lead,
             mechanisms=mechanisms,
             temperature=arguments.temperature,
+            training=arguments.train,
             about={
                 "command": shlex.join(arguments.command_line),
                 "source": ", ".join(map(os.fspath, arguments.files)) or report.DEFAULT,

@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         found, lines = {"folder": os.fspath(folder())}, [f"fetched data: {folder()}"]
         for name, source in train.SOURCES.items():
-            place = where(name) if source.url else None
-            state = "with this Python" if not source.url else str(place) if place else f"primeattn data {name} --fetch"
+            kept = where(name) if source.url else None
+            state = "with this Python" if not source.url else str(kept) if kept else f"primeattn data {name} --fetch"
             found[name] = {
                 "says": source.says,
                 "where": state,

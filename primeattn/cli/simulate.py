@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from . import settings
 from .exits import EXTRA, INPUT, INTERRUPTED, OUTPUT, USAGE, Failure
 from .progress import Progress
 
@@ -20,22 +22,15 @@ _EPILOG = """examples:
   primeattn simulate model.toml --seed 7
 
 A file (TOML or YAML) has three tables: frequencies (distribution, width, center, limit, random), model (arguments of
-pa.Kuramoto; oscillators in place of omega), and simulate (those of pa.simulate; time in place of t_span). A flag counts
-more than the file. Writes a netCDF file and a figure of the same name; their paths go to standard output, progress to
+pa.Kuramoto, or with kind = "stuart_landau" or "spheres" of those; oscillators in place of omega; the path of a file in
+place of an array), and simulate (those of pa.simulate; time in place of t_span). A flag counts more than the file.
+Writes a netCDF file and a figure of the same name; their paths go to standard output, progress to
 standard error if that is a terminal. Ctrl-C writes what there is; with --checkpoint the same command goes on."""
 _NEEDED = ("matplotlib", "rich", "h5netcdf", "h5py")
-_DISTRIBUTIONS = ("gaussian", "lorentzian", "uniform", "bimodal")
-_TABLES: dict[str, tuple[str, ...]] = {
-    "frequencies": ("distribution", "width", "center", "limit", "separation", "random"),
-    "model": (
-        "oscillators", "omega", "coupling", "network", "normalize", "phase_lag", "harmonics", "triadic", "forcing",
-        "groups", "diffusion", "inertia", "friction",
-    ),
-    "simulate": (
-        "time", "runs", "method", "dt", "samples", "rtol", "atol", "observables", "save_theta", "transient",
-        "checkpoint_every",
-    ),
-}  # fmt: skip
+_DISTRIBUTIONS = ("gaussian", "lorentzian", "uniform", "bimodal", "by_degree")
+_KINDS = {"kuramoto": "Kuramoto", "stuart_landau": "StuartLandau", "spheres": "Spheres"}
+_LAW = ("distribution", "width", "center", "limit", "separation", "scale", "dimension", "random")
+_FLAGS = ("model", "t_span", "rng", "checkpoint", "progress")  # of pa.simulate, which no file says
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "frequencies": {"distribution": "gaussian"},
     "model": {"oscillators": 1000, "coupling": 2.0},
@@ -93,8 +88,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", nargs="?", metavar="FILE", help="a TOML or YAML file")
     add("--oscillators", type=_count, metavar="N", help="how many (default: 1000)")
-    names = ", ".join(_DISTRIBUTIONS)
-    add("--frequencies", choices=_DISTRIBUTIONS, metavar="NAME", help=f"quantiles of {names} (default: gaussian)")
+    names = ", ".join(_DISTRIBUTIONS[:-1])
+    law = f"quantiles of {names}, or by_degree of the network (default: gaussian)"
+    add("--frequencies", choices=_DISTRIBUTIONS, metavar="NAME", help=law)
     add("--width", type=_number, metavar="X", help="of the frequencies: sigma, gamma, half the range (default: 1)")
     add("--limit", type=_number, metavar="X", help="leave out Lorentzian frequencies beyond it")
     add("--coupling", type=_couplings, metavar="K", help="K, or K1,K2,..., or FROM:TO:COUNT (default: 2)")
@@ -125,12 +121,12 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise Failure(EXTRA, f'{", ".join(missing)} missing: pip install "primeattn[report]"')
-    settings = _settings(arguments)
+    chosen = _chosen(arguments)
     target = arguments.output if arguments.output.suffix else arguments.output.with_suffix(".nc")
     _check_output(target)
     with Progress(arguments.quiet) as progress:
         progress.say("starting")
-        trajectory, theory = _simulated(settings, arguments, progress)
+        trajectory, theory = _simulated(chosen, arguments, progress)
         progress.say("writing")
         try:
             trajectory.save(target)
@@ -163,7 +159,7 @@ def _check_output(target: Path) -> None:
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
-def _settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def _chosen(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Defaults, over them the file, over it the flags."""
     found = {table: dict(values) for table, values in _DEFAULTS.items()}
     if arguments.file is not None:
@@ -186,61 +182,42 @@ def _settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: str) -> dict[str, dict[str, Any]]:
-    """The tables of a file, whose names are known."""
-    import difflib
+    """The tables of a file, whose names are those of the model's fields and of the arguments of pa.simulate."""
+    import dataclasses
+    import inspect
 
-    content = _parsed(path)
-    if not isinstance(content, dict):
-        raise Failure(INPUT, f"{path}: tables {', '.join(_TABLES)} are wanted")
+    from .. import dynamics
+
+    content = settings.read(path, tuple(_DEFAULTS))
+    kind = content.get("model", {}).get("kind", "kuramoto")
+    if kind not in _KINDS:
+        raise Failure(INPUT, f"{path}: model has the kind {kind!r}: one of {', '.join(_KINDS)} is wanted")
+    fields = [field.name for field in dataclasses.fields(getattr(dynamics, _KINDS[kind]))]
+    options = [name for name in inspect.signature(dynamics.simulate).parameters if name not in _FLAGS]
+    names = {"frequencies": _LAW, "model": ("kind", "oscillators", *fields), "simulate": ("time", *options)}
     for table, values in content.items():
-        if table not in _TABLES or not isinstance(values, dict):
-            raise Failure(INPUT, f"{path}: {table!r} is no table; {', '.join(_TABLES)} are wanted")
-        for name in values:
-            if name not in _TABLES[table]:
-                near = difflib.get_close_matches(str(name), _TABLES[table], 1, 0.4)
-                hint = f"did you mean {near[0]!r}?" if near else f"choose among {', '.join(_TABLES[table])}"
-                raise Failure(INPUT, f"{path}: {table} has no {name!r}: {hint}")
+        settings.known(names[table], values, f"{path}: {table}")
     return content
-
-
-def _parsed(path: str) -> Any:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise Failure(INPUT, f"{path}: cannot be read ({reason})") from None
-    if Path(path).suffix.lower() in (".yaml", ".yml"):
-        try:
-            import yaml
-        except ImportError:
-            raise Failure(EXTRA, 'PyYAML missing: pip install "primeattn[report]", or write TOML') from None
-        try:
-            return yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
-            raise Failure(INPUT, f"{path}: {' '.join(str(error).split())}") from None
-    import tomllib
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Failure(INPUT, f"{path}: {error}") from None
 
 
 # --- the run --------------------------------------------------------------------------------------------------------
 
 
-def _simulated(settings, arguments, progress):
+def _simulated(chosen, arguments, progress):
     """The trajectory, and what the theory says of each coupling, if it says anything."""
     import warnings
 
     from .. import dynamics
 
     try:
-        model, theory = _model(settings)
-        options = dict(settings["simulate"])
+        model, theory = _model(chosen)
+        options = dict(chosen["simulate"])
         span = (0.0, float(options.pop("time")))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the status says it
+        for name in ("theta0", "velocity0"):
+            if isinstance(options.get(name), str):
+                options[name] = _array(options[name])
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", RuntimeWarning)
             trajectory = dynamics.simulate(
                 model,
                 span,
@@ -255,36 +232,42 @@ def _simulated(settings, arguments, progress):
         raise Failure(INPUT, " ".join(str(error).split())) from None
     except FileNotFoundError as error:
         raise Failure(OUTPUT, str(error)) from None
+    for warning in warned:
+        text = str(warning.message)
+        if not (arguments.quiet or text.startswith("simulate stopped")):  # the status says that
+            print(f"primeattn: warning: {text}", file=sys.stderr)
     return trajectory, theory
 
 
-def _model(settings):
+def _model(chosen):
     import numpy as np
 
     from .. import dynamics
 
-    numbers, law = dict(settings["model"]), dict(settings["frequencies"])
-    n, name = numbers.pop("oscillators"), law.pop("distribution")
+    numbers, law = dict(chosen["model"]), dict(chosen["frequencies"])
+    kind, n = numbers.pop("kind", "kuramoto"), numbers.pop("oscillators")
     if not isinstance(n, int) or n < 1:
         raise ValueError(f"oscillators is {n!r}: a whole number from 1 on is wanted")
-    if isinstance(numbers.get("network"), str):
-        numbers["network"] = _network(numbers["network"], n)
-        n = numbers["network"].shape[0]
+    if numbers.get("network") is not None:
+        numbers["network"], n = _network(numbers["network"], n)
     if numbers.get("normalize") == "none":
         numbers["normalize"] = None
     if "harmonics" in numbers:
         numbers["harmonics"] = {int(m): value for m, value in numbers["harmonics"].items()}
-    if isinstance(numbers.get("omega"), str):
-        numbers["omega"] = _array(numbers["omega"])
-    if "omega" not in numbers:
-        if name not in _DISTRIBUTIONS:
-            raise ValueError(f"distribution is {name!r}: one of {', '.join(_DISTRIBUTIONS)} is wanted")
-        rng = 0 if law.pop("random", False) else None
-        numbers["omega"] = getattr(dynamics.frequencies, name)(n, rng=rng, **law)
-    model = dynamics.Kuramoto(**numbers)
+    for name, value in numbers.items():
+        if isinstance(value, str) and name != "normalize":
+            numbers[name] = _array(value)
+            if name in ("groups", "triangles") and (numbers[name] % 1 == 0).all():  # text has no integers
+                numbers[name] = numbers[name].astype(int)
+    name, drawn = law.get("distribution"), "rotation" if kind == "spheres" else "omega"
+    if drawn not in numbers:
+        numbers[drawn] = _frequencies(kind, law, n, numbers.get("network"))
+    model = getattr(dynamics, _KINDS[kind])(**numbers)
+    if kind != "kuramoto":
+        return model, None
     plain = set(numbers) <= {"omega", "coupling", "phase_lag", "diffusion"}
     plain = plain and np.ndim(model.phase_lag) == np.ndim(model.diffusion) == 0
-    known = name in ("gaussian", "lorentzian", "uniform") and "omega" not in settings["model"]
+    known = name in ("gaussian", "lorentzian", "uniform") and "omega" not in chosen["model"]
     if not (plain and known and not law.get("limit")):
         return model, None
     lag, noise, width = float(model.phase_lag), float(model.diffusion), law.get("width", 1.0)
@@ -295,34 +278,80 @@ def _model(settings):
     return model, theory
 
 
-def _network(path: str, n: int):
-    """Sparse (N, N), with the edge j -> i in row i; a list of edges says FROM TO [WEIGHT]."""
-    import numpy as np
-    from scipy import sparse
+def _frequencies(kind: str, law: dict[str, Any], n: int, network: Any):
+    """As the table says; of `Spheres` rotations."""
+    from ..dynamics import frequencies
 
-    try:
-        if path.endswith(".npz"):
-            return sparse.load_npz(path)
-        if path.endswith(".npy"):
-            return np.load(path, allow_pickle=False)
-        edges = np.loadtxt(path, delimiter="," if path.endswith(".csv") else None, ndmin=2)
-    except OSError as error:
-        raise Failure(INPUT, f"{path}: cannot be read ({error.strerror or error})") from None
+    law = dict(law)
+    name, random = law.pop("distribution"), law.pop("random", False)
+    if name not in _DISTRIBUTIONS or (kind == "spheres" and name != "gaussian"):
+        wanted = "gaussian, of rotations," if kind == "spheres" else f"one of {', '.join(_DISTRIBUTIONS)}"
+        raise ValueError(f"distribution is {name!r}: {wanted} is wanted")
+    if kind == "spheres":
+        return frequencies.rotations(n, rng=0, **law)
+    if name == "by_degree":
+        if network is None or isinstance(network, list):
+            raise ValueError("distribution is 'by_degree': one network is wanted, network=...")
+        return frequencies.by_degree(network, **law)
+    return getattr(frequencies, name)(n, rng=0 if random else None, **law)
+
+
+def _network(given: Any, n: int):
+    """What the model takes, and how many oscillators that is.
+
+    Given is a path; {ring = R}; a matrix; or pairs [time, path] of networks that switch.
+    """
+    import numpy as np
+
+    if isinstance(given, str):
+        matrix = _matrix(given)
+        return matrix, matrix.shape[0]
+    if isinstance(given, dict):
+        if set(given) != {"ring"}:
+            raise ValueError(f"network has {', '.join(given)}: a path, a matrix or {{ring = neighbours}} is wanted")
+        from ..dynamics import Ring
+
+        return Ring(given["ring"]), n
+    if not all(isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str) for entry in given):
+        return np.asarray(given), len(given)
+    several = [(time, _matrix(path)) for time, path in given]
+    n = max(matrix.shape[0] for _, matrix in several)
+    for _, matrix in several:  # lists of edges end where their last oscillator does
+        if matrix.shape[0] < n:
+            matrix.resize((n, n))
+    return several, n
+
+
+def _matrix(path: str):
+    """Sparse or dense (N, N), with the edge j -> i in row i; a list of edges says FROM TO [WEIGHT]."""
+    import numpy as np
+
+    from ..dynamics import networks
+
+    edges = _array(path, ndmin=2)
+    if path.endswith((".npz", ".npy")):
+        return edges
     if not edges.size or edges.shape[1] not in (2, 3) or (edges[:, :2] != edges[:, :2].astype(int)).any():
         raise ValueError(f"{path} has lines of {edges.shape[1]} numbers: FROM TO, or FROM TO WEIGHT, is wanted")
     source, target = edges[:, 0].astype(int), edges[:, 1].astype(int)
     if min(source.min(), target.min()) < 0:
         raise ValueError(f"{path} has negative oscillators: they are numbered from 0")
-    size = max(int(source.max()), int(target.max())) + 1
-    weight = edges[:, 2] if edges.shape[1] == 3 else np.ones(len(edges))
-    return sparse.coo_array((weight, (target, source)), shape=(size, size)).tocsr()
+    n = max(int(source.max()), int(target.max())) + 1
+    return networks.from_edges(n, source, target, edges[:, 2] if edges.shape[1] == 3 else np.ones(len(edges)))
 
 
-def _array(path: str):
+def _array(path: str, ndmin: int = 0):
+    """Numbers of a .npy file, a sparse matrix of a .npz file, or numbers in lines of text."""
     import numpy as np
 
     try:
-        return np.load(path, allow_pickle=False) if path.endswith(".npy") else np.loadtxt(path)
+        if path.endswith(".npz"):
+            from scipy import sparse
+
+            return sparse.load_npz(path)
+        if path.endswith(".npy"):
+            return np.load(path, allow_pickle=False)
+        return np.loadtxt(path, delimiter="," if path.endswith(".csv") else None, ndmin=ndmin)
     except OSError as error:
         raise Failure(INPUT, f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -22,11 +22,11 @@ _EPILOG = """examples:
   primeattn train --compare all --parameters 200k --tokens 10M --seeds 3 --context 256 --output comparison
 
 A file (TOML or YAML) has the tables task (task = "text", "nt", ... and its options), model (those of
-pa.nn.LanguageModel), train (those of pa.train.fit) and compare (mechanisms, seeds, parameters, workers, threads). A flag
-counts more than the file, --set TABLE.NAME=VALUE reaches every option. The folder of --output holds checkpoint.npz,
-model.npz, metrics.jsonl, run.json, at the end metrics.nc, figures.json and curve.png; their paths go to standard output,
-progress to standard error if that is a terminal. Ctrl-C keeps what there is; the same command goes on, after a crash,
-too."""
+pa.nn.LanguageModel), train (those of pa.train.fit) and compare (mechanisms, seeds, parameters, workers, threads).
+A flag counts more than the file, --set TABLE.NAME=VALUE reaches every option. The folder of --output holds
+checkpoint.npz, model.npz, metrics.jsonl, run.json, at the end metrics.nc, figures.json and curve.png; their paths go to
+standard output, progress to standard error if that is a terminal. Ctrl-C keeps what there is; the same command goes on,
+after a crash, too."""
 _NEEDED = ("matplotlib", "h5netcdf", "h5py")
 LOOKS = 50_000  # bytes of a text that are read at each look during a run
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -293,7 +293,7 @@ def _compared(found: dict[str, dict[str, Any]], arguments: argparse.Namespace) -
     if comparison.status == "interrupted":
         raise Failure(
             INTERRUPTED,
-            f"interrupted, {comparison.missing} runs are missing; what was finished is on disk; the same command goes on",
+            f"interrupted, {comparison.missing} runs are missing; what there is is on disk; the same command goes on",
         )
     return 0
 

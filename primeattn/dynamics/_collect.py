@@ -26,7 +26,7 @@ class Collector:
     def __init__(self, model: Any, wanted: Wanted, times, t0: float, y0, *, save_theta: bool, transient: float):
         self.model, self.wanted, self.times, self.t0 = model, wanted, times, t0
         self.count: int = 0
-        self.last: np.ndarray = y0.copy()
+        self.last: np.ndarray = y0  # not written to
         self._from = int(np.searchsorted(np.abs(times - t0), transient))  # the first sample of reductions
         self._taken: dict[str, list[np.ndarray]] = {o.name: [] for o in wanted if isinstance(o, Observable)}
         self._sums = {o.name: o.start(model, len(y0)) for o in wanted if isinstance(o, Reduction)}

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._runtime import elementary as el
+from .._runtime.checks import unmasked
 from .._runtime.jit import apart, nonnegative, scalar
 
 
@@ -134,7 +135,7 @@ def as_delays(delay: Any, edges: Any, n: int) -> np.ndarray:
 
     if delay is None:
         return np.zeros(0)
-    if sparse.issparse(delay) or np.ndim(delay) == 2:
+    if sparse.issparse(delay) or np.ndim(unmasked("delay", delay)) == 2:
         if edges is None:
             raise ValueError(
                 "delay has one entry an edge but there is no network: network=1 - numpy.eye(N) couples all to all"
@@ -214,7 +215,7 @@ def history_values(history: Any, grid: np.ndarray, theta0: np.ndarray, omega: np
         raise ValueError(f"history is {history!r}: None (constant), 'rotating', or a function of time is wanted")
     values = []
     for t in grid:
-        value = np.asarray(history(float(t)), float)
+        value = np.asarray(unmasked("history", history(float(t))), float)
         if value.shape not in ((n,), (runs, n)) or not np.isfinite(value).all():
             raise ValueError(
                 f"history({t:g}) has shape {value.shape}: finite phases of shape ({n},) or ({runs}, {n}) are wanted"

@@ -1,8 +1,9 @@
 """Trajectories as xarray Datasets and netCDF files, and back: every parameter of the model is in them.
 
 Numbers and text become attributes under the parameter's own name; an array becomes a coordinate along "oscillator",
-"run" or "group"; a dict an attribute in JSON; a network three variables, compressed sparse rows. What none of this
-holds (a function) is named in the attribute "not_stored", and a file that has it brings no model back.
+"run" or "group"; a dict an attribute in JSON; a network three variables, compressed sparse rows, and networks that
+switch the rows of each of them one below the other, "network_from" the times. What none of this holds (a function) is
+named in the attribute "not_stored", and a file that has it brings no model back.
 """
 
 import dataclasses
@@ -19,7 +20,6 @@ from ._model import Kuramoto
 from ._neighbours import Ring
 from ._trajectory import Label, Trajectory
 
-_NETWORK = "network_indptr", "network_indices", "network_weight"
 _NEEDS = 'netCDF needs h5netcdf: pip install "primeattn[report]"'
 _STATE = {
     "theta": ("phases, not wrapped", "rad"),
@@ -33,6 +33,9 @@ _OWN = {
     "x": (("oscillator", "component"), "unit vectors", "1"),
 }
 _MODELS: dict[str, Any] = {model.__name__: model for model in (Kuramoto, StuartLandau, Spheres)}
+_OTHER = {  # neither of oscillators nor of runs, whatever their lengths are
+    "triangles": ("triangle", "corner"), "triangle_weights": ("triangle",), "schedule": ("schedule_row", "knot"),
+}  # fmt: skip
 _UNITS = {
     "omega": "rad / time", "coupling": "rad / time", "phase_lag": "rad", "diffusion": "rad^2 / time",
 }  # fmt: skip
@@ -61,11 +64,7 @@ def to_dataset(trajectory: Trajectory):
             if name in values:
                 variables[key] = ((*lead, *time, *own), values[name], {"long_name": says, "units": unit})
     coordinates, attributes = _parameters(x.model, {"oscillator": last.shape[-1], "run": len(last)})
-    edges = getattr(x.model, "edges", None)
-    if edges is not None and len(x.model.networks) < 2:
-        for name, dim, values in zip(_NETWORK, ("row", "edge", "edge"), edges, strict=True):
-            if len(values) or name != "network_weight":
-                variables[name] = ((dim,), values)
+    variables |= _networks(x.model)
     coordinates["time"] = (("time",), x.t, {"long_name": "time, in the user's unit"})
     for dim, size in (("oscillator", last.shape[-1]), *((d, len(last)) for d in lead)):
         coordinates[dim] = ((dim,), np.arange(size))
@@ -86,6 +85,25 @@ def _versions() -> dict[str, str]:
     return {"title": "Kuramoto dynamics", "conventions": "radians; time in the user's unit", "primeattn": __version__}
 
 
+def _networks(model: Any) -> dict[str, Any]:
+    """Variables: all rows of all networks, and from when on each network holds, if there are several."""
+    networks = getattr(model, "networks", ())
+    if not networks:
+        return {}
+    times, edges = zip(*networks, strict=True)
+    lengths = np.concatenate([np.diff(e.indptr) for e in edges])
+    variables: dict[str, Any] = {
+        "network_indptr": (("row",), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)),
+        "network_indices": (("edge",), np.concatenate([e.indices for e in edges])),
+    }
+    if any(len(e.weight) for e in edges):
+        each = [e.weight if len(e.weight) else np.ones(len(e.indices)) for e in edges]
+        variables["network_weight"] = (("edge",), np.concatenate(each))
+    if len(networks) > 1:
+        variables["network_from"] = (("network",), np.array(times))
+    return variables
+
+
 def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Coordinates and attributes."""
     coordinates: dict[str, Any] = {}
@@ -97,8 +115,6 @@ def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict
         attributes["network_ring"] = model.ring
     for field in dataclasses.fields(model):
         name, value = field.name, getattr(model, field.name)
-        if name == "network" and len(model.networks) > 1:
-            lost.append(name)
         if name == "network" or (value is None and field.default is None):
             continue
         if value is None:
@@ -121,6 +137,10 @@ def _parameters(model: Any, sizes: dict[str, int]) -> tuple[dict[str, Any], dict
 
 
 def _dims(name: str, value: np.ndarray, model: Any, sizes: dict[str, int]) -> tuple[str, ...]:
+    if name in _OTHER:
+        return _OTHER[name]
+    if name == "delay":
+        return ("edge",) if len(model.networks) == 1 else ("delayed_edge",)
     meant: tuple[str, ...] = ("run", "oscillator")
     if name == "rotation":
         meant = ("run", "oscillator", "component", "component_heard")
@@ -173,7 +193,12 @@ def _model(data) -> Any:
 
         indices, n = data["network_indices"].values, data.sizes["oscillator"]
         weight = data["network_weight"].values if "network_weight" in data else np.ones(len(indices))
-        found["network"] = sparse.csr_array((weight, indices, data["network_indptr"].values), shape=(n, n))
+        indptr = data["network_indptr"].values
+        rows = sparse.csr_array((weight, indices, indptr), shape=(len(indptr) - 1, n))
+        found["network"] = rows
+        if "network_from" in data:
+            times = data["network_from"].values.tolist()
+            found["network"] = [(t, rows[n * k : n * (k + 1)]) for k, t in enumerate(times)]
     if "network_ring" in data.attrs:
         found["network"] = Ring(int(data.attrs["network_ring"]))
     return kind(**found)

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .._runtime.checks import unmasked
 from ._delay import as_delays
 from ._learning import as_rule, rule
 from ._neighbours import Ring, reach_of
 from ._network import Edges, as_switched
 from ._phases import BLOCK, PHASES, Phases, Sizes
-from ._triangles import Triangles, as_triangles
+from ._triangles import Triangles, as_rows, as_triangles
 
 NORMALIZERS = ("size", "degree", None)
 
@@ -28,7 +29,8 @@ class Kuramoto:
         K. With ``groups``, ``coupling[a, b]`` is what group a feels of group b.
     network : sparse or dense matrix (N, N), NetworkX graph, Ring, or a list of matrices with times, optional
         W[i, j] is the weight of the edge j -> i; None couples all to all. A NetworkX edge u -> v makes v hear u.
-        A matrix more than half of whose entries are not 0 is read without indices; `Ring` has no list of edges.
+        A matrix more than half of whose entries are not 0 is read without indices; `Ring` has no list of edges. What is
+        a list of edges becomes a matrix by `networks.from_edges`: of two oscillators [(0, 1), (1, 0)] is a matrix.
         A list [(t_0, W_0), (t_1, W_1), ...] switches: each network holds from its time on, the first before it, too.
     normalize : {"size", "degree", None}
         g = K / N, K / in-degree of i (sum of \|weights\|), or K. With ``groups``: K / size of the group that is heard.
@@ -158,9 +160,12 @@ class Kuramoto:
         put("harmonics", _checked_harmonics(self.harmonics))
         put("triadic", _numbers("triadic", self.triadic, (2,)))
         put("schedule", None if self.schedule is None else _checked_schedule(self.schedule))
-        given = self.triangles is not None and np.size(self.triangles) > 0
+        put("triangles", None if self.triangles is None else as_rows(self.triangles, self.size))
+        if self.triangle_weights is not None:
+            put("triangle_weights", _finite("triangle_weights", self.triangle_weights))
+        given = self.triangles is not None and len(self.triangles) > 0
         put("corners", as_triangles(self.triangles, self.triangle_weights, self.size) if given else None)
-        if self.corners is None and self.triangle_weights is not None and np.size(self.triangle_weights):
+        if self.corners is None and self.triangle_weights is not None and self.triangle_weights.size:
             raise ValueError("triangle_weights are given without triangles: triangles=(T, 3) integers are wanted")
         put("delays", self._checked_delay())
         if self.correlation_time is not None:
@@ -255,7 +260,7 @@ class Kuramoto:
             raise ValueError(
                 "groups are given with a network: groups couple all to all; put their weights into the network"
             )
-        groups = np.asarray(self.groups)
+        groups = np.asarray(unmasked("groups", self.groups))
         if groups.shape != (self.size,) or groups.dtype.kind not in "iu":
             raise ValueError(
                 f"groups has shape {groups.shape} and dtype {groups.dtype}: ({self.size},) integers are wanted"
@@ -399,7 +404,7 @@ def _blocks(groups):
 
 
 def _finite(name, x) -> np.ndarray:
-    x = np.asarray(x)
+    x = np.asarray(unmasked(name, x))
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {x.dtype}: real numbers are wanted")
     x = x.astype(np.float64)

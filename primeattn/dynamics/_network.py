@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._runtime.checks import unmasked
 from ._neighbours import Ring
 
 
@@ -86,7 +87,7 @@ def as_edges(network: Any, n: int) -> Edges:
     elif sparse.issparse(network):
         matrix = network.tocsr()
     else:
-        dense = np.asarray(network)
+        dense = np.asarray(unmasked("network", network))
         if dense.dtype.kind not in "biuf" or dense.ndim != 2:
             raise TypeError(
                 f"network is {type(network).__name__} of dtype {dense.dtype}: a SciPy sparse or dense (N, N) matrix, "
@@ -94,7 +95,10 @@ def as_edges(network: Any, n: int) -> Edges:
             )
         matrix = sparse.csr_array(dense.astype(dense.dtype.newbyteorder("="), copy=False))  # SciPy has one byte order
     if matrix.shape != (n, n):
-        raise ValueError(f"network has shape {matrix.shape} but omega has {n} entries: ({n}, {n}) is wanted")
+        pairs, weighted = matrix.shape[1] == 2, matrix.shape[1] == 3
+        call = "source, target, weight" if weighted else "*numpy.transpose(edges)"
+        hint = f"; for a list of edges networks.from_edges({n}, {call})" if pairs or weighted else ""
+        raise ValueError(f"network has shape {matrix.shape} but omega has {n} entries: ({n}, {n}) is wanted{hint}")
     if matrix.dtype.kind not in "biuf":
         raise TypeError(f"network has dtype {matrix.dtype}: real weights are wanted; a phase lag is phase_lag=")
     matrix = matrix.astype(np.float64)  # a copy: sum_duplicates works in place

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import circle
+from .._runtime.checks import unmasked
 from . import _reductions
 from ._seen import Observable, Reduction, Seen
 
@@ -123,7 +124,7 @@ def observable(name: str, *, labels: Any = None, bins: int | None = None) -> Obs
     if labels is not None:
         if name not in _WITH_LABELS:
             raise ValueError(f"{name!r} takes no labels: {', '.join(map(repr, _WITH_LABELS))} do")
-        labels = np.asarray(labels)
+        labels = np.asarray(unmasked("labels", labels))
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise ValueError(f"labels have shape {labels.shape} and dtype {labels.dtype}: (N,) integers are wanted")
         return _WITH_LABELS[name](labels)

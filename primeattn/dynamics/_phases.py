@@ -25,7 +25,8 @@ import numpy as np
 from numba import njit
 
 from .._runtime import elementary as el
-from .._runtime.jit import MATH, nonnegative, piece, scalar
+from .._runtime.disjoint import disjoint
+from .._runtime.jit import MATH, apart, nonnegative, piece, scalar
 from ._bodies import add_heard, amplify, turn
 from ._learning import add_learning, learn
 from ._neighbours import add_ring, add_rows
@@ -115,11 +116,48 @@ _summing = njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract"
 
 
 @_summing
-def total(x, start, stop):
-    result = type(x[0])(0)
+def totals(x, start, stop, apart):
+    """Sums of x from start on, and of what stands ``apart``."""
+    p = q = type(x[0])(0)
     for i in range(start, stop):
-        result += x[nonnegative(i)]
-    return result
+        p += x[nonnegative(i)]
+        q += x[nonnegative(apart + i)]
+    return p, q
+
+
+@_summing
+def directions(first, last, theta, features, c, n):
+    """cos and sin, and their sums, which are NaN if an angle is not near."""
+    disjoint()
+    p = q = theta[first] - theta[first]
+    for i in range(first, last):
+        sine, cosine = el.sincos_near(theta[nonnegative(i)])
+        features[nonnegative(c + i)] = cosine
+        features[nonnegative(c + n + i)] = sine
+        p += cosine
+        q += sine
+    return p, q
+
+
+@apart
+def far_directions(first, last, theta, features, c, n):
+    """`directions` of any angles."""
+    p = q = theta[first] - theta[first]
+    for i in range(first, last):
+        sine, cosine = el.sincos(theta[i])
+        features[c + i], features[c + n + i] = cosine, sine
+        p += cosine
+        q += sine
+    return p, q
+
+
+@piece
+def rotate(first, last, omega, at, re, im, features, c, n, out, to):
+    """out = omega + what a field does."""
+    disjoint()
+    for i in range(first, last):
+        pulled = pull(re, im, features[nonnegative(c + i)], features[nonnegative(c + n + i)])
+        out[nonnegative(to + i)] = omega[nonnegative(at + i)] + pulled
 
 
 @piece
@@ -132,14 +170,13 @@ def sense(block, x, g, theta, features, parity, sums):
         for variable in range(g.variables):
             for i in range(variable * g.n + first, variable * g.n + last):
                 features[nonnegative(c1 + i)] = theta[nonnegative(i)]
-    elif el.all_near(theta, first, last):
-        for i in range(first, last):
-            sine, cosine = el.sincos_near(theta[nonnegative(i)])
-            features[nonnegative(c1 + i)] = cosine
-            features[nonnegative(s1 + i)] = sine
     else:
-        for i in range(first, last):
-            features[s1 + i], features[c1 + i] = el.sincos(theta[i])
+        p, q = directions(first, last, theta, features, c1, g.n)
+        if not p + q == p + q:  # NaN: one of them is far from 0, or nothing
+            p, q = far_directions(first, last, theta, features, c1, g.n)
+        if g.mean:
+            to = (parity * (len(x.edges) - 1) + block) * g.harmonics * 2
+            sums[to], sums[to + 1] = p, q
     for m in range(1, g.harmonics if g.kind == PHASES else 1):
         c, s = at(parity, m, g), at(parity, m, g) + g.n
         cb, sb = at(parity, m - 1, g), at(parity, m - 1, g) + g.n
@@ -152,18 +189,17 @@ def sense(block, x, g, theta, features, parity, sums):
         for m in range(g.harmonics):
             pair_up(first, last, at(parity, m, g), g.n, pairs_at(parity, m, g), features)
     if g.mean:
-        add_up(block, x, g, features, parity, sums)
+        add_up(block, 0 if g.kind != PHASES else 1, x, g, features, parity, sums)
 
 
 @piece
-def add_up(block, x, g, features, parity, sums):
-    """Sums of cosines and sines over a block."""
+def add_up(block, lowest, x, g, features, parity, sums):
+    """Sums of cosines and sines over a block, from a harmonic on."""
     first, last = x.edges[block], x.edges[block + 1]
-    for m in range(g.harmonics):
+    for m in range(lowest, g.harmonics):
         c = at(parity, m, g)
         to = ((parity * (len(x.edges) - 1) + block) * g.harmonics + m) * 2
-        sums[to] = total(features, c + first, c + last)
-        sums[to + 1] = total(features, c + g.n + first, c + g.n + last)
+        sums[to], sums[to + 1] = totals(features, c + first, c + last, g.n)
 
 
 @scalar
@@ -260,11 +296,15 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
     if g.kind != PHASES:
         body_slope(first, last, run, factor, x, g, field, features, at(parity, 0, g), out, to)
         return
-    for i in range(first, last):
-        out[nonnegative(force + i)] = x.omega[nonnegative(omega + i)]
+    re, im, c = field[a * m2], field[a * m2 + 1], at(parity, 0, g)
+    if re != 0 or im != 0:
+        rotate(first, last, x.omega, omega, re, im, features, c, g.n, out, force)
+    else:
+        for i in range(first, last):
+            out[nonnegative(force + i)] = x.omega[nonnegative(omega + i)]
     for m in range(g.harmonics):
         re, im = field[a * m2 + 2 * m], field[a * m2 + 2 * m + 1]
-        if re != 0 or im != 0:
+        if m > 0 and (re != 0 or im != 0):
             c = at(parity, m, g)
             s = c + g.n
             for i in range(first, last):

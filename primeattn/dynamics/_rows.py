@@ -50,7 +50,7 @@ def add_up_row(i, phases, sizes, features, sums):
     """Sums over a coarse block."""
     x, g = Phases(*phases), Sizes(*sizes)
     run, block = place(i, x)
-    add_up(block, x, g, features, run, sums)
+    add_up(block, 0, x, g, features, run, sums)
 
 
 @kernel

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import __version__
 from .._runtime import devices
-from .._runtime.checks import as_floating, as_generator
+from .._runtime.checks import as_floating, as_generator, unmasked
 from .._runtime.progress import Bar
 from ._body_models import Bodies
 from ._checkpoint import Checkpoint, fingerprint
@@ -19,9 +19,12 @@ from ._drives import drive_for, method_for
 from ._engine import placed
 from ._model import Kuramoto
 from ._observables import chosen
+from ._pace import default_step, fastest, warn_if_coarse, warn_of_tails
 from ._run import FINISHED, INTERRUPTED, Run
 from ._seen import Reduction
 from ._trajectory import Label, Trajectory
+
+_FINEST = 100 * float(np.finfo(float).eps)  # relative tolerance, as in SciPy
 
 
 def simulate(
@@ -78,7 +81,7 @@ def simulate(
         Times at which observables and phases are taken, in the order of ``t_span``; ``samples`` equally spaced ones by
         default. The simulation ends with the last of them. Fixed steps divide the time between two samples evenly.
     rtol, atol : float
-        Tolerances of a method with error control.
+        Tolerances of a method with error control; rtol at least 2.2e-14, below which errors are those of rounding.
     observables : sequence of str, Observable or Reduction
         What to compute at every sample, or from all of them; see `OBSERVABLES` and `observable`.
     save_theta : bool
@@ -111,7 +114,11 @@ def simulate(
     Warns
     -----
     RuntimeWarning
-        If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state.
+        If the run broke down: ``status`` says why, ``t_end`` and ``theta_end`` are the last good time and state. If
+        ``rtol`` is so small that it was raised, or ``dt`` so large that steps pass over what the model does.
+    UserWarning
+        If a few fast oscillators, such as the tails of a Lorentzian, make the default step so small that the run would
+        take more than about twenty seconds.
 
     Notes
     -----
@@ -149,8 +156,12 @@ def simulate(
     if not (math.isfinite(transient) and transient >= 0):
         raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
     seed = int(rng.integers(1 << 63))
-    step = _default_step(model) if dt is None else _positive("dt", dt)
-    rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
+    step = default_step(model) if dt is None else _positive("dt", dt)
+    if dt is not None and not m.adaptive:
+        warn_if_coarse(step, fastest(model))
+    if dt is None and not m.adaptive:
+        warn_of_tails(model, step, abs(times[-1] - t0), len(y0))
+    rtol, atol = _tolerances(rtol, atol, m.adaptive)
     drive = drive_for(model, name, dt=step, rtol=rtol, atol=atol, seed=seed, device=device)
     position = drive.start(y0, t0, times, history)
     collector = Collector(model, wanted, times, t0, y0, save_theta=save_theta, transient=transient)
@@ -243,7 +254,7 @@ def _sample_times(t_span, t_eval, samples):
         if not isinstance(samples, int | np.integer) or samples < 2:
             raise ValueError(f"samples is {samples!r}: a whole number, 2 or more, is wanted")
         return float(span[0]), np.linspace(span[0], span[1], int(samples))
-    times = np.asarray(t_eval, float)
+    times = np.asarray(unmasked("t_eval", t_eval), float)
     low, high = sorted(span)
     sign = np.sign(span[1] - span[0])
     if (
@@ -259,6 +270,7 @@ def _sample_times(t_span, t_eval, samples):
 def _initial_state(model, theta0, velocity0, runs, rng):
     """(runs, states), and whether results keep the axis of runs."""
     n, bodies = model.size, isinstance(model, Bodies)
+    theta0, velocity0 = unmasked("theta0", theta0), unmasked("velocity0", velocity0)
     if bodies:
         given = None if theta0 is None else model.pack(devices.to_host(theta0))
     else:
@@ -300,37 +312,11 @@ def _positive(name: str, x: Any) -> float:
     return float(x)
 
 
-def _default_step(model) -> float:
-    """A twentieth of the time in which the fastest oscillator could turn by a radian, at most 0.05 and any delay."""
-    if isinstance(model, Bodies):
-        fastest = model.fastest()
-        return min(0.05, 0.05 / fastest if fastest > 0 else math.inf)
-    strength = float(np.max(np.abs(model.coupling))) + sum(m * abs(k) for m, (k, _) in model.harmonics.items())
-    if model.edges is not None and model.normalize != "degree":
-        degree = max(float(edges.in_degree.max(initial=0)) for _, edges in model.networks)
-        strength *= degree / model.size if model.normalize == "size" else degree
-    elif model.edges is None and model.normalize != "degree" and model.ring:
-        strength *= 2 * model.ring / (model.size if model.normalize == "size" else 1)
-    elif model.edges is None and model.normalize is None:
-        strength *= model.size
-    if model.schedule is not None:
-        strength *= float(np.abs(model.schedule[1]).max())
-    triads = sum(map(abs, model.triadic or (0.0, 1.0)))
-    if model.corners is not None:
-        rows = np.repeat(np.arange(model.size), np.diff(model.corners.at))
-        triads *= float(np.bincount(rows, np.abs(model.corners.weight)).max(initial=0))
-    elif model.triadic is None:
-        triads = 0.0
-    if model.adaptation is not None:  # weights that have learned are at most so large
-        strength *= max(1.0, abs(model.adaptation[2]) / (float(np.abs(model.edges.weight).max(initial=0)) or 1.0))
-    strength += triads + sum(map(abs, (model.forcing or ())[:2]))
-    fastest = float(np.max(np.abs(model.omega))) + strength + (0.0 if model.adaptation is None else model.adaptation[0])
-    if model.inertia is not None:  # the velocity's own time, and that of a swing about the locked state
-        friction, inertia = np.broadcast_arrays(model.friction, model.inertia)
-        fastest = max(
-            fastest / max(float(friction.min()), 1.0),
-            float((friction / inertia).max()) / 4,
-            math.sqrt(strength / inertia.min()),
-        )
-    shortest = float(model.delays[model.delays > 0].min(initial=math.inf))
-    return min(0.05, 0.05 / fastest if fastest > 0 else math.inf, shortest)
+def _tolerances(rtol: Any, atol: Any, adaptive: bool) -> tuple[float, float]:
+    """Checked; raised, and said so, where steps would shrink to the size of rounding errors and no run would end."""
+    rtol, atol = _positive("rtol", rtol), _positive("atol", atol)
+    if adaptive and rtol < _FINEST:
+        says = f"rtol is {rtol:g}, below what rounding leaves to know: {_FINEST:.2g} is taken"
+        warnings.warn(says, RuntimeWarning, stacklevel=3)
+        rtol = _FINEST
+    return rtol, atol

@@ -1,14 +1,14 @@
 """One call from a model and ranges of its parameters to labelled averages."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from .._runtime import devices
-from .._runtime.checks import as_floating, as_generator
+from .._runtime.checks import as_floating, as_generator, unmasked
 from .._runtime.progress import Bar
 from . import _labelled
 from ._averages import averaged
@@ -17,8 +17,9 @@ from ._flow import fixed_scheme
 from ._grid import Axis, Protocol, as_runs, evaluate
 from ._model import Kuramoto
 from ._observables import chosen
+from ._pace import default_step, fastest, warn_if_coarse
 from ._seen import Observable
-from ._simulate import _default_step, _initial_state, _positive
+from ._simulate import _initial_state, _positive, _tolerances
 
 _DIRECTIONS = {None: (), "forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward")}
 
@@ -99,7 +100,7 @@ def sweep(
     Warns
     -----
     RuntimeWarning
-        If runs break down, which are NaN then; the others are not touched.
+        If runs break down, which are NaN then; the others are not touched. For tolerances and steps as of `simulate`.
 
     Examples
     --------
@@ -125,10 +126,12 @@ def sweep(
     device = as_floating("theta0", theta0) if devices.is_device_array(theta0) else None
     if device is not None:
         fixed_scheme(name, model)  # refused before the work
-    step = _step(sample, grid) if dt is None else _positive("dt", dt)
+    step = min(map(default_step, _points(sample, grid))) if dt is None else _positive("dt", dt)
+    if dt is not None and not m.adaptive:
+        warn_if_coarse(step, max(map(fastest, _points(sample, grid))))
     wanted = tuple(averaged(o) if isinstance(o, Observable) else o for o in chosen(observables, model))
     protocol = Protocol(
-        model, name, getattr(m, "stages", 1), step, _positive("rtol", rtol), _positive("atol", atol),
+        model, name, getattr(m, "stages", 1), step, *_tolerances(rtol, atol, m.adaptive),
         _nonnegative("transient", transient), _positive("duration", duration), int(samples), wanted, seed,
         _states(sample, theta0, runs, seed), drawn, device, directions,
     )  # fmt: skip
@@ -156,7 +159,7 @@ def _axis(model: Kuramoto, name: str, values: Any) -> Axis:
             f"sweep knows no {name!r}: options, or parameters of the model ({', '.join(fields)}), are wanted"
         )
     try:
-        numbers = np.asarray(values)
+        numbers = np.asarray(unmasked(name, values))
     except ValueError:  # ragged
         numbers = np.zeros((), object)
     if name != "omega" and numbers.ndim == 1 and numbers.dtype.kind in "biuf":
@@ -193,7 +196,7 @@ def _stream(seed: int, run: int, what: int) -> np.random.Generator:
 def _drawn(omega: Callable[[np.random.Generator], Any], model: Kuramoto, rng: np.random.Generator) -> np.ndarray:
     if not callable(omega):
         raise TypeError(f"omega is {type(omega).__name__}: a callable of a random generator is wanted")
-    x = np.asarray(omega(rng), float)
+    x = np.asarray(unmasked("omega(rng)", omega(rng)), float)
     if x.shape != (model.size,) or not np.isfinite(x).all():
         raise ValueError(f"omega(rng) has shape {x.shape}: {model.size} finite numbers are wanted")
     return x
@@ -206,13 +209,13 @@ def _states(model: Kuramoto, theta0: Any, runs: int, seed: int) -> np.ndarray:
     return np.ascontiguousarray(_initial_state(model, theta0, None, runs, None)[0])
 
 
-def _step(model: Kuramoto, grid: list[Axis]) -> float:
-    """The default step of the fastest point."""
+def _points(model: Kuramoto, grid: list[Axis]) -> Iterator[Kuramoto]:
+    """One after the other; those of one kernel as runs of one model."""
     by_run = {axis.name: as_runs(model, axis.name, np.asarray(axis.values)) for axis in grid if axis.by_run}
     rest = [axis for axis in grid if not axis.by_run]
     points = product(*(axis.values for axis in rest))
     names = [axis.name for axis in rest]
-    return min(_default_step(model.replace(**dict(zip(names, point, strict=True)), **by_run)) for point in points)
+    return (model.replace(**dict(zip(names, point, strict=True)), **by_run) for point in points)
 
 
 def _dataset(protocol: Protocol, grid: list[Axis], runs: int, values: dict, status: str, sample: Kuramoto):

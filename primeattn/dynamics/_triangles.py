@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._runtime.checks import unmasked
 from .._runtime.jit import apart, nonnegative
 
 
@@ -36,26 +37,39 @@ class Triangles(NamedTuple):
         return corners, np.multiply.outer(self.weight, [p, q]).reshape(-1)
 
 
-def as_triangles(triangles: Any, weights: Any, n: int) -> Triangles:
-    """Rows (i, j, k) of integers and their weights, 1 by default.
+def as_rows(triangles: Any, n: int) -> np.ndarray:
+    """(T, 3) of int64: i, j, k.
 
     Raises
     ------
     ValueError
-        For another shape or dtype, oscillators that there are not, weights that do not fit or are not finite.
+        For another shape or dtype, or oscillators that there are not.
     """
-    rows = np.asarray(triangles)
+    rows = np.asarray(unmasked("triangles", triangles))
+    if not rows.size:
+        return np.zeros((0, 3), np.int64)
     if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iu":
         raise ValueError(f"triangles has shape {rows.shape} and dtype {rows.dtype}: (T, 3) integers i, j, k are wanted")
     if rows.size and not (rows.min() >= 0 and rows.max() < n):
         raise ValueError(f"triangles names oscillators {rows.min()} to {rows.max()}: 0 to {n - 1} are wanted")
-    weight = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
-    if weight.shape != (len(rows),) or not np.isfinite(weight).all():
+    return rows.astype(np.int64)
+
+
+def as_triangles(rows: np.ndarray, weights: np.ndarray | None, n: int) -> Triangles:
+    """Triangles of `as_rows` and their weights, 1 by default.
+
+    Raises
+    ------
+    ValueError
+        For weights that do not fit.
+    """
+    weight = np.ones(len(rows)) if weights is None else weights
+    if weight.shape != (len(rows),):
         raise ValueError(
-            f"triangle_weights has shape {weight.shape}: ({len(rows)},) finite numbers, one a triangle, are wanted"
+            f"triangle_weights has shape {weight.shape}: ({len(rows)},) numbers, one a triangle, are wanted"
         )
     order = np.argsort(rows[:, 0], kind="stable")
-    at = np.concatenate([[0], np.cumsum(np.bincount(rows[:, 0].astype(np.int64), minlength=n))])
+    at = np.concatenate([[0], np.cumsum(np.bincount(rows[:, 0], minlength=n))])
     return Triangles(at.astype(np.int64), rows[order, 1:].astype(np.int32), weight[order])
 
 

@@ -11,6 +11,7 @@ Runs of an ensemble are independent: each thread takes whole runs, and is a team
 import math
 from typing import Any, NamedTuple
 
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, piece, scalar
 from .._runtime.random import normals
 from .._runtime.team import meet
@@ -57,19 +58,60 @@ def extent(part, block, x, g):
     return at + x.indptr[first], at + x.indptr[last]
 
 
+@scalar
+def following(j, coefficients):
+    """The first after j that is not 0."""
+    j += 1
+    while j < len(coefficients) and coefficients[j] == 0:
+        j += 1
+    return j
+
+
+@piece
+def lean(first, last, y, base, p, slopes, a, stage):
+    """stage = y + p F."""
+    disjoint()
+    for i in range(first, last):
+        stage[nonnegative(i)] = y[nonnegative(base + i)] + p * slopes[nonnegative(a + i)]
+
+
+@piece
+def lean_on(first, last, p, a, slopes, stage):
+    """stage += p F."""
+    disjoint()
+    for i in range(first, last):
+        stage[nonnegative(i)] += p * slopes[nonnegative(a + i)]
+
+
+@piece
+def lean_twice(first, last, p, a, q, b, slopes, stage):
+    """stage += p F_a + q F_b, one after the other."""
+    disjoint()
+    for i in range(first, last):
+        one = stage[nonnegative(i)] + p * slopes[nonnegative(a + i)]
+        stage[nonnegative(i)] = one + q * slopes[nonnegative(b + i)]
+
+
 @piece
 def combine(block, x, g, base, y, slopes, stage, h, coefficients):
     """A block of stage = y + h sum_j coefficients_j F_j."""
     states = g.states
     for part in range(g.parts):
         first, last = extent(part, block, x, g)
-        for i in range(first, last):
-            stage[nonnegative(i)] = y[nonnegative(base + i)]
-        for j in range(len(coefficients)):
-            if coefficients[j] != 0:
-                weight, row = h * coefficients[j], j * states
-                for i in range(first, last):
-                    stage[nonnegative(i)] += weight * slopes[nonnegative(row + i)]
+        j = following(-1, coefficients)
+        if j == len(coefficients):
+            copy(first, last, y, base, stage, 0)
+            continue
+        lean(first, last, y, base, h * coefficients[j], slopes, j * states, stage)
+        j = following(j, coefficients)
+        while j < len(coefficients):  # two at a time, in order: half the passes, the same bits
+            k = following(j, coefficients)
+            if k < len(coefficients):
+                lean_twice(first, last, h * coefficients[j], j * states, h * coefficients[k], k * states, slopes, stage)
+                j = following(k, coefficients)
+            else:
+                lean_on(first, last, h * coefficients[j], j * states, slopes, stage)
+                j = k
 
 
 @piece

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._runtime.checks import unmasked
+
 if TYPE_CHECKING:
     from scipy import sparse
 
@@ -126,19 +128,24 @@ def from_edges(n: int, source: Any, target: Any, weight: Any = None) -> "sparse.
     array([[0. , 0. , 0. ],
            [0.5, 0. , 0. ],
            [0. , 2. , 0. ]])
+
+    Of pairs:
+
+    >>> pa.dynamics.networks.from_edges(3, *zip((0, 1), (1, 2))).nnz
+    2
     """
     from scipy import sparse
 
     n = _whole("n", n, 1)
     ends = []
     for name, x in (("source", source), ("target", target)):
-        x = np.asarray(x)
+        x = np.asarray(unmasked(name, x))
         if x.dtype.kind not in "iu" and x.size:
             raise TypeError(f"{name} has dtype {x.dtype}: integers are wanted")
         if x.ndim != 1 or (x.size and not (x.min() >= 0 and x.max() < n)):
             raise ValueError(f"{name} must be a list of numbers from 0 to {n - 1}")
         ends.append(x.astype(np.int64))
-    weights = np.ones(len(ends[0])) if weight is None else np.asarray(weight, float)
+    weights = np.ones(len(ends[0])) if weight is None else np.asarray(unmasked("weight", weight), float)
     if not len(ends[0]) == len(ends[1]) == weights.size or weights.ndim != 1:
         raise ValueError(f"source, target and weight have lengths {len(ends[0])}, {len(ends[1])} and {weights.size}")
     return sparse.coo_array((weights, (ends[1], ends[0])), shape=(n, n)).tocsr()

@@ -23,7 +23,7 @@ from .tape import Room, Tape
 FORMAT = 1
 #: What tokens of a mechanism are -> the layers of its model.
 SPACES = {"vectors": transformer.build, "angles": phases.build}
-_TOKENS = 512  # in a chunk: what a layer touches for so many fits a second-level cache, nearly
+_CHUNK = 1 << 16  # numbers that a layer returns for a chunk: what it touches nearly fits a second-level cache
 
 
 class LanguageModel:
@@ -106,6 +106,7 @@ class LanguageModel:
         if checkpointing:  # what the first and the last layer keep is little, or needed at once
             self.layers[1:-1] = [(name, Checkpointed(layer)) for name, layer in self.layers[1:-1]]
         self.config |= options
+        self._widest = int(np.max(width))
         self._declared = {name: layer.parameters() for name, layer in self.layers}
         self.parameters = Parameters(self._declared, rng, dtype)
         self._place()
@@ -171,8 +172,8 @@ class LanguageModel:
         return self._rooms[worker]
 
     def _chunks(self, start: int, stop: int, tokens: int) -> Iterator[tuple[int, int]]:
-        """Equal pieces of whole sequences, of at most `_TOKENS` tokens if a sequence is not longer."""
-        most = max(1, _TOKENS // max(tokens, 1)) if self._like is None else stop - start
+        """Equal pieces of whole sequences, of about `_CHUNK` numbers if a sequence is not longer."""
+        most = max(1, _CHUNK // max(tokens * self._widest, 1)) if self._like is None else stop - start
         pieces = -(-(stop - start) // most)
         for i in range(pieces):
             yield start + (stop - start) * i // pieces, start + (stop - start) * (i + 1) // pieces

@@ -23,8 +23,8 @@ def cosine(step: int, steps: int, warmup: int = 0, peak: float = 1.0, floor: flo
     Notes
     -----
     With :math:`x = (step - warmup) / (steps - 1 - warmup)` the rate is
-    :math:`floor + (peak - floor) (1 + \cos \pi x) / 2`, so that the first step after the growth has the peak and the last the
-    floor.
+    :math:`floor + (peak - floor) (1 + \cos \pi x) / 2`, so that the first step after the growth has the peak and the
+    last one the floor.
 
     Examples
     --------

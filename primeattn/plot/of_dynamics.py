@@ -37,7 +37,7 @@ def trajectory(trajectory: Trajectory, *, run: int = 0, theory: float | None = N
     Parameters
     ----------
     trajectory : Trajectory
-        With the observable "R".
+        With the observable "R"; of `dynamics.Spheres`, which has no phases, R alone is drawn.
     run : int
         Which run the circle and the raster show.
     theory : float, optional
@@ -46,7 +46,7 @@ def trajectory(trajectory: Trajectory, *, run: int = 0, theory: float | None = N
 
     Returns
     -------
-    ndarray of Axes, shape (2,) or (3,)
+    ndarray of Axes, shape (2,) or (3,), or (1,) without phases
 
     Examples
     --------
@@ -62,6 +62,8 @@ def trajectory(trajectory: Trajectory, *, run: int = 0, theory: float | None = N
         from matplotlib import pyplot
 
         figure = pyplot.figure(figsize=(8.4, 5.6 if kept else 2.9), layout="constrained")
+    if trajectory.theta_end is None:
+        return np.array([order_parameter(trajectory, ax=figure.subplots(), theory=theory, title="Order parameter")])
     grid = figure.add_gridspec(2 if kept else 1, 2, width_ratios=[2.1, 1], height_ratios=[1, 1.1] if kept else [1])
     top, circle = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     axes = [order_parameter(trajectory, ax=top, theory=theory, title="Order parameter")]
@@ -146,6 +148,11 @@ def on_circle(
     -------
     Axes
 
+    Raises
+    ------
+    ValueError
+        For a trajectory of vectors.
+
     Examples
     --------
     >>> import numpy as np, primeattn as pa
@@ -156,6 +163,8 @@ def on_circle(
     """
     ax = axes_or_new(ax, 3.2, 3.2)
     if hasattr(phases, "theta_end"):
+        if phases.theta_end is None:
+            raise ValueError("the trajectory has vectors, no phases: a trajectory of phases is wanted")
         model = phases.model
         if color is None and model is not None:
             color = np.atleast_2d(model.omega)[min(run, np.atleast_2d(model.omega).shape[0] - 1)]

@@ -64,29 +64,14 @@ def learning(
         if len(good):
             ends.append((float(x[good[-1]]), float(y[good[-1]]), name, tone(number)))
     plain_axes(ax, grid="y")
-    left = min((float(np.min(x)) for x, _ in curves.values() if len(x)), default=0.0)
+    right = max((float(np.max(x)) for x, _ in curves.values() if len(x)), default=1.0)
     for name, level in (levels or {}).items():
         if np.isfinite(level):
             ax.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-            ax.annotate(
-                name,
-                (left, level),
-                xytext=(2, 2),
-                textcoords="offset points",
-                fontsize=8,
-                color=MUTED,
-                parse_math=False,
-            )
-    low, high = ax.get_ylim()
-    apart = 0.05 * (high - low)
+            _named(ax, name, right, level, MUTED, xytext=(0, 3), ha="right")
     ends.sort(key=lambda end: end[1])
-    at = -np.inf
-    for x, y, name, color in ends:  # names of close ends above one another
-        at = max(y, at + apart)
-        ax.annotate(
-            name, (x, at), xytext=(5, -3), textcoords="offset points", fontsize=8.5, color=color, parse_math=False,
-            annotation_clip=False,
-        )  # fmt: skip
+    for (x, _, name, color), at in zip(ends, _apart([end[1] for end in ends], ax.get_ylim()), strict=True):
+        _named(ax, name, x, at, color, xytext=(6, -3))
     from matplotlib.ticker import FuncFormatter
 
     ax.xaxis.set_major_formatter(FuncFormatter(_large))
@@ -94,6 +79,30 @@ def learning(
     ax.set_ylabel(ylabel)
     set_title(ax, title)
     return ax
+
+
+def _named(ax: Axes, name: str, x: float, y: float, color: str, **place: Any) -> None:
+    ax.annotate(
+        name,
+        (x, y),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=color,
+        parse_math=False,
+        annotation_clip=False,
+        **place,
+    )
+
+
+def _apart(values: list[float], limits: tuple[float, float]) -> np.ndarray:
+    """Heights of names: those of rising values, moved until none hides another, on the whole neither up nor down."""
+    gap = 0.048 * (limits[1] - limits[0])
+    found = np.array(values, float)
+    for k in range(1, len(found)):
+        found[k] = max(found[k], found[k - 1] + gap)
+    return found - max(
+        0.0, min(float(np.mean(found - values)) if len(found) else 0.0, float(min(found, default=0.0)) - limits[0])
+    )
 
 
 def _large(value: float, _place=None) -> str:

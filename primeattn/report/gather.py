@@ -147,7 +147,7 @@ def prepare(
         Says where the chosen runs of passages lie.
     title : str
     **options
-        ``lead``, ``temperature``, ``views``, ``about`` of `Material`.
+        ``lead``, ``temperature``, ``views``, ``mechanisms``, ``training``, ``about`` of `Material`.
 
     Returns
     -------
@@ -199,5 +199,6 @@ def prepare(
         tfidf=encode.tfidf(texts),
         terms=encode.vocabulary(texts),
         features=encoder.features_of(texts),
+        text="\n\n".join(passage.text for passage in kept),
         **options | {"about": about | {k: storable(v) if isinstance(v, str) else v for k, v in own.items()}},
     )

@@ -93,6 +93,10 @@ class Material:
         The view that the report is about, and the familiar one that it is held against.
     temperature : float
         Of the attention maps.
+    text : str
+        All that was read, to learn from.
+    training : float
+        Minutes that training may take; 0: none.
     about : dict
         Where the text came from and what was left out; goes into the provenance.
     """
@@ -107,6 +111,8 @@ class Material:
     lead: str = "resonance:kernel"
     baseline: str = "tfidf"
     temperature: float = 0.1
+    text: str = ""
+    training: float = 0.0
     about: dict = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -123,6 +129,9 @@ class Material:
         temperature: Any = self.temperature
         if not (isinstance(temperature, Real) and 0 < float(temperature) < math.inf):
             raise ValueError(f"temperature is {temperature!r}: a finite number above 0 is wanted")
+        training: Any = self.training
+        if not (isinstance(training, Real) and 0 <= float(training) < math.inf):
+            raise ValueError(f"training is {training!r}: minutes, 0 or more, are wanted")
         self._scores: dict[str, np.ndarray] = {}
         self._spectra: dict[str, Spectrum] = {}
 

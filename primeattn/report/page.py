@@ -25,11 +25,13 @@ _SHORT = {
     "differing": "Disagreement",
     "maps": "Maps",
     "neighbours": "Neighbours",
+    "synchrony": "Synchrony",
     "positivity": "Spectra",
     "sparsity": "Sparsity",
     "cost": "Cost",
     "mechanisms": "Mechanisms",
     "speed": "Speed",
+    "learning": "Learning",
 }
 
 

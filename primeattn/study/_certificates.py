@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._runtime import devices
 from .._runtime.checks import as_floating
 
 UNIT = 2.0**-53
@@ -124,6 +125,8 @@ def certify(matrix, *, entry_error: float = 0.0) -> Certificate:
 
 def symmetric(matrix) -> np.ndarray:
     """A checked float64 copy-free view of a symmetric matrix."""
+    if devices.is_device_array(matrix):
+        raise TypeError("matrix is a CUDA array: certificates run on the CPU; pass pa.to_host(matrix)")
     a = as_floating("matrix", matrix, dtype=np.float64)
     if a.ndim != 2 or a.shape[0] != a.shape[1] or not a.size:
         raise ValueError(f"matrix has shape {a.shape}: a square one with at least one row is wanted")
@@ -136,6 +139,11 @@ def symmetric(matrix) -> np.ndarray:
             f"pass (matrix + matrix.T) / 2 if that is meant"
         )
     return a
+
+
+def rounding_bound(n: int, *, norm: float, terms: int, matrix_error: float = 0.0) -> float:
+    """How far a computed Rayleigh quotient of A may be from the exact one; arguments as of `residual_bound`."""
+    return _ROOM * (gamma(2 * n + 8) * norm + gamma(terms + 2) * norm + matrix_error)
 
 
 def residual_bound(value, vector, image, *, norm: float, terms: int, matrix_error: float = 0.0) -> float:

@@ -4,15 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from ..attention import Sample
+from ..attention import Property, Sample
 from ..states import PrimeStates
 
-_MOST = 12  # numbers of an array that are written out, and states of a batch
+_MOST = 9  # numbers of an array that are written out, and states of a batch
 
 
-def describe(sample: Sample, inputs) -> str:
+def describe(sample: Sample, inputs, prop: Property) -> str:
     """``q = [[1], [3]], k = ..., scale = 1``; arrays of many numbers by their shape."""
-    named = [*zip(inputs, sample.inputs, strict=True), *sample.options.items()]
+    # keys are the queries themselves, and values do not matter, where the kernel of one batch is judged
+    used = len(inputs) if prop not in (Property.SYMMETRIC, Property.PSD) else 1
+    named = [*list(zip(inputs, sample.inputs, strict=True))[:used], *sample.options.items()]
     return ", ".join(f"{name} = {_value(x)}" for name, x in named)
 
 
@@ -26,7 +28,7 @@ def _value(x: Any) -> str:
 
 def _numbers(x: np.ndarray) -> str:
     if x.ndim == 0:
-        return f"{float(x):.4g}"
+        return f"{float(x) + 0.0:.4g}"
     return "[" + ", ".join(_numbers(row) for row in x) + "]"
 
 

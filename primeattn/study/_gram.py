@@ -42,7 +42,7 @@ def with_unit_diagonal(weights) -> np.ndarray:
     s = balanced(weights)
     diagonal = np.diagonal(s, axis1=-2, axis2=-1)
     root = np.sqrt(np.where(diagonal > 0, diagonal, np.inf))
-    return s / root[..., :, None] / root[..., None, :]
+    return s / (root[..., :, None] * root[..., None, :])
 
 
 def has_no_kernel(which: Mechanism) -> str:

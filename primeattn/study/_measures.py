@@ -14,6 +14,7 @@ from . import _tables as tables
 from ._certificates import Certificate, certify
 from ._describe import describe
 from ._gram import ENTRY_ERROR, balanced, has_no_kernel, weights_of
+from ._small_witness import count, small_witness
 from ._subjects import is_of_states, of_points
 
 #: Sums of up to 9 weights of at most 1, or eigenvalues of such a table, in float64: 1e3 eps covers both with room.
@@ -67,7 +68,10 @@ def _claims(which: Mechanism, drawn: Drawn) -> dict[str, Any]:
                 raise ArithmeticError(
                     f"{which.name} claims that {prop.name} fails by {claim.by:g}, its witness shows {by:g}: correct it"
                 )
-            found = (FAILS, claim.why, by, 1, describe(witness, which.inputs))
+            small = small_witness(which, prop, max(claim.by / 2, 100 * ROUNDING))
+            if small is not None and count(small[0]) < count(witness):
+                witness, by = small
+            found = (FAILS, claim.why, by, 1, describe(witness, which.inputs, prop))
         else:
             worst = max(violation(prop, which, s) for s in _theorem_samples(which, drawn))
             if not worst <= ROUNDING:
@@ -127,11 +131,17 @@ def _of_weights(which: Mechanism, drawn: Drawn) -> dict[str, Any]:
         "dobrushin": mean(tables.dobrushin) if stochastic else np.nan,
         "spectral_gap": mean(tables.spectral_gap) if stochastic else np.nan,
         "spectral_gap_causal": np.nan,
+        "effective_rank_causal": np.nan,
+        "singular_ratio_causal": np.nan,
     }
     causal = _with(which, drawn.sample, causal=True)
-    if causal is not None and stochastic:
-        diagonal = np.diagonal(weights_of(which, causal), axis1=-2, axis2=-1)
-        found["spectral_gap_causal"] = float(np.mean(1 - diagonal[:, 1:].max(axis=-1)))
+    if causal is not None:
+        table = weights_of(which, causal)
+        found["effective_rank_causal"] = mean(tables.effective_rank)
+        found["singular_ratio_causal"] = mean(tables.singular_ratio)
+        if stochastic:
+            diagonal = np.diagonal(table, axis1=-2, axis2=-1)
+            found["spectral_gap_causal"] = float(np.mean(1 - diagonal[:, 1:].max(axis=-1)))
     return found
 
 

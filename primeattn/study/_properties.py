@@ -6,6 +6,7 @@ import numpy as np
 
 from .._runtime.checks import as_generator
 from ..attention import Property
+from ..states import PrimeStates
 from ._measures import DEPTHS, FACTORS, LENGTHS, TOKENS, WIDTH, drawn_for, row_of
 from ._subjects import check_points, subjects
 
@@ -45,7 +46,8 @@ def properties(mechanisms: Any = None, inputs: Any = None, rng: Any = 0, *, sets
           roots of its row sums, on the inputs, certified (see `certify`)
         * ``weight_low``, ``weight_high``, ``row_sum_error``; ``entropy``, ``entropy_least`` and ``entropy_bound`` of
           rows over log n; ``effective_rank``, ``stable_rank``, ``singular_ratio``, ``dobrushin``, ``spectral_gap``;
-          ``spectral_gap_causal``, whose attribute ``warning`` says why that is not the same
+          of causal tables ``effective_rank_causal``, ``singular_ratio_causal``, and ``spectral_gap_causal``, whose
+          attribute ``warning`` says why it is another thing
         * ``entropy_at``, ``jacobian_at`` by factor; ``limit_small``, ``limit_large``, ``lipschitz``
         * ``jacobian_norm`` by length, ``gradient_norm`` by argument, ``adjoint_error``
         * ``uniformity``, ``cosine`` by depth, layers without residual connections
@@ -98,7 +100,10 @@ def properties(mechanisms: Any = None, inputs: Any = None, rng: Any = 0, *, sets
         "length": list(LENGTHS),
         "argument": arguments,
     }
-    shape = (TOKENS, WIDTH) if points is None else np.shape(points) or (len(points),)
+    if points is None:
+        shape: tuple[int, ...] = (TOKENS, WIDTH)
+    else:
+        shape = (len(points),) if isinstance(points, PrimeStates) else np.shape(points)
     about = {"inputs": "drawn" if points is None else "given", "shape": str(shape), "seed": str(seed), "sets": sets}
     return xarray.Dataset(variables, coords, attrs=about)
 
@@ -126,6 +131,8 @@ _VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {
     "dobrushin": (_ONE, "Dobrushin coefficient"),
     "spectral_gap": (_ONE, "1 - |second eigenvalue|"),
     "spectral_gap_causal": (_ONE, "1 - |second eigenvalue|, causal"),
+    "effective_rank_causal": (_ONE, "exp of the entropy of the singular values, causal"),
+    "singular_ratio_causal": (_ONE, "first over second singular value, causal"),
     "entropy_at": (("mechanism", "factor"), "mean entropy over log n by the size of the scores"),
     "jacobian_at": (("mechanism", "factor"), "norm of the Jacobian by the size of queries and keys"),
     "limit_small": (_ONE, "weights for small scores"),

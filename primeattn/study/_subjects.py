@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import resonance
+from .._runtime import devices
 from .._runtime.checks import as_floating, as_generator
 from ..attention import MECHANISMS, Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ..states import PrimeStates
@@ -195,6 +196,8 @@ def of_points(which: Mechanism, points: Any) -> Sample:
 
 def check_points(points: Any, least: int = 1) -> Any:
     """Finite vectors (n, d) in float64, or states."""
+    if devices.is_device_array(points):
+        raise TypeError("inputs are a CUDA array: the study runs on the CPU; pass pa.to_host(inputs)")
     if isinstance(points, PrimeStates):
         if len(points) < least:
             raise ValueError(f"inputs have {len(points)} states: at least {least} are wanted")

@@ -120,7 +120,7 @@ class Folder:
                 **{name: np.array(content) for name, content in texts.items()},  # type: ignore[arg-type]
                 values=state.values,
                 best=state.best,
-                **optimizer,
+                **optimizer,  # type: ignore[arg-type]
             )
         now = time.monotonic()
         self._due = now + max(self._every, (now - begun) / _SHARE)

@@ -71,8 +71,8 @@ class Comparison:
         -------
         xarray.Dataset
             Over task, mechanism, seed: ``score`` and ``accuracy`` on the test part, ``solved_at`` (step of the first
-            evaluation with nothing left to learn; NaN: never), parameters, tokens_per_second; and ``curve``, the score of
-            the validation part over ``evaluated``.
+            evaluation with nothing left to learn; NaN: never), parameters, tokens_per_second; and ``curve``, the
+            score of the validation part over ``evaluated``.
         """
         import xarray
 
@@ -101,9 +101,9 @@ class Comparison:
         Returns
         -------
         xarray.Dataset
-            Over task and mechanism: ``runs``, ``mean``, ``median``, ``deviation`` (of a sample), ``least``, ``most`` of the
-            score; ``solved`` (how many), ``rate``, ``rate_low``, ``rate_high`` (95 %, Wilson), ``median_steps`` of those that
-            solved it, ``failed`` (numbers that are not finite), ``parameters``.
+            Over task and mechanism: ``runs``, ``mean``, ``median``, ``deviation`` (of a sample), ``least``, ``most`` of
+            the score; ``solved`` (how many), ``rate``, ``rate_low``, ``rate_high`` (95 %, Wilson), ``median_steps`` of
+            those that solved it, ``failed`` (numbers that are not finite), ``parameters``.
         """
         import xarray
 
@@ -231,7 +231,8 @@ def compare(
         How many, or which: of the parameters and of the batches.
     steps : int
     model : mapping, optional
-        Options of `primeattn.nn.LanguageModel` for all; vocabulary and context come from the task where they are not given.
+        Options of `primeattn.nn.LanguageModel` for all; vocabulary and context come from the task where they are not
+        given.
     parameters : int, optional
         Make each model as large as that, by the width of its feed-forward layers.
     folder : path-like, optional
@@ -256,8 +257,8 @@ def compare(
 
     Notes
     -----
-    Seed n gives all mechanisms of a task the same batches. A run whose numbers cease to be finite is a failed cell and does
-    not stop the others. Processes are spawned: in a script, call it under ``if __name__ == "__main__":``.
+    Seed n gives all mechanisms of a task the same batches. A run whose numbers cease to be finite is a failed cell and
+    does not stop the others. Processes are spawned: in a script, call it under ``if __name__ == "__main__":``.
 
     Examples
     --------
@@ -451,7 +452,14 @@ def _trained(cell: Cell, task: Task, place: Path | None, heed: Callable) -> dict
         "parameters": int(built.parameters.values.size),
         "config": built.config,
     }
-    nothing = {"score": None, "accuracy": None, "solved_at": None, "tokens_per_second": None, "curve": [], "test": {}}
+    nothing: dict[str, Any] = {
+        "score": None,
+        "accuracy": None,
+        "solved_at": None,
+        "tokens_per_second": None,
+        "curve": [],
+        "test": {},
+    }
     try:
         options = {"until": "solved", **cell.request["fit"]}
         result = fit(built, task, rng=cell.seed, checkpoint=running, progress=heed, **options)

@@ -22,7 +22,7 @@ class Copy(Sequences):
     >>> from primeattn import train
     >>> inputs, targets, weights = train.Copy(symbols=8, length=3).batch(0, 1)
     >>> inputs[0], targets[0]
-    (array([6, 1, 4, 8, 6, 1]), array([1, 4, 8, 6, 1, 4]))
+    (array([0, 4, 7, 8, 0, 4]), array([4, 7, 8, 0, 4, 7]))
     """
 
     name = "copy"

@@ -65,8 +65,9 @@ class Result:
         Returns
         -------
         xarray.Dataset
-            Over ``step``: loss (nats, mean since the row before), bits_per_character, rate, gradient_norm, tokens, seconds,
-            tokens_per_second. Over ``evaluated``: the figures of the task, each with ``validation_`` before it.
+            Over ``step``: loss (nats, mean since the row before), bits_per_character, rate, gradient_norm, tokens,
+            seconds, tokens_per_second. Over ``evaluated``: the figures of the task, each with ``validation_`` before
+            it.
         """
         return dataset(self.rows, self.about | {"status": self.status})
 
@@ -125,7 +126,7 @@ def fit(
     rate : float
         Peak of the learning rate.
     schedule : {"cosine", "constant"} or callable
-        After the warm-up: down to ``floor`` times the rate at the last step, or level; ``schedule(step)`` gives the rate.
+        After the warm-up: down to ``floor`` times the rate at the last step, or level; ``schedule(step)`` gives a rate.
     warmup : int, optional
         Steps of linear growth; by default a twentieth of all, at most 200.
     floor : float
@@ -171,9 +172,9 @@ def fit(
 
     Notes
     -----
-    Batch n is a function of the seed and n, and a checkpoint is written whole or not at all, so a run that was interrupted,
-    by Ctrl-C, a crash or ``kill -9``, goes on with the same call to the same bits, on the same number of threads. Ctrl-C
-    ends the run after the step and returns what there is.
+    Batch n is a function of the seed and n, and a checkpoint is written whole or not at all, so a run that was
+    interrupted, by Ctrl-C, a crash or ``kill -9``, goes on with the same call to the same bits, on the same number of
+    threads. Ctrl-C ends the run after the step and returns what there is.
 
     Examples
     --------
@@ -217,7 +218,9 @@ def fit(
     show = progress if progress is None or isinstance(progress, bool) else False
     with Interruption() as interruption, Bar(show) as bar:
         status = run.go(interruption, progress if callable(progress) else _told(bar))
-    return Result(run.model, status, run.step, run.rows, run.seconds, run.folder and run.folder.path, run.about)
+    return Result(
+        run.model, status, run.step, run.rows, run.seconds, None if run.folder is None else run.folder.path, run.about
+    )
 
 
 def _told(bar: Bar) -> Callable[[dict[str, Any]], None]:

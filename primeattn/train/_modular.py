@@ -22,7 +22,7 @@ class ModularAddition(Sequences):
     >>> from primeattn import train
     >>> task = train.ModularAddition(modulus=5, fraction=0.6)
     >>> inputs, targets, weights = task.batch(0, 1)
-    >>> inputs[0], targets[0, -1]
+    >>> inputs[0], int(targets[0, -1])
     (array([1, 0, 5]), 1)
     >>> {split: len(task.held(split).inputs) for split in ("validation", "test")}
     {'validation': 5, 'test': 5}

@@ -24,8 +24,8 @@ class OrderDiscrimination(Sequences):
     --------
     >>> from primeattn import train
     >>> inputs, targets, weights = train.OrderDiscrimination(symbols=6, length=4).batch(0, 1)
-    >>> inputs[0], targets[0, -1]
-    (array([2, 1, 0, 5, 0, 2]), 6)
+    >>> inputs[0], int(targets[0, -1])
+    (array([2, 0, 4, 3, 3, 0]), 6)
     """
 
     name = "order"

@@ -85,8 +85,8 @@ def text(source=None, *, held_out: int | None = None) -> Text:
     Parameters
     ----------
     source : str, path-like or bytes, optional
-        ``"topics"`` (default), ``"python"``, ``"enwik8"``, a file (``.gz`` and ``.xz`` are unpacked), or the text itself as
-        bytes. A file that is called like a source is ``"./python"``.
+        ``"topics"`` (default), ``"python"``, ``"enwik8"``, a file (``.gz``, ``.xz`` are unpacked), or the text itself
+        as bytes. A file that is called like a source is ``"./python"``.
     held_out : int, optional
         Bytes of the validation part, and of the test part. By default a twentieth each, at most 200,000; 5,000,000 for
         enwik8. Held-out text comes last, the test part at the very end; of the standard library every twentieth file

@@ -47,11 +47,11 @@ def _forward_tiles(params, x, g, heads, eps, out, total) -> bool:
     clean = np.empty(heads // g.group * parts, np.bool_)
 
     def work(start, stop):
-        space = memory.aligned(room, out.dtype)
+        space = memory.workspace(room, out.dtype)
         ratio_tiles.forward(start, stop, params, tuple(x), tuple(g), tuple(plan), parts, space, eps, out, total, clean)
 
     run._shared(work, clean.size, threads)
-    return bool(clean.all())
+    return all(clean.tolist())
 
 
 def weights(params, x: Problem, g: Layout, total):
@@ -87,11 +87,11 @@ def _backward_tiles(params, x, g, saved, gradients) -> bool:
         clean = np.empty(key_heads * parts, np.bool_)
 
         def work(start, stop, sides=sides, parts=parts, clean=clean):
-            space = memory.aligned(room, x.q.dtype)
+            space = memory.workspace(room, x.q.dtype)
             ratio_tiles.backward(
                 start, stop, params, tuple(x), tuple(g), tuple(plan), parts, sides, space, saved, gradients, clean
             )
 
         run._shared(work, clean.size, threads)
-        fine = fine and bool(clean.all())
+        fine = fine and all(clean.tolist())
     return fine

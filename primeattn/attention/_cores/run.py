@@ -19,16 +19,20 @@ def strip_sizes(g: Layout) -> tuple[int, int]:
     return 16 * strips.ROWS, max(_PACKED // max(g.width, g.depth, 64) // START * START, START)
 
 
-@lru_cache(256)
-def _plan(g: Layout, dtype) -> Plan:
-    (rows, columns), grain = strip_sizes(g), strips.grain(dtype)
+def _plan(g: Layout, dtype, sizes) -> Plan:
+    (rows, columns), grain = sizes, strips.grain(dtype)
     wide, deep = (-(-n // grain) * grain for n in (g.width, g.depth))
     return Plan(rows, columns, grain, strips.panel(dtype), strips.side(dtype), wide, deep, columns + CHUNK)
 
 
 def forward_plan(g: Layout, heads: int, dtype) -> tuple[Plan, int, int, int]:
     """Sizes, shares of a key head, threads, and numbers of room that a thread needs."""
-    plan, threads = _plan(g, dtype), get_num_threads()
+    return _forward_plan(g, heads, dtype, get_num_threads(), strip_sizes(g))
+
+
+@lru_cache(256)  # the plans of a call took 8 us
+def _forward_plan(g, heads, dtype, threads, sizes):
+    plan = _plan(g, dtype, sizes)
     parts = 1 if threads == 1 else min(-(-4 * threads // (heads // g.group)), -(-g.queries // plan.rows))
     room = plan.columns * (g.width + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
     return plan, parts, threads, room
@@ -39,7 +43,12 @@ def backward_plan(g: Layout, key_heads: int, dtype) -> tuple[Plan, list[tuple[in
 
     One unit a key head, or, where that leaves threads idle, two gathers: the scores twice, the same bits.
     """
-    plan, threads = _plan(g, dtype), get_num_threads()
+    return _backward_plan(g, key_heads, dtype, get_num_threads(), strip_sizes(g))
+
+
+@lru_cache(256)
+def _backward_plan(g, key_heads, dtype, threads, sizes):
+    plan = _plan(g, dtype, sizes)
     busy = key_heads / (-(-key_heads // threads) * threads)
     passes = [(0, 1)]
     if busy < 0.75 and g.queries > plan.rows:
@@ -73,11 +82,11 @@ def _forward_tiles(x, g, heads, out, lse) -> bool:
     kernel = forward_tiles.forward_streaming if g.queries <= forward_tiles.FEW else forward_tiles.forward
 
     def work(start, stop):
-        space = memory.aligned(room, lse.dtype)
+        space = memory.workspace(room, lse.dtype)
         kernel(start, stop, tuple(x), tuple(g), tuple(plan), parts, space, out, lse, total, clean)
 
     _shared(work, clean.size, threads)
-    return bool(clean.all())
+    return all(clean.tolist())
 
 
 def _shared(work, n, threads) -> None:
@@ -95,10 +104,10 @@ def weights(x: Problem, g: Layout, lse):
     return table
 
 
-def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool):
-    """dq, dk, dv and the rows of the ALiBi gradient (empty unless wanted), flat."""
+def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool, into=None):
+    """dq, dk, dv (in ``into`` if given) and the rows of the ALiBi gradient (empty unless wanted), flat."""
     delta = devices.empty(lse.size, lse.dtype, like=lse)
-    dq, dk, dv = (devices.empty(a.size, a.dtype, like=a) for a in (x.q, x.k, x.v))
+    dq, dk, dv = into or [devices.empty(a.size, a.dtype, like=a) for a in (x.q, x.k, x.v)]
     dslope = devices.empty(lse.size if slopes else 0, lse.dtype, like=lse)
     if not _by_rows(x) and g.keys and lse.size:
         tiles.deltas(0, lse.size, out, dout, g.depth, delta)
@@ -119,11 +128,11 @@ def _backward_tiles(x, g, saved, gradients) -> bool:
         clean = np.empty(key_heads * parts, np.bool_)
 
         def work(start, stop, sides=sides, parts=parts, clean=clean):
-            space = memory.aligned(room, x.q.dtype)
+            space = memory.workspace(room, x.q.dtype)
             backward_tiles.backward(
                 start, stop, tuple(x), tuple(g), tuple(plan), parts, sides, space, saved, gradients, clean
             )
 
         _shared(work, clean.size, threads)
-        fine = fine and bool(clean.all())
+        fine = fine and all(clean.tolist())
     return fine

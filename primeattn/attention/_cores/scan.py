@@ -167,21 +167,22 @@ def read_features(state, at, x, row, width, unit, degree):
 
 
 @scalar
-def forward_row(row, problem, layout, degree, eps, unit, state, out, inverse):
-    """Head and column of the values: numerators into out; the column after the last is r, into inverse."""
-    x, g = Problem(*problem), Layout(*layout)
+def scan_row(row, x, g, degree, eps, unit, state, norms, u, out, inverse):
+    """Head and column of the values: numerators into out; the column after the last is r, into inverse.
+
+    Goes on from a state, its N, and its unit (0 if there is nothing in it yet); returns the latter two.
+    """
     head, c = row // (g.depth + 1), row % (g.depth + 1)
     key_head, zero = head // g.group, x.scale - x.scale
     features = g.width * (g.width + 1) // 2 if degree == 2 else g.width
-    at, done, norms, u = row * features, 0, zero, zero
-    for f in range(features):
-        state[at + f] = zero
+    at, done = row * features, 0
     for i in range(g.queries):
         high = seen(i, g)
         total, query = zero, (head * g.queries + i) * g.width
         if high > 0:
             new = unit[key_head * g.keys + high - 1]
-            if new != u and done > 0:
+            new = new if new < u or u == 0 else u
+            if new != u and u != 0:
                 ratio = power(new / u, degree)
                 shrink(state, at, features, ratio)
                 norms *= ratio
@@ -202,12 +203,40 @@ def forward_row(row, problem, layout, degree, eps, unit, state, out, inverse):
             out[(head * g.queries + i) * g.depth + c] = total
         else:
             inverse[head * g.queries + i] = total
+    return norms, u
+
+
+@scalar
+def forward_row(row, problem, layout, degree, eps, unit, state, out, inverse):
+    """`scan_row` from nothing."""
+    x, g = Problem(*problem), Layout(*layout)
+    features, zero = g.width * (g.width + 1) // 2 if degree == 2 else g.width, x.scale - x.scale
+    for f in range(features):
+        state[row * features + f] = zero
+    scan_row(row, x, g, degree, eps, unit, state, zero, zero, out, inverse)
 
 
 @kernel
 def forward_cpu(start, stop, problem, layout, degree, eps, unit, state, out, inverse):
     for row in range(start, stop):
         forward_row(row, problem, layout, degree, eps, unit, state, out, inverse)
+
+
+@scalar
+def stream_row(row, problem, layout, degree, eps, unit, before, known, state, kept, out, inverse):
+    """`scan_row` on from the state ``before`` to ``state``; N and unit of each row from ``known`` to ``kept``."""
+    x, g = Problem(*problem), Layout(*layout)
+    features = g.width * (g.width + 1) // 2 if degree == 2 else g.width
+    for f in range(features):
+        state[row * features + f] = before[row * features + f]
+    norms, u = known[2 * row], known[2 * row + 1]
+    kept[2 * row], kept[2 * row + 1] = scan_row(row, x, g, degree, eps, unit, state, norms, u, out, inverse)
+
+
+@kernel
+def stream_cpu(start, stop, problem, layout, degree, eps, unit, before, known, state, kept, out, inverse):
+    for row in range(start, stop):
+        stream_row(row, problem, layout, degree, eps, unit, before, known, state, kept, out, inverse)
 
 
 @scalar
@@ -397,6 +426,7 @@ _LAYOUT = f"({','.join('i' * len(Layout._fields))})"
 _TASK = f"{_PROBLEM} {_LAYOUT} i"
 UNITS = Owner(units_row, units_cpu, f"{_PROBLEM} {_LAYOUT} F1", grain=1)
 FORWARD = Owner(forward_row, forward_cpu, f"{_TASK} F F1 F1 F1 F1", grain=1, chunks_per_thread=4)
+STREAM = Owner(stream_row, stream_cpu, f"{_TASK} F F1 F1 F1 F1 F1 F1 F1", grain=1, chunks_per_thread=4)
 FINISH = Owner(finish_row, finish_cpu, "i F1 F1", grain=4096)
 WEIGHTS = Owner(weights_row, weights_cpu, f"{_TASK} F1 F1 F1", grain=64, chunks_per_thread=8)
 BACKWARD_QUERY = Owner(

@@ -161,15 +161,18 @@ def store_local(w, p, x, g, task, key_head, j, n, u, key_at, value_at, columns, 
 
 
 @woven
-def query_block(x, g, task, saved, key_head, head, i, n, count, u, first_column, columns, dq, at, w, p):
-    """dq of queries [i, i + n), and what their block leaves in the rows of dkeys and dvalues."""
+def query_block(x, g, task, saved, key_head, head, i, n, low, count, u, first_column, columns, dq, at, w, p):
+    """dq of queries [i, i + n) after ``low`` keys, and what their block leaves in the rows of dkeys and dvalues."""
     one, row = type(u)(1), head * g.queries + i
     load_queries(x.q, row * g.width, n, w, p)
     load_saved(saved, task, key_head, head, i, n, u, g, first_column, columns, w, p)
     transpose(w.room, p.upstream_rows, p.deep, n, columns, p.side, w.room, p.upstream, p.span)
     norms_before(w, p, n, count)
-    pull_moments(w, p, p.queries)
-    pull(w, p, p.queries, columns, one + one)
+    if low > 0:
+        pull_moments(w, p, p.queries)
+        pull(w, p, p.queries, columns, one + one)
+    else:  # the first block: nothing before it
+        fill(w.room, p.pulled, p.width * p.span, one - one)
     if count:
         local_block(w, p, n, columns)
     if task.eps != 0:
@@ -211,7 +214,7 @@ def backward_queries(start, stop, problem, layout, options, plan, space, saved, 
                 fill(w.wide, 3 * p.span, n, 0.0)
             for head in range(key_head * g.group, (key_head + 1) * g.group):
                 query_block(
-                    x, g, task, f, key_head, head, i, n, count, u, first_column, columns, d.dq, part * copy_q, w, p
+                    x, g, task, f, key_head, head, i, n, low, count, u, first_column, columns, d.dq, part * copy_q, w, p
                 )
                 at = part * copy_q + (head * g.queries + i) * g.width
                 fine = fine and all_finite(d.dq, at, n * g.width)
@@ -295,7 +298,8 @@ def backward_keys(start, stop, problem, layout, options, plan, space, saved, gra
                 count = min(p.block, high - j)
                 read_queries(x, g, task, key_head, j, count, u, part, first_column, columns, d, w, p)
             w.sums[p.scalars + 1] = u
-            for head in range(key_head * g.group, (key_head + 1) * g.group if n else 0):
+            followed = n > 0 and (b > 0 or inside > 0)  # by keys that are to read the sums
+            for head in range(key_head * g.group, (key_head + 1) * g.group if followed else 0):
                 absorb_queries(x, g, task, f, key_head, head, i, n, u, first_column, columns, w, p)
         at = part * (d.dk.size // task.parts) + key_head * g.room * g.width
         fine = all_finite(d.dk, at, g.keys * g.width)

@@ -1,5 +1,6 @@
 """Room of `scan_blocks`: one flat array, where everything in it lies, and how it is filled."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,6 +90,7 @@ def feature_count(width: int, degree: int) -> int:
     return width * (width + 1) // 2 if degree == 2 else width
 
 
+@lru_cache(64)
 def plan_of(width: int, columns: int, degree: int, block: int, dtype) -> Plan:
     """Rows come in whole `strips.ROWS`, so that products may read and write beyond the last."""
     grain = strips.grain(dtype)
@@ -117,8 +119,11 @@ def space(p: Plan, dtype, sums=None) -> Space:
     """Room of a thread; all zeros."""
     beyond = strips.ROWS * max(p.width, p.columns) + _LINE
     own = np.empty(p.scalars + 2) if sums is None else sums
-    near = memory.aligned_zeros(p.scalars + beyond, dtype)
-    return Space(memory.aligned_zeros(p.size, dtype), near, np.zeros(4 * p.span), own)
+    sizes = (p.size, dtype), (p.scalars + beyond, dtype), (4 * p.span, np.dtype(np.float64))
+    room, near, wide = (memory.workspace(*size, slot) for slot, size in enumerate(sizes, 1))
+    for x in (room, near, wide):
+        x.fill(0)
+    return Space(room, near, wide, own)
 
 
 @scalar

@@ -23,7 +23,7 @@ import numpy as np
 from ..._runtime.checks import as_generator
 from .._cores import reference as plain
 from .._cores import run
-from .._inputs import Call, check_call, check_upstream
+from .._inputs import Call, check_call, check_upstream, scale_gradient
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
@@ -126,7 +126,7 @@ def eigen(
 def _vjp(
     q, k, v, *, basis_key, basis_value, basis_query=None, causal=False, mask=None, scale=None, window=None, rope=None
 ) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v and of the bases that were given."""
+    """Output and pullback: gradients of q, k, v and of the bases and the scale that were given."""
     (q, k, v), wrap = unwrap(q, k, v)
     ready = _prepare(
         q, k, v, basis_key, basis_value, basis_query, causal=causal, mask=mask, scale=scale, window=window, rope=rope
@@ -144,6 +144,8 @@ def _vjp(
         dc = dc.reshape(call.shapes["v"])
         grads = _pull_scores(ready, dq.reshape(call.shapes["q"]), dk.reshape(call.shapes["k"]), rope)
         grads["v"] = up(dc, of_value)
+        if scale is not None:
+            grads["scale"] = scale_gradient(x, dq, dk)
         grads["basis_value"] = basis_gradient([(ready.v, dc), (upstream, narrow)], of_value)
         return wrap.gradients(grads)
 
@@ -261,7 +263,7 @@ SCORE = Score(EXPONENTIAL, "scale*a*b", {"a": "scale*b", "b": "scale*a"}, sides=
 MECHANISM = Mechanism(
     name="eigen",
     inputs=("q", "k", "v"),
-    parameters=("basis_key", "basis_value", "basis_query"),
+    parameters=("basis_key", "basis_value", "basis_query", "scale"),
     forward=eigen,
     vjp=_vjp,
     reference=reference,

@@ -25,7 +25,7 @@ from ... import _labelled
 from ..._runtime.checks import as_generator, common_floating
 from .._cores import reference as plain
 from .._cores import run
-from .._inputs import Call, check_arrays, check_call, check_upstream
+from .._inputs import Call, check_arrays, check_call, check_upstream, scale_gradient
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
@@ -126,7 +126,7 @@ def elliptical(
 def _vjp(
     q, k, v, *, relevance, metric="dot", causal=False, mask=None, scale=None, window=None, rope=None
 ) -> tuple[Any, Callable]:
-    """Output and pullback: gradients of q, k, v and of the relevance."""
+    """Output and pullback: gradients of q, k, v and of the relevance, and of scale if it was given."""
     (q, k, v), wrap = unwrap(q, k, v)
     ready = _prepare(
         q, k, v, _plain(relevance, wrap.q), metric=metric, causal=causal, mask=mask, scale=scale, window=window,
@@ -142,6 +142,8 @@ def _vjp(
         dquery, dkey, dv, _ = run.backward(x, g, out, lse, upstream, False)
         dq, dk, dm = pull(ready.q, ready.k, ready.metric, dquery, dkey)
         grads = {"q": dq, "k": dk, "v": dv.reshape(call.shapes["v"]), "relevance": dm}
+        if scale is not None:
+            grads["scale"] = scale_gradient(x, dquery, dkey)
         if rope is not None:
             grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         return wrap.gradients(grads)
@@ -251,7 +253,7 @@ SCORE = Score(
 MECHANISM = Mechanism(
     name="elliptical",
     inputs=("q", "k", "v"),
-    parameters=("relevance",),
+    parameters=("relevance", "scale"),
     forward=elliptical,
     vjp=_vjp,
     reference=reference,

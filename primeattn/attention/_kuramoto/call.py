@@ -8,10 +8,11 @@ import numpy as np
 from ..._runtime import devices
 from ..._runtime.checks import common_floating
 from ..._runtime.elementary.arrays import SINCOS
+from .. import _inputs
 from .._inputs import _placed, _read_only
 from .ablations import DIRECTION, GEODESIC
-from .angles import PIECE
 from .features import Side, Sizes, Turn
+from .sums import PIECE
 
 UPDATES = {"tangent": 0, "direction": DIRECTION, "geodesic": GEODESIC}
 
@@ -34,13 +35,6 @@ class Tokens(NamedTuple):
         """`angles.PIECE` tokens of a head, or what is left of them."""
         tokens = self.sizes.tokens
         return self.rows // tokens * -(-tokens // PIECE) if tokens else 0
-
-    def by_piece(self, flat, numbers: int):
-        """(batch, heads, pieces of a head, numbers times width), in float64 on the host."""
-        z = self.sizes
-        of_head = -(-z.tokens // PIECE)
-        batch = flat.size // max(z.heads * of_head * numbers * z.width, 1)
-        return devices.to_host(flat).reshape(batch, z.heads, of_head, numbers * z.width).astype(np.float64)
 
 
 class Call(NamedTuple):
@@ -91,16 +85,17 @@ def check_call(
     heads = _checked_heads(heads, d)
     width = d // heads
     kappa, given = check_coupling(coupling, step, d)
-    delayed = kappa.shape[0] == 2
+    delays, harmonics = kappa.shape[:2] if kappa.ndim == 3 else (1, 1)
+    delayed = delays == 2
     form = _checked_form(update, coupling, delayed, causal, strict)
     omega = given["drift"] = check_drift(drift, d, heads)
     for name, x in (("beta", beta), ("step", step), ("coupling", coupling), ("drift", drift)):
-        shapes[name] = () if x is None or isinstance(x, str | float) else np.shape(x)
+        shapes[name] = () if x is None or type(x) in (str, float) else np.shape(x)
 
     def tokens(x, n, at):
         turn = still if omega is None else _turn(omega, at if first is None else first, n, width, d, x)
-        sizes = Sizes(n, heads, width, kappa.shape[1], 2 * width * kappa.shape[1] + delayed)
-        return Tokens(_read_only(x.reshape(x.size)), sizes, *((turn, still) if drift_values else (still, turn)))
+        sizes = Sizes(n, heads, width, harmonics, 2 * width * harmonics + delayed)
+        return Tokens(_inputs.flat(x), sizes, *((turn, still) if drift_values else (still, turn)))
 
     still = Turn(ones(width, theta), _constant(0, width, theta), 0, 0)
     of_queries = tokens(theta, queries, keys - queries)
@@ -108,8 +103,9 @@ def check_call(
     query = _side("gate_query", gates.get("gate_query"), lead, queries, d, check_beta(beta, heads, theta), theta)
     key = _side("gate_key", gates.get("gate_key"), lead, keys, d, ones(heads, theta), theta)
     is_complex = kappa.dtype.kind == "c"
-    real = _flat(kappa.real, theta) if is_complex else _flat(kappa, theta)
-    imag = _flat(kappa.imag, theta) if is_complex else _constant(0, kappa.size, theta)
+    numbers = delays * harmonics * d
+    real = spread(kappa.real if is_complex else kappa, numbers, theta)
+    imag = spread(kappa.imag, numbers, theta) if is_complex else _constant(0, numbers, theta)
     return Call(of_queries, of_keys, query, key, form, delayed, real, imag, lead, given, shapes)
 
 
@@ -119,8 +115,8 @@ def _checked_angles(theta, memory, gate_query, gate_key):
     arrays = {name: x for name, x in arrays.items() if x is not None or name == "theta"}
     arrays = dict(zip(arrays, common_floating({}, **arrays), strict=True))
     shapes = {name: tuple(x.shape) for name, x in arrays.items()}
-    for name in ("theta", "memory"):
-        shape = shapes.get(name, shapes["theta"])
+    for name in ("theta",) if memory is None else ("theta", "memory"):
+        shape = shapes[name]
         if len(shape) < 2 or shape[-1] == 0:
             raise ValueError(
                 f"{name} has shape {shape}: (..., tokens, angles) is wanted; pass {name}[None] for one token"
@@ -160,12 +156,12 @@ def _on_host(name: str, x) -> np.ndarray:
 
 
 def check_coupling(coupling, step, d: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """kappa = step times coupling, (delays, harmonics, d), and both on the host; the coupling has three axes."""
+    """kappa = step times coupling, (delays, harmonics, d), or step alone; and both, the coupling with three axes."""
     step = _on_host("step", step)
     if step.dtype.kind not in "iuf" or step.shape not in ((), (1,), (d,)):
         raise ValueError(f"step has shape {step.shape}: a real number, or ({d},), one for each angle, is wanted")
     if coupling is None:
-        return np.full((1, 1, d), step, np.float64), {"step": step, "coupling": None}
+        return step, {"step": step, "coupling": None}
     kernel = _on_host("coupling", coupling)
     shape = (1,) * (3 - kernel.ndim) + kernel.shape
     if kernel.dtype.kind not in "iufc" or len(shape) > 3 or shape[-1] not in (1, d):
@@ -182,7 +178,7 @@ def check_beta(beta, heads: int, like):
     beta = _on_host("beta", beta)
     if beta.dtype.kind not in "iuf" or beta.shape not in ((), (1,), (heads,)):
         raise ValueError(f"beta has shape {beta.shape}: a real number, or ({heads},), one for each head, is wanted")
-    return _flat(np.full(heads, beta, np.float64), like)
+    return spread(beta, heads, like)
 
 
 def rotary_drift(width: int, base: float = 10000.0) -> np.ndarray:
@@ -227,7 +223,7 @@ def check_drift(drift, width: int, heads: int) -> np.ndarray | None:
         raise ValueError(
             f"drift has shape {omega.shape}: ({width},), or ({width // heads},) for all heads alike, is wanted"
         )
-    return omega.astype(np.float64)
+    return np.asarray(omega, np.float64)
 
 
 def _turn(omega, first: int, tokens: int, width: int, d: int, like) -> Turn:
@@ -259,8 +255,12 @@ def ones(n: int, like):
     return _constant(1, n, like)
 
 
-def _flat(x, like):
-    return _read_only(_placed(np.array(x, like.dtype).reshape(-1), like))
+def spread(x, n: int, like):
+    """n numbers, or one for all, flat, of the type of an array and where that is."""
+    flat = np.empty(n, like.dtype)
+    flat[:] = x.reshape(x.size)
+    flat.setflags(write=False)
+    return _placed(flat, like)
 
 
 def _side(name, gate, lead, tokens: int, width: int, factor, like) -> Side:
@@ -278,4 +278,4 @@ def _side(name, gate, lead, tokens: int, width: int, factor, like) -> Side:
             raise ValueError(
                 f"{name} has shape {shape}: ({width},) or {(*lead, tokens, width)}, one for each token, is wanted"
             ) from None
-    return Side(_read_only(gate.reshape(gate.size)), int(len(shape) > 1), factor)
+    return Side(_inputs.flat(gate), int(len(shape) > 1), factor)

@@ -15,11 +15,12 @@ from ..._runtime import elementary as el
 from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import nonnegative
 from ..._runtime.owners import Owner
+from ..._runtime.vectors import LANES, broadcast, load, store
 from ..._runtime.width import full_width
 from .._cores.tiles import kernel, scalar
 
-#: Angles in a loop of known length: LLVM's vectors are wider than short heads, and would leave those to scalars.
-STRIP = 16
+#: Rows whose sines and cosines are taken at once.
+AT_ONCE = 32
 
 
 class Sizes(NamedTuple):
@@ -121,15 +122,36 @@ def features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k):
 
 
 @scalar
-def near_features(
-    first, n, theta, angles, wide, at, value, show, seen, spin, spun, query, gate_q, a, key, gate_k, b, v, q, k
-):  # fmt: skip
-    """n numbers of a row, from number ``first`` on, whose angles are near."""
-    for i in range(n):
-        j = first + i
-        s, c = el.sincos_near(theta[nonnegative(angles + j)])
-        of_query, of_key = a * query[nonnegative(gate_q + j)], b * key[nonnegative(gate_k + j)]
-        feature(j, s, c, wide, at, value, show, seen, spin, spun, of_query, of_key, v, q, k)
+def near_points(first, last, theta, angles, z, v, q, k):
+    """Cosines of the rows [first, last) of a head, whose angles are near, one after the other to q, and sines to k.
+
+    Sine and cosine of one short row wait for one another, so they are taken of all these rows at once.
+    """
+    n, row, at = z.width, first * z.depth, first * (z.width + z.width)
+    vectors = n // LANES * LANES
+    for i in range(last - first):
+        for j in range(0, vectors, LANES):
+            store(v, row + i * n + j, load(theta, angles + j))
+        for j in range(vectors, n):
+            v[nonnegative(row + i * n + j)] = theta[nonnegative(angles + j)]
+        angles += z.heads * n
+    for i in range((last - first) * n):
+        s, c = el.sincos_near(v[nonnegative(row + i)])
+        q[nonnegative(at + i)], k[nonnegative(at + i)] = c, s
+
+
+@scalar
+def vector_of_features(j, n, c, s, at, value, show, seen, spin, spun, a, gate_q, query, b, gate_k, key, v, q, k):
+    """`feature` for ``LANES`` numbers."""
+    c, s = turned(c, s, load(show.cosine, seen + j), load(show.sine, seen + j))
+    store(v, value + j, c)
+    store(v, value + n + j, s)
+    c, s = turned(c, s, load(spin.cosine, spun + j), load(spin.sine, spun + j))
+    of_query, of_key = a * load(query, gate_q + j), b * load(key, gate_k + j)
+    store(q, at + j, of_query * c)
+    store(q, at + n + j, of_query * s)
+    store(k, at + j, of_key * c)
+    store(k, at + n + j, of_key * s)
 
 
 @kernel
@@ -138,27 +160,33 @@ def features_cpu(start, stop, theta, sizes, shown, spins, queries, keys, v, q, k
     full_width()
     z, show, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
     n, batch = z.width, z.tokens * z.heads
-    strips = n // STRIP * STRIP
+    vectors = n // LANES * LANES
     if not el.all_near(theta, start // batch * batch * n, (stop + batch - 1) // batch * batch * n):
         for r in range(start, stop):
             features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k)
         return
-    t, head, angles = place(start, z)
-    for r in range(start, stop):
-        at, value, seen, spun = r * (n + n), r * z.depth, turn_of(show, t, head), turn_of(spin, t, head)
-        gate_q, gate_k = gates_of(query, angles, head * n), gates_of(key, angles, head * n)
+    first = start
+    while first < stop:
+        t, head, angles = place(first, z)
+        last = min(first + AT_ONCE, stop, first + z.tokens - t)
+        near_points(first, last, theta, angles, z, v, q, k)
         a, b = query.factor[head], key.factor[head]
-        for j in range(0, strips, STRIP):
-            near_features(
-                j, STRIP, theta, angles, n, at, value, show, seen, spin, spun, query.gate, gate_q, a, key.gate, gate_k,
-                b, v, q, k,
-            )  # fmt: skip
-        near_features(
-            strips, n - strips, theta, angles, n, at, value, show, seen, spin, spun, query.gate, gate_q, a, key.gate,
-            gate_k, b, v, q, k,
-        )  # fmt: skip
-        harmonics_row(value, z, v)
-        t, head, angles = following(r, t, head, angles, z)
+        for i in range(last - first - 1, -1, -1):  # last row first: a row of q is twice as wide as one of cosines
+            at, value, point = (first + i) * (n + n), (first + i) * z.depth, first * (n + n) + i * n
+            row = angles + i * z.heads * n
+            seen, spun = turn_of(show, t + i, head), turn_of(spin, t + i, head)
+            gate_q, gate_k = gates_of(query, row, head * n), gates_of(key, row, head * n)
+            for j in range(0, vectors, LANES):
+                vector_of_features(
+                    j, n, load(q, point + j), load(k, point + j), at, value, show, seen, spin, spun, broadcast(a),
+                    gate_q, query.gate, broadcast(b), gate_k, key.gate, v, q, k,
+                )  # fmt: skip
+            for j in range(vectors, n):
+                of_query, of_key = a * query.gate[nonnegative(gate_q + j)], b * key.gate[nonnegative(gate_k + j)]
+                c, s = q[nonnegative(point + j)], k[nonnegative(point + j)]
+                feature(j, s, c, n, at, value, show, seen, spin, spun, of_query, of_key, v, q, k)
+            harmonics_row(value, z, v)
+        first = last
 
 
 SIZES = f"({','.join('i' * len(Sizes._fields))})"

@@ -5,29 +5,49 @@ from typing import Any
 
 import numpy as np
 
-from ..._runtime import devices
+from ..._runtime import devices, memory
 from .. import _inputs
 from .._cores import run
+from . import by_head
 from .ablations import PULL_ABLATED
-from .angles import PIECE, PULL, SUMS
-from .call import Call, Tokens
+from .angles import PULL, SUMS
+from .call import Call, Tokens, ones
 from .run import Result, gates, kappa, room, shares
-from .sums import column_sums
+from .sums import PIECE, column_sums, over_pieces
 from .update import PULL_UPDATE, SHARE_PULL
 
 
 def backward(call: Call, result: Result, upstream) -> dict[str, Any]:
     """Gradients by name, in the shapes of the arguments."""
+    x = result.main.problem
+    sizes = (result.main.moments.size, x.q.size, x.k.size, x.v.size)
+    if devices.is_device_array(x.q):
+        return _backward(call, result, upstream, *(room(n, x.q) for n in sizes))
+    with memory.Scratch() as take:
+        rooms = memory.parts(take(memory.total_size(sizes, x.q.dtype), x.q.dtype), sizes)
+        if by_head.serves(call, result.main.layout):
+            done = by_head.backward(call, result.main, result.phasors, upstream, rooms, ones(1, x.q))
+            if done:
+                dtheta, dkappa, sums, dgate_q, dgate_k = done
+                found = [(over_pieces(sums, call.queries, SUMS), call.first)]
+                small = _kernel_gradients(call, [dkappa], dtheta)
+                return _named(call, {"theta": dtheta}, found, dgate_q, dgate_k, upstream) | small
+        return _backward(call, result, upstream, *rooms)
+
+
+def _backward(call: Call, result: Result, upstream, dm, *flowing) -> dict[str, Any]:
+    """With room for the gradients of moments, and of q, k and v."""
     main, before = result.main, result.before
-    dm, dtheta, *dkappa = _pull_updated(call, upstream, upstream, result.phasors, main.moments, None, 0)
+    dtheta, *dkappa = _pull_updated(call, upstream, upstream, result.phasors, main.moments, None, 0, dm)
     terms, dnext = [dkappa], room(0, dtheta)
     if before:
-        dn, dtheta, *dkappa = _pull_updated(call, dtheta, upstream, result.phasors, before.moments, result.share, 1)
+        dn = room(before.moments.size, dtheta)
+        dtheta, *dkappa = _pull_updated(call, dtheta, upstream, result.phasors, before.moments, result.share, 1, dn)
         terms.append(dkappa)
         if dn.size:
             SHARE_PULL(result.share.size, tuple(call.queries.sizes), before.moments, dm, dn)
     dm = _inputs._read_only(dm)
-    dq, dk, dv, _ = run.backward(main.problem, main.layout, main.moments, main.lse, dm, False)
+    dq, dk, dv, _ = run.backward(main.problem, main.layout, main.moments, main.lse, dm, False, flowing)
     if before:
         dn = _inputs._read_only(dn)
         again = run.backward(before.problem, before.layout, before.moments, before.lse, dn, False)
@@ -35,11 +55,11 @@ def backward(call: Call, result: Result, upstream) -> dict[str, Any]:
     return _pull(call, result, dtheta, (dq, dk, dv, dnext), upstream) | _kernel_gradients(call, terms, dtheta)
 
 
-def _pull_updated(call: Call, before, upstream, phasors, moments, share, delay: int):
-    """dM, dtheta = ``before`` + dphi, and sums over pieces of the gradients of real and imaginary coupling."""
+def _pull_updated(call: Call, before, upstream, phasors, moments, share, delay: int, dm):
+    """dtheta = ``before`` + dphi, and sums over pieces of the gradients of real and imaginary coupling; dM to dm."""
     theta, side = call.queries.theta, call.queries
     z, n = tuple(side.sizes), side.pieces * side.sizes.width * side.sizes.harmonics
-    dm, dtheta, dreal = room(moments.size, theta), room(theta.size, theta), room(n, theta)
+    dtheta, dreal = room(theta.size, theta), room(n, theta)
     dimag = room(n * call.is_complex, theta)
     if theta.size and call.form:
         PULL_ABLATED(side.pieces, z, call.form, upstream, phasors, moments, call.real, dm, dtheta, dreal)
@@ -48,7 +68,7 @@ def _pull_updated(call: Call, before, upstream, phasors, moments, share, delay: 
             side.pieces, z, _inputs._read_only(before), upstream, phasors, moments, *shares(share, theta),
             *kappa(call, delay), dm, dtheta, dreal, dimag,
         )  # fmt: skip
-    return dm, dtheta, dreal, dimag
+    return dtheta, dreal, dimag
 
 
 def _sum(a, b):
@@ -61,40 +81,41 @@ def _sum(a, b):
 def _pull(call: Call, result: Result, dtheta, flowing, upstream) -> dict[str, Any]:
     """From gradients of q, k, v to those of angles, gates, beta and drift."""
     dq, dk, dv, dnext = flowing
-
-    def pull(side: Tokens, values, dq, dk, dv, dnext, dtheta):
-        query, key = gates(call, side)
-        dgates = [room(side.theta.size * gate.token, dtheta) for gate in (query, key)]
-        sums = room(side.pieces * SUMS * side.sizes.width, dtheta)
-        if side.rows:
-            PULL(
-                side.pieces, tuple(side.sizes), tuple(side.spins), tuple(query), tuple(key),
-                _inputs._read_only(values), dq, dk, dv, dnext, dtheta, *dgates, sums,
-            )  # fmt: skip
-        return *dgates, side.by_piece(sums, SUMS)
-
     grads = {"theta": dtheta}
     if call.own:
-        dgate_q, dgate_k, sums = pull(call.queries, result.phasors, dq, dk, dv, dnext, dtheta)
-        pieces = [(sums, call.first)]
+        dgate_q, dgate_k, sums = _pull_side(call, call.queries, result.phasors, dq, dk, dv, dnext, dtheta)
+        found = [(sums, call.first)]
     else:
         grads["memory"] = zeros(call.keys.theta.size, dtheta)
         nothing = zeros(dq.size, dq), zeros(result.phasors.size, dq), room(0, dq)
-        dgate_q, _, sums = pull(call.queries, result.phasors, dq, *nothing, dtheta)
+        dgate_q, _, sums = _pull_side(call, call.queries, result.phasors, dq, *nothing, dtheta)
         values, none = result.main.problem.v, zeros(dk.size, dk)
-        _, dgate_k, of_keys = pull(call.keys, values, none, dk, dv, dnext, grads["memory"])
-        pieces = [(sums, call.first), (of_keys, 0)]
-    totals = [over_pieces(sums).reshape(call.queries.sizes.heads, SUMS, -1) for sums, _ in pieces]
-    small = _score_gradients(call, (totals[0][:, 0], dgate_q), (totals[-1][:, 1], dgate_k), dtheta)
+        _, dgate_k, of_keys = _pull_side(call, call.keys, values, none, dk, dv, dnext, grads["memory"])
+        found = [(sums, call.first), (of_keys, 0)]
+    return _named(call, grads, found, dgate_q, dgate_k, upstream)
+
+
+def _named(call: Call, grads, found, dgate_q, dgate_k, upstream) -> dict[str, Any]:
+    """All but step and coupling, from gradients of angles (flat), `over_pieces` with first positions, and gates."""
+    dtheta = grads["theta"]
+    small = _score_gradients(call, (found[0][0][0, :, 0], dgate_q), (found[-1][0][0, :, 1], dgate_k), dtheta)
     if call.shapes["drift"]:
-        turned = _turned_angles(call, grads, upstream) if _turns_values(call) else _turned_scores(pieces, totals)
+        turned = _turned_angles(call, grads, upstream) if _turns_values(call) else _turned_scores(found)
         small["drift"] = _drift_gradient(call, turned, dtheta)
     return {name: x.reshape(call.shapes[name]) for name, x in grads.items()} | small
 
 
-def over_pieces(sums):
-    """(heads, numbers of a head), from `Tokens.by_piece`."""
-    return np.add.reduce(sums, axis=(0, 2))
+def _pull_side(call: Call, side: Tokens, values, dq, dk, dv, dnext, dtheta):
+    """Adds to dtheta; the gradients of gates of tokens, and `over_pieces`."""
+    query, key = gates(call, side)
+    dgate_q, dgate_k = room(side.theta.size * query.token, dtheta), room(side.theta.size * key.token, dtheta)
+    sums = room(side.pieces * SUMS * side.sizes.width, dtheta)
+    if side.rows:
+        PULL(
+            side.pieces, tuple(side.sizes), tuple(side.spins), tuple(query), tuple(key), _inputs._read_only(values), dq,
+            dk, dv, dnext, dtheta, dgate_q, dgate_k, sums,
+        )  # fmt: skip
+    return dgate_q, dgate_k, over_pieces(sums, side, SUMS)
 
 
 def zeros(n: int, like):
@@ -102,29 +123,27 @@ def zeros(n: int, like):
 
 
 def _small(x, shape, like):
-    """The gradient of a parameter, from the host."""
-    return _inputs._placed(np.asarray(x, like.dtype).reshape(shape), like)
+    """The gradient of a parameter, from the host; a sum if one number served all."""
+    x = x if x.size == math.prod(shape) else np.add.reduce(x, axis=None, keepdims=True)
+    return _inputs._placed(x.astype(like.dtype).reshape(shape), like)
 
 
 def _score_gradients(call: Call, of_query, of_key, like) -> dict[str, Any]:
     """Of beta and gates, from sums (heads, width) and the gradient of gates of tokens."""
     query, (sums, _) = call.query, of_query
     by_head = sums if query.token else sums * devices.to_host(query.gate).reshape(sums.shape)
-    shape = call.shapes["beta"]
-    dbeta = np.add.reduce(by_head, axis=1 if math.prod(shape) > 1 else None)
-    grads = {"beta": _small(dbeta, shape, like)}
+    grads = {"beta": _small(np.add.reduce(by_head, axis=1), call.shapes["beta"], like)}
     for name, tokens, side, (sums, dgate) in (
         ("gate_query", call.queries, query, of_query), ("gate_key", call.keys, call.key, of_key)
     ):  # fmt: skip
         if name not in call.shapes:
             continue
-        shape = call.shapes[name]
         if side.token:
             full = dgate.reshape((*call.lead, tokens.sizes.tokens, call.width))
-            grads[name] = _inputs.sum_to(full, shape)
+            grads[name] = _inputs.sum_to(full, call.shapes[name])
         else:
-            total = devices.to_host(side.factor)[:, None] * sums
-            grads[name] = _small(total if math.prod(shape) == call.width else total.sum(), shape, like)
+            factor = devices.to_host(side.factor)
+            grads[name] = _small(factor.reshape(factor.size, 1) * sums, call.shapes[name], like)
     return grads
 
 
@@ -132,13 +151,13 @@ def _turns_values(call: Call) -> bool:
     return call.queries.shown.token > 0
 
 
-def _turned_scores(pieces, totals):
-    """sum_t t dalpha, (heads, width), from sums over pieces whose first tokens stand ``first`` and so on."""
-    found: Any = 0.0
-    for (sums, first), total in zip(pieces, totals, strict=True):
-        starts, width = np.arange(first, first + sums.shape[2] * PIECE, PIECE), total.shape[-1]
-        found = found + over_pieces(starts[:, None] * sums[..., 2 * width : 3 * width]) + total[:, 3]
-    return found
+def _turned_scores(found):
+    """sum_t t dalpha, (heads, width), from `over_pieces` of sides whose first tokens stand ``first`` and so on."""
+    total: Any = 0.0
+    for (plain, late), first in found:
+        total = total + (PIECE * late[:, 2] + plain[:, 3])
+        total = total + first * plain[:, 2] if first else total
+    return total
 
 
 def _turned_angles(call: Call, grads, upstream):
@@ -166,16 +185,16 @@ def _kernel_gradients(call: Call, terms, like) -> dict[str, Any]:
     harmonics = call.queries.sizes.harmonics
 
     def summed(part):
-        found = [over_pieces(call.queries.by_piece(sums[part], harmonics)) for sums in terms]
-        return np.array([x.reshape(x.shape[0], harmonics, -1).swapaxes(0, 1).reshape(harmonics, d) for x in found])
+        found = [over_pieces(sums[part], call.queries, harmonics)[0] for sums in terms]
+        return np.array([x.swapaxes(0, 1).reshape(harmonics, d) for x in found])
 
+    if coupling is None:
+        return {"step": _small(over_pieces(terms[0][0], call.queries, 1)[0], call.shapes["step"], like)}
     dkappa: Any = summed(0)
     if call.is_complex:
         dkappa = dkappa + 1j * summed(1)
-    dstep = dkappa[0, 0] if coupling is None else (dkappa * coupling.conj()).real.sum(axis=(0, 1))
-    grads = {"step": _small(dstep if step.size > 1 else dstep.sum(), call.shapes["step"], like)}
-    if coupling is None:
-        return grads
+    dstep = (dkappa * coupling.conj()).real.sum(axis=(0, 1))
+    grads = {"step": _small(dstep, call.shapes["step"], like)}
     dcoupling = dkappa * step
     dcoupling = dcoupling if coupling.shape[-1] == d else dcoupling.sum(axis=-1)
     dtype = np.result_type(like.dtype, np.complex64) if call.is_complex else like.dtype

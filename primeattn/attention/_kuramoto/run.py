@@ -4,10 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..._runtime import devices
+from ..._runtime import devices, memory
 from .. import _inputs
 from .._cores import run
 from .._cores.layout import Layout, Problem
+from . import by_head
 from .ablations import ABLATED
 from .call import Call, Tokens, ones
 from .features import FEATURES, Side
@@ -37,6 +38,13 @@ def room(n: int, like):
     return devices.empty(n, like.dtype, like=like)
 
 
+def rooms(like, *sizes: int):
+    """Arrays side by side: many arrays of their own, freed together, go back to the system and come page by page."""
+    if devices.is_device_array(like):
+        return [room(n, like) for n in sizes]
+    return memory.parts(memory.aligned(memory.total_size(sizes, like.dtype), like.dtype), sizes)
+
+
 def gates(call: Call, side: Tokens) -> tuple[Side, Side]:
     """Of the queries and keys that one side's angles give. A memory gives no queries: gates 1 for what nobody reads."""
     if call.own:
@@ -45,10 +53,16 @@ def gates(call: Call, side: Tokens) -> tuple[Side, Side]:
     return (call.query, plain) if side is call.queries else (plain, call.key)
 
 
+def rows(side: Tokens):
+    """Room for values, queries and keys."""
+    z, n = side.sizes, side.rows
+    return rooms(side.theta, n * z.depth, n * 2 * z.width, n * 2 * z.width)
+
+
 def features(call: Call, side: Tokens):
     """Values, queries and keys of the angles of one side, flat."""
+    v, q, k = rows(side)
     z, like = side.sizes, side.theta
-    v, q, k = (room(side.rows * n, like) for n in (z.depth, 2 * z.width, 2 * z.width))
     if side.rows:
         query, key = gates(call, side)
         FEATURES(
@@ -72,12 +86,18 @@ def problem(call: Call, q, k, v, *, causal, strict, mask, window) -> tuple[Probl
 
 
 def forward(call: Call, *, causal, strict, mask, window) -> Result:
-    z = call.queries.sizes
+    z, own = call.queries.sizes, rows(call.queries)
+    phasors, q, k = own
+    x, g = problem(call, q, k, phasors, causal=causal, strict=strict, mask=mask, window=window)
+    if by_head.serves(call, g):
+        done = by_head.forward(call, x, g, tuple(own), ones(1, q))
+        if done:
+            return Result(done[0], phasors, Pass(x, g, *done[1:]), None, None)
     phasors, q, k = features(call, call.queries)
     v = phasors
     if not call.own:
         v, _, k = features(call, call.keys)
-    x, g = problem(call, q, k, v, causal=causal, strict=strict, mask=mask, window=window)
+    x = x._replace(q=_inputs._read_only(q), k=_inputs._read_only(k), v=_inputs._read_only(v))
     heads = g.queries and call.queries.rows // g.queries
     main = Pass(x, g, *run.forward(x, g, heads))
     out = updated(call, call.queries.theta, phasors, main.moments, None, 0)

@@ -26,39 +26,51 @@ from ..._runtime import elementary as el
 from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import nonnegative
 from ..._runtime.owners import Owner
+from ..._runtime.vectors import LANES, broadcast, load, store
 from ..._runtime.width import full_width
 from .._cores.tiles import fill, kernel, scalar
 from .angles import piece
-from .features import SIZES, STRIP, Sizes, following, place
+from .features import SIZES, Sizes, following, place
 
 
 @scalar
-def add_increments(n, wide, at, kappa, angles, rho, before, u, m, real, imag, out):
-    """out = before + increments, of n angles of one harmonic."""
-    for j in range(n):
-        c, s = u[nonnegative(at + j)], u[nonnegative(at + wide + j)]
-        x, y = m[nonnegative(at + j)], m[nonnegative(at + wide + j)]
-        p, q = c * x + s * y, c * y - s * x
-        moved = real[nonnegative(kappa + j)] * q + imag[nonnegative(kappa + j)] * p
-        out[nonnegative(angles + j)] = before[nonnegative(angles + j)] + rho * moved
+def frame(c, s, x, y):
+    """z of a moment (x, y) in the frame of its token; numbers or vectors."""
+    return c * x + s * y, c * y - s * x
 
 
 @scalar
-def add_harmonic(n, at, kappa, angles, rho, before, u, m, real, imag, out):
-    strips = n // STRIP * STRIP
-    for j in range(0, strips, STRIP):
-        add_increments(STRIP, n, at + j, kappa + j, angles + j, rho, before, u, m, real, imag, out)
-    j = strips
-    add_increments(n - j, n, at + j, kappa + j, angles + j, rho, before, u, m, real, imag, out)
+def add_increment(j, n, at, kappa, angles, rho, before, u, m, real, imag, out):
+    c, s = u[nonnegative(at + j)], u[nonnegative(at + n + j)]
+    p, q = frame(c, s, m[nonnegative(at + j)], m[nonnegative(at + n + j)])
+    moved = real[nonnegative(kappa + j)] * q + imag[nonnegative(kappa + j)] * p
+    out[nonnegative(angles + j)] = before[nonnegative(angles + j)] + rho * moved
+
+
+@scalar
+def add_vector(j, n, at, kappa, angles, rho, before, u, m, real, imag, out):
+    """`add_increment` for ``LANES`` angles."""
+    p, q = frame(load(u, at + j), load(u, at + n + j), load(m, at + j), load(m, at + n + j))
+    moved = load(real, kappa + j) * q + load(imag, kappa + j) * p
+    store(out, angles + j, load(before, angles + j) + rho * moved)
 
 
 @scalar
 def update_at(r, head, angles, z, before, u, m, share, step, real, imag, out):
+    """Row r: out = before + increments, the first harmonic's and then the others'."""
     rho, n = share[r * step], z.width
-    add_harmonic(n, r * z.depth, head * n, angles, rho, before, u, m, real, imag, out)
+    for j in range(n):
+        add_increment(j, n, r * z.depth, head * n, angles, rho, before, u, m, real, imag, out)
+    add_harmonics(r, head, angles, z, u, m, rho, real, imag, out)
+
+
+@scalar
+def add_harmonics(r, head, angles, z, u, m, rho, real, imag, out):
+    n = z.width
     for k in range(1, z.harmonics):
         at, kappa = r * z.depth + 2 * k * n, (k * z.heads + head) * n
-        add_harmonic(n, at, kappa, angles, rho, out, u, m, real, imag, out)
+        for j in range(n):
+            add_increment(j, n, at, kappa, angles, rho, out, u, m, real, imag, out)
 
 
 @scalar
@@ -74,37 +86,62 @@ def update_cpu(start, stop, sizes, before, u, m, share, step, real, imag, out):
     disjoint()
     full_width()
     z = Sizes(*sizes)
+    n, vectors = z.width, z.width // LANES * LANES
     t, head, angles = place(start, z)
     for r in range(start, stop):
-        update_at(r, head, angles, z, before, u, m, share, step, real, imag, out)
+        rho, at, kappa = share[r * step], r * z.depth, head * n
+        for j in range(0, vectors, LANES):
+            add_vector(j, n, at, kappa, angles, broadcast(rho), before, u, m, real, imag, out)
+        for j in range(vectors, n):
+            add_increment(j, n, at, kappa, angles, rho, before, u, m, real, imag, out)
+        add_harmonics(r, head, angles, z, u, m, rho, real, imag, out)
         t, head, angles = following(r, t, head, angles, z)
 
 
 @scalar
-def pull_increments(n, wide, at, kappa, angles, term, rho, order, before, g, u, m, real, imag, dm, dtheta, dreal):
-    for j in range(n):
-        c, s = u[nonnegative(at + j)], u[nonnegative(at + wide + j)]
-        x, y, upstream = m[nonnegative(at + j)], m[nonnegative(at + wide + j)], rho * g[nonnegative(angles + j)]
-        p, q = c * x + s * y, c * y - s * x
-        dp, dq = upstream * imag[nonnegative(kappa + j)], upstream * real[nonnegative(kappa + j)]
-        dm[nonnegative(at + j)] = dp * c - dq * s
-        dm[nonnegative(at + wide + j)] = dp * s + dq * c
-        dtheta[nonnegative(angles + j)] = before[nonnegative(angles + j)] + order * (dp * q - dq * p)
-        dreal[nonnegative(term + j)] += upstream * q
+def pulled(c, s, x, y, upstream, real, imag):
+    """dM_c, dM_s, dphi / k and d Re kappa of a moment (x, y); numbers or vectors."""
+    p, q = frame(c, s, x, y)
+    dp, dq = upstream * imag, upstream * real
+    return dp * c - dq * s, dp * s + dq * c, dp * q - dq * p, upstream * q
 
 
 @scalar
-def pull_harmonic(n, at, kappa, angles, term, rho, order, before, g, u, m, real, imag, dm, dtheta, dreal):
-    strips = n // STRIP * STRIP
-    for j in range(0, strips, STRIP):
-        pull_increments(
-            STRIP, n, at + j, kappa + j, angles + j, term + j, rho, order, before, g, u, m, real, imag, dm, dtheta,
-            dreal,
-        )  # fmt: skip
-    j = strips
-    pull_increments(
-        n - j, n, at + j, kappa + j, angles + j, term + j, rho, order, before, g, u, m, real, imag, dm, dtheta, dreal
+def pull_increment(j, n, at, kappa, angles, rho, order, before, g, u, m, real, imag, dm, dtheta):
+    """dM; dtheta = before + dphi; returns d Re kappa."""
+    c, s = u[nonnegative(at + j)], u[nonnegative(at + n + j)]
+    x, y, upstream = m[nonnegative(at + j)], m[nonnegative(at + n + j)], rho * g[nonnegative(angles + j)]
+    along, across, turned, found = pulled(
+        c, s, x, y, upstream, real[nonnegative(kappa + j)], imag[nonnegative(kappa + j)]
     )
+    dm[nonnegative(at + j)], dm[nonnegative(at + n + j)] = along, across
+    dtheta[nonnegative(angles + j)] = before[nonnegative(angles + j)] + order * turned
+    return found
+
+
+@scalar
+def pull_vector(j, n, at, angles, rho, order, before, g, u, m, real, imag, dm, dtheta):
+    """`pull_increment` for ``LANES`` angles, with their coupling."""
+    c, s = load(u, at + j), load(u, at + n + j)
+    x, y, upstream = load(m, at + j), load(m, at + n + j), rho * load(g, angles + j)
+    along, across, turned, found = pulled(c, s, x, y, upstream, real, imag)
+    store(dm, at + j, along)
+    store(dm, at + n + j, across)
+    store(dtheta, angles + j, load(before, angles + j) + order * turned)
+    return found
+
+
+@scalar
+def pull_harmonic(first, last, j, k, head, angles, z, before, g, u, m, share, step, real, imag, dm, dtheta):
+    """Angle j of harmonic k + 1 of a head in the rows [first, last); the sum of d Re kappa."""
+    n, total, order = z.width, type(u[0])(0), type(u[0])(k + 1)
+    for r in range(first, last):
+        total += pull_increment(
+            j, n, r * z.depth + 2 * k * n, (k * z.heads + head) * n, angles, share[r * step], order, before, g, u, m,
+            real, imag, dm, dtheta,
+        )  # fmt: skip
+        angles += z.heads * n
+    return total
 
 
 @scalar
@@ -118,34 +155,56 @@ def sum_imaginary(n, at, angles, term, rho, g, u, m, dimag):
 @scalar
 def pull_update_row(i, sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag):
     """Piece i: dM; dtheta = before + dphi; its sums of the gradients of kappa (dimag unless it is empty)."""
-    z, zero = Sizes(*sizes), type(u[0])(0)
+    z = Sizes(*sizes)
     first, last, (_, head, angles) = piece(i, z)
-    n, terms = z.width, i * z.harmonics * z.width
-    fill(dreal, terms, z.harmonics * n, zero)
+    for j in range(z.width):
+        dreal[i * z.harmonics * z.width + j] = pull_harmonic(
+            first, last, j, 0, head, angles, z, before, g, u, m, share, step, real, imag, dm, dtheta
+        )
+    pull_more(i, first, last, head, angles, z, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag)
+
+
+@scalar
+def pull_more(i, first, last, head, angles, z, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag):
+    """Harmonics beyond the first of piece i, and what belongs to an imaginary coupling."""
+    n = z.width
+    for k in range(1, z.harmonics):
+        for j in range(n):
+            dreal[nonnegative((i * z.harmonics + k) * n + j)] = pull_harmonic(
+                first, last, j, k, head, angles, z, dtheta, g, u, m, share, step, real, imag, dm, dtheta
+            )
     if dimag.size:
-        fill(dimag, terms, z.harmonics * n, zero)
-    for r in range(first, last):
-        rho, at = share[r * step], r * z.depth
-        one = type(rho)(1)
-        pull_harmonic(n, at, head * n, angles, terms, rho, one, before, g, u, m, real, imag, dm, dtheta, dreal)
-        for k in range(1, z.harmonics):
-            kappa, order = (k * z.heads + head) * n, type(rho)(k + 1)
-            pull_harmonic(
-                n, at + 2 * k * n, kappa, angles, terms + k * n, rho, order, dtheta, g, u, m, real, imag, dm, dtheta,
-                dreal,
-            )  # fmt: skip
-        if dimag.size:
+        fill(dimag, i * z.harmonics * n, z.harmonics * n, type(u[0])(0))
+        for r in range(first, last):
             for k in range(z.harmonics):
-                sum_imaginary(n, at + 2 * k * n, angles, terms + k * n, rho, g, u, m, dimag)
-        angles += z.heads * n
+                term, at = (i * z.harmonics + k) * n, r * z.depth + 2 * k * n
+                sum_imaginary(n, at, angles, term, share[r * step], g, u, m, dimag)
+            angles += z.heads * n
 
 
 @kernel
 def pull_update_cpu(start, stop, sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag):
     disjoint()
     full_width()
+    z = Sizes(*sizes)
+    n, apart, vectors, zero = z.width, z.heads * z.width, z.width // LANES * LANES, type(u[0])(0)
+    one = broadcast(type(zero)(1))
     for i in range(start, stop):
-        pull_update_row(nonnegative(i), sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag)
+        first, last, (_, head, angles) = piece(nonnegative(i), z)
+        for j in range(0, vectors, LANES):
+            total, at, of_real, of_imag = broadcast(zero), angles, load(real, head * n + j), load(imag, head * n + j)
+            for r in range(first, last):
+                total = total + pull_vector(
+                    j, n, r * z.depth, at, broadcast(share[r * step]), one, before, g, u, m, of_real, of_imag, dm,
+                    dtheta,
+                )  # fmt: skip
+                at += apart
+            store(dreal, i * z.harmonics * n + j, total)
+        for j in range(vectors, n):
+            dreal[nonnegative(i * z.harmonics * n + j)] = pull_harmonic(
+                first, last, j, 0, head, angles, z, before, g, u, m, share, step, real, imag, dm, dtheta
+            )
+        pull_more(i, first, last, head, angles, z, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag)
 
 
 @scalar

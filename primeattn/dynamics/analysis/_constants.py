@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ..._runtime.checks import unmasked
+
 
 def cross_ratios(theta: Any) -> np.ndarray:
     r"""The N - 3 constants of motion of identical oscillators that couple all to all by their first harmonic.
@@ -44,7 +46,7 @@ def cross_ratios(theta: Any) -> np.ndarray:
     >>> analysis.cross_ratios(np.arange(4) * np.pi / 2).round(6)
     array([2.])
     """
-    theta = np.asarray(theta, float)
+    theta = np.asarray(unmasked("theta", theta), float)
     if theta.ndim < 1 or theta.shape[-1] < 4:
         raise ValueError(f"theta has shape {theta.shape}: (..., N) with N >= 4 is wanted")
     p, q, r, s = (theta[..., i : theta.shape[-1] - 3 + i] for i in range(4))

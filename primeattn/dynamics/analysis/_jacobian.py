@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._runtime.checks import unmasked
 from .._model import Kuramoto
 from ..networks import ring
 
@@ -191,7 +192,7 @@ def checked(model: Kuramoto, theta: Any) -> np.ndarray:
             "delay has no Jacobian here: a delayed model remembers a function, not a point. Follow the growth of a "
             "small difference of two runs with pa.simulate, or analyse model.replace(delay=None)"
         )
-    theta = np.asarray(theta, float)
+    theta = np.asarray(unmasked("theta", theta), float)
     if theta.shape != (model.size,):
         raise ValueError(f"theta has shape {theta.shape}: ({model.size},) is wanted")
     if not np.isfinite(theta).all():

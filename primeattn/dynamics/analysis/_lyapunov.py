@@ -12,7 +12,8 @@ from ..._runtime.linalg import single_threaded
 from ..._runtime.owners import share
 from .._methods import method as scheme
 from .._model import Kuramoto
-from .._simulate import _default_step, simulate
+from .._pace import default_step
+from .._simulate import simulate
 from ._jacobian import checked, listed
 from ._tangent import Base, Columns, tangents
 
@@ -123,7 +124,7 @@ def lyapunov_exponents(
         raise ValueError(f"duration {duration}, transient {transient}, every {every}: > 0, >= 0 and >= 1 are wanted")
     rng = as_generator(rng)
     name = method or ("sra1" if np.any(model.diffusion) else "rk4")
-    dt = _default_step(model) if dt is None else dt
+    dt = default_step(model) if dt is None else dt
     settle = 0.25 * transient
     before = simulate(
         model, (0.0, max(transient - settle, 1e-6)), theta0, velocity0=velocity0, method=name, dt=dt, samples=2, rng=rng

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..finding import Finding
 from ..material import Material
-from . import cost, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity, speed
+from . import cost, learning, maps, mechanisms, neighbours, opening, pairs, positivity, sparsity, speed, synchrony
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,13 @@ SECTIONS: tuple[Section, ...] = (
         "neighbours.html.j2",
     ),
     Section(
+        "synchrony",
+        "Do they fall into step?",
+        "Let every passage be an oscillator that is pulled by the others as strongly as they score.",
+        synchrony.find,
+        "synchrony.html.j2",
+    ),
+    Section(
         "positivity",
         "Is it a true inner product?",
         "A score that has no negative eigenvalue on any input is a kernel: distances and projections follow. Attention "
@@ -110,5 +117,14 @@ SECTIONS: tuple[Section, ...] = (
         "speed.html.j2",
         tells=True,
         wanted=lambda material: bool(material.mechanisms),
+    ),
+    Section(
+        "learning",
+        "What they learn",
+        "Small models learn this text byte by byte, one with each mechanism: how many bits does the next byte cost?",
+        learning.find,
+        "learning.html.j2",
+        tells=True,
+        wanted=lambda material: material.training > 0 and bool(material.mechanisms),
     ),
 )

@@ -108,7 +108,7 @@ def find(material: Material) -> Finding:
         "eigenvalue_bound": (
             ("view",),
             np.array([s.bound for s in found.values()]),
-            {"long_name": "n eps max |eigenvalue|"},
+            {"long_name": "certified bound on the error of the eigenvalues"},
         ),
     }
     if smallest:
