@@ -1,4 +1,4 @@
-"""The study: the property table, searches, certificates, spectra of scores never stored, formulas, layers of attention."""
+"""The study: property table, searches, certificates, spectra of scores never stored, formulas, layers of attention."""
 
 import numpy as np
 
