@@ -21,7 +21,8 @@ from ..attention import DoesNotApply, Mechanism, Property, Sample
 from ..states import PrimeStates
 from ._subjects import check_points, is_of_states, of_points, subject
 
-#: Entries of S and U: weights are right to a few units in the last place, and roots and quotients add two more.
+#: Relative, of entries of S: roots of weights that are right to a few units in the last place, as they are while scores
+#: are of moderate size; what rounding does to larger ones is not covered.
 ENTRY_ERROR = 32 * 2.0**-53
 
 

@@ -157,7 +157,7 @@ _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "jacobian_at": {
         "method": "power iteration; J w by the complex step on the reference, J^T u by the hand-derived vjp"
     },
-    "gram_error": {"method": "Kahan's residual bound with rounding, see study.certify"},
+    "gram_error": {"method": "Kahan's residual bound with rounding, see study.certify; of the weights as computed"},
     "seconds_forward": {"units": "s"},
     "seconds_gradient": {"units": "s"},
     "peak_bytes": {"units": "B"},
