@@ -1,4 +1,4 @@
-"""The study: the property table, a search, certificates, and spectra of scores that are never stored."""
+"""The study: property table, searches, certificates, spectra of scores never stored, formulas, layers of attention."""
 
 import numpy as np
 
