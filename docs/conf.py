@@ -25,6 +25,7 @@ templates_path = ["_templates"]
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
+nb_render_markdown_format = "myst"  # formulas in what cells print
 nb_execution_mode = "off"  # notebooks are executed by `make notebooks`; their stored outputs are shown
 
 suppress_warnings = ["ref.python"]  # fields of one name in several classes are documented where they stand

@@ -9,6 +9,12 @@ from typing import Any
 import sympy
 
 
+def latex(expression: Any) -> str:
+    r"""LaTeX of an expression, with :math:`\alpha` for the scale."""
+    symbols = getattr(expression, "free_symbols", ())
+    return sympy.latex(expression, symbol_names={x: r"\alpha" for x in symbols if x.name == "scale"})
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One line of a derivation.
@@ -38,7 +44,7 @@ class Step:
     @property
     def latex(self) -> str:
         """left = right."""
-        return f"{self.left} = {self.right if isinstance(self.right, str) else sympy.latex(self.right)}"
+        return f"{self.left} = {self.right if isinstance(self.right, str) else latex(self.right)}"
 
 
 @dataclasses.dataclass(frozen=True)

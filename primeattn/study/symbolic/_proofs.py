@@ -180,12 +180,12 @@ def _is_kernel(term: Any, record: Score, found: ScalarScore, book: Notebook) -> 
         if x.is_Add:
             done = all(rules(part) for part in x.args)
             if done:
-                book.define("a sum of kernels is a kernel", "k", x)
+                book.define("a sum of kernels is a kernel", r"\kappa", x)
             return done
         if x.is_Pow and x.exp.is_Integer and x.exp > 0:
             done = rules(x.base)
             if done:
-                book.define("a power is a Schur product", "k", x)
+                book.define("a power is a Schur product", r"\kappa", x)
             return done
         return _product(x, query, key, rules, book)
 
@@ -215,7 +215,7 @@ def _product(x: Any, query: dict[Any, Any], key: dict[Any, Any], rules, book: No
         book.define("one function of either token", "u(x)\\,u(y)", of_query * of_key)
     done = all(rules(factor) for factor in rest)
     if done and len(rest) + (of_query != 1) > 1:
-        book.define("a product of kernels is a kernel (Schur)", "k", x)
+        book.define("a product of kernels is a kernel (Schur)", r"\kappa", x)
     return done
 
 

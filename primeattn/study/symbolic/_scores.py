@@ -10,6 +10,7 @@ import sympy
 
 from ...attention import MECHANISMS, Formula, Mechanism, Score
 from ...attention._resonant.formulas import AGREE, ALIGN, ALIGN_ORIGINAL, WEIGHTS
+from ._derivation import latex
 
 _IDENTITY = Formula("z", ("z",), lambda z: z, {"z": ("1", lambda z: 1.0)})
 
@@ -65,7 +66,7 @@ class ScalarScore:
     >>> expressive.series(8)
     z**2 - z**4 + z**6 + O(z**8)
     >>> expressive.latex()
-    'f(z) = \\\\frac{z^{2}}{z^{2} + 1}, \\\\quad z = \\\\sum_c k q scale'
+    'f(z) = \\\\frac{z^{2}}{z^{2} + 1}, \\\\quad z = \\\\sum_c k q \\\\alpha'
     """
 
     name: str
@@ -113,7 +114,7 @@ class ScalarScore:
 
     def latex(self) -> str:
         """f and z."""
-        return f"f(z) = {sympy.latex(self.weight)}, \\quad z = \\sum_c {sympy.latex(self.term)}"
+        return f"f(z) = {latex(self.weight)}, \\quad z = \\sum_c {latex(self.term)}"
 
     def _repr_latex_(self) -> str:
         return f"${self.latex()}$"
