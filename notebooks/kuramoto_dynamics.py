@@ -130,3 +130,39 @@ pa.plot.lines(
 
 # %%
 round(float(chimera["R_group"][100:, 1].mean()), 3)
+
+# %% [markdown]
+# ## On spheres
+#
+# The same call for unit vectors in three dimensions, each with a rotation of its own. The smallest coupling already orders
+# half of what there is: in odd dimensions every rotation leaves an axis alone, and the axes align (Chandra, Girvan and Ott
+# 2019). On the circle, where nothing is left alone, order has to wait for a threshold.
+
+# %%
+couplings = np.array([0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 2.5, 3.0])
+ordered = {}
+for dimension in (2, 3):
+    rotations = pa.dynamics.frequencies.rotations(1000, dimension, rng=0)
+    data = pa.dynamics.sweep(
+        pa.dynamics.Spheres(rotations), coupling=couplings, transient=80, duration=20, samples=21, dt=0.05, rng=1
+    )
+    ordered[f"D = {dimension}"] = data.R.squeeze("run").values
+ordered["D = 3, theory"] = theory.sphere_order_parameter(couplings)
+ax = pa.plot.lines(couplings, ordered, accent="D = 3", xlabel="coupling K", ylabel="R")
+ax.set_ylim(0, 1);
+
+# %% [markdown]
+# ## Weights that learn
+#
+# Sixty oscillators of three natural frequencies, all coupled alike at first. With Hebb's rule those who agree strengthen
+# their bonds and the others forget theirs: the matrix of weights, at the end, has found the three groups.
+
+# %%
+speeds = np.repeat([-2.0, 0.0, 2.0], 20) + 0.05 * np.random.default_rng(0).standard_normal(60)
+network = 1 - np.eye(60)
+learner = pa.Kuramoto(speeds, 2.0, network, adaptation=0.1)
+run = pa.simulate(learner, (0, 100), rng=0)
+learned = np.zeros((60, 60))
+learned[network > 0] = run.states_end["weights"]
+plt.imshow(learned, cmap="RdBu", vmin=-1, vmax=1)
+plt.colorbar(label="weight");

@@ -760,3 +760,21 @@ def test_groups_and_runs_may_stand_in_either_of_coupling_and_lag(theta0):
             k, a = (x if x.ndim == 2 else x[run] for x in (coupling, lag))
             alone = pa.simulate(pa.Kuramoto(OMEGA, k, phase_lag=a, groups=groups), (0, 1), theta0, dt=0.05).theta_end
             np.testing.assert_array_equal(together[run], alone)
+
+
+def test_tails_that_make_steps_tiny_are_named(monkeypatch):
+    """The default step follows the fastest oscillator; a Lorentzian's is 0.64 N widths away."""
+    from primeattn.dynamics import _pace
+
+    tails = pa.Kuramoto(pa.dynamics.frequencies.lorentzian(100), 2.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(_pace, "_PATIENCE", 1e-3)
+        with pytest.warns(UserWarning, match=r"turns at 63.7, 95 % of all at 12.7.*dt=0.0039.*limit"):
+            pa.simulate(tails, (0, 1), rng=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pa.simulate(tails, (0, 1), rng=0, dt=0.01)  # chosen by the user
+            pa.simulate(pa.Kuramoto(pa.dynamics.frequencies.gaussian(100), 2.0), (0, 1), rng=0)  # no tails
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pa.simulate(tails, (0, 1), rng=0)  # short enough to wait for

@@ -123,3 +123,26 @@ class Ensemble:
             self.batched(20)
             ratios.append((time.perf_counter() - between) / (between - start))
         return statistics.median(ratios)
+
+
+class Terms:
+    """20 steps of RK4 of what is not a plain phase, at N = 10,000."""
+
+    params = ("amplitudes", "spheres", "learning", "ring of 2,000", "full matrix of 2,000")
+    param_names = ("term",)
+
+    def setup(self, term):
+        rng, n = np.random.default_rng(0), 10**4
+        make = {
+            "amplitudes": lambda: pa.dynamics.StuartLandau(rng.normal(size=n), 2.0),
+            "spheres": lambda: pa.dynamics.Spheres(pa.dynamics.frequencies.rotations(n, 3, rng=0), 2.0),
+            "learning": lambda: pa.Kuramoto(rng.normal(size=n), 2.0, erdos_renyi(n, 10), "degree", adaptation=0.1),
+            "ring of 2,000": lambda: pa.Kuramoto(rng.normal(size=n), 2.0, pa.dynamics.Ring(1000)),
+            "full matrix of 2,000": lambda: pa.Kuramoto(rng.normal(size=2000), 2.0, rng.random((2000, 2000))),
+        }
+        self.model = make[term]()
+        self.start = self.model.draw(rng, 1)[0]
+        run(self.model, 1, theta=self.start)
+
+    def time_rk4(self, term):
+        run(self.model, 20, theta=self.start)

@@ -177,6 +177,7 @@ def case(name: str) -> dict:
         made["coupling"] = np.linspace(0, 4, 1000)
     elif name != "all":
         if name == "lattice":
+            sys.path.insert(0, str(ROOT))
             import primeattn as pa
 
             W = pa.dynamics.networks.lattice((1000, 10))

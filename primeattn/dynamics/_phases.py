@@ -172,7 +172,7 @@ def sense(block, x, g, theta, features, parity, sums):
                 features[nonnegative(c1 + i)] = theta[nonnegative(i)]
     else:
         p, q = directions(first, last, theta, features, c1, g.n)
-        if not p + q == p + q:  # NaN: one of them is far from 0, or nothing
+        if p + q != p + q:  # NaN: one of them is far from 0, or nothing
             p, q = far_directions(first, last, theta, features, c1, g.n)
         if g.mean:
             to = (parity * (len(x.edges) - 1) + block) * g.harmonics * 2

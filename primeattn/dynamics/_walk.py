@@ -11,8 +11,10 @@ Runs of an ensemble are independent: each thread takes whole runs, and is a team
 import math
 from typing import Any, NamedTuple
 
+from numba import njit
+
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import bare_kernel, nonnegative, piece, scalar
+from .._runtime.jit import MATH, bare_kernel, nonnegative, piece, scalar
 from .._runtime.random import normals
 from .._runtime.team import meet
 from ._colour import tint
@@ -244,20 +246,36 @@ def fixed(
 
 
 @piece
-def measure(block, x, g, s, h, base, y, slopes, trial, rtol, atol, errors):
+def measure(block, x, g, s, h, base, y, slopes, trial, scratch, rtol, atol, errors):
     """Sums over a block of the squares of the error estimates, in units of the tolerance."""
     states = g.states
     for estimate in range(len(s.errors)):
         squares = 0.0
         for part in range(g.parts):
             first, last = extent(part, block, x, g)
-            for i in range(first, last):
-                error = 0.0
-                for j in range(s.errors.shape[1]):
-                    error += s.errors[estimate, j] * slopes[j * states + i]
-                scale = atol + rtol * max(abs(y[base + i]), abs(trial[i]))
-                squares += (h * error / scale) ** 2
+            blank(first, last, scratch)
+            for j in range(s.errors.shape[1]):
+                if s.errors[estimate, j] != 0:
+                    lean_on(first, last, s.errors[estimate, j], j * states, slopes, scratch)
+            squares += in_units(first, last, h, base, y, trial, scratch, rtol, atol)
         errors[2 * block + estimate] = squares
+
+
+@piece
+def blank(first, last, scratch):
+    for i in range(first, last):
+        scratch[nonnegative(i)] = 0.0
+
+
+@njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
+def in_units(first, last, h, base, y, trial, error, rtol, atol):
+    """The sum of squares of errors, each over its tolerance."""
+    squares = 0.0
+    for i in range(first, last):
+        scale = atol + rtol * max(abs(y[nonnegative(base + i)]), abs(trial[nonnegative(i)]))
+        part = h * error[nonnegative(i)] / scale
+        squares += part * part
+    return squares
 
 
 @piece
@@ -383,7 +401,7 @@ def controlled(
                         combine(block, x, g, base, y, w.slopes, w.trial, step, s.b)
                         sense(block, x, g, w.trial, w.features, 1 - parity, w.sums)
                     else:
-                        measure(block, x, g, s, step, base, y, w.slopes, w.trial, rtol, atol, w.errors)
+                        measure(block, x, g, s, step, base, y, w.slopes, w.trial, w.stage, rtol, atol, w.errors)
                 parity = 1 - parity
                 if not meet(state, team):
                     return

@@ -126,7 +126,8 @@ def find(material: Material) -> Finding:
         ax.plot(fine, even, color=FAINT, linewidth=4, zorder=0, label="even coupling, theory", solid_capstyle="butt")
         plot.lines(
             COUPLINGS, {material.views[name].short: one.mean for name, one in seen.items()}, ax=ax,
-            tones={material.views[name].short: material.tones[name] for name in seen}, xlabel="coupling", ylabel="order R",
+            tones={material.views[name].short: material.tones[name] for name in seen}, xlabel="coupling",
+            ylabel="order R",
         )  # fmt: skip
         for name, one in seen.items():
             if COUPLINGS[0] <= one.critical <= COUPLINGS[-1]:
@@ -174,10 +175,7 @@ def find(material: Material) -> Finding:
             "synchrony": (
                 ("view", "coupling", "run"),
                 np.stack(
-                    [
-                        np.full((len(COUPLINGS), RUNS), math.nan) if one is None else one.order
-                        for one in found.values()
-                    ]
+                    [np.full((len(COUPLINGS), RUNS), math.nan) if one is None else one.order for one in found.values()]
                 ),
                 {"long_name": "order parameter of passages that pull one another as strongly as they score"},
             ),
@@ -187,8 +185,8 @@ def find(material: Material) -> Finding:
         pictures={
             "synchrony": Picture(
                 curves,
-                f"Order against coupling, a curve for each view; for {material.views[lead].title} it rises from {low:.2f} to "
-                f"{high:.2f}. Behind the curves, the theory of even coupling.",
+                f"Order against coupling, a curve for each view; for {material.views[lead].title} it rises from "
+                f"{low:.2f} to {high:.2f}. Behind the curves, the theory of even coupling.",
                 5.4,
                 3.2,
             ),
