@@ -68,3 +68,21 @@ def test_twins(dtype, rng):
     total = pa.to_device(y)
     ADD_SCALED(300, dtype(0.25), on_device, total)
     np.testing.assert_allclose(pa.to_host(total), y + dtype(0.25) * mine, atol=rounding)
+
+
+@pytest.mark.cudasim
+def test_a_run_on_cuda_is_the_run_on_the_host_and_goes_on(tmp_path):
+    task = pa.train.Copy(2, 2)
+    size = {"layers": 1, "width": 4, "heads": 1, "context": 4, "vocabulary": 3, "dtype": "float64"}
+    options = {"batch": 2, "schedule": "constant", "warmup": 1, "log_every": 1, "evaluate_every": 0, "accumulate": 2}
+    host = pa.nn.LanguageModel(**size, rng=0)
+    wanted = pa.train.fit(host, task, steps=3, **options)
+    device = pa.nn.LanguageModel(**size, rng=0)
+    part = pa.train.fit(device, task, steps=2, device="cuda", checkpoint=tmp_path / "run", **options)
+    assert hasattr(part.model.parameters.values, "copy_to_host")
+    again = pa.nn.LanguageModel(**size, rng=9)
+    found = pa.train.fit(again, task, steps=3, device="cuda", checkpoint=tmp_path / "run", **options)
+    assert (part.step, found.step) == (2, 3)
+    rounding = 1e-11  # of float64, over three steps of AdamW, which divides by small numbers
+    np.testing.assert_allclose(pa.to_host(found.model.parameters.values), host.parameters.values, rtol=0, atol=rounding)
+    np.testing.assert_allclose([row["loss"] for row in found.rows], [row["loss"] for row in wanted.rows], rtol=rounding)

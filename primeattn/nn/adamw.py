@@ -98,4 +98,4 @@ class AdamW:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self.steps = int(state["steps"])
-        self.mean[...], self.square[...] = state["mean"], state["square"]
+        self.mean[:], self.square[:] = state["mean"], state["square"]

@@ -208,8 +208,7 @@ class LanguageModel:
 
         def work(worker, start, stop):
             buffer, tree = buffers[worker]
-            if self._like is None:
-                buffer[...] = 0
+            buffer[:] = 0  # not [...], which Numba's CUDA arrays do not know
             room = self._room(worker)
             for a, b in self._chunks(start, stop, tokens):
                 tape = Tape(room, saving=True, training=True, seed=seed, step=step, first=a)

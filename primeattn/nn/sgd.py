@@ -79,4 +79,4 @@ class SGD:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self.steps = int(state["steps"])
-        self.mean[...] = state["mean"]
+        self.mean[:] = state["mean"]
