@@ -150,6 +150,8 @@ def _check_output(target: Path) -> None:
     """Refuse before the work what could not be written after it."""
     if target.suffix == ".png":
         raise Failure(USAGE, f"{target}: name the netCDF file; the figure is the same with .png")
+    if target.suffix == ".zarr":
+        raise Failure(USAGE, f"{target}: netCDF is written; name a .nc file")
     if not target.parent.is_dir():
         raise Failure(OUTPUT, f"{target}: there is no folder {target.parent}; make it, or name another --output")
     if target.is_dir() or not os.access(target.parent, os.W_OK):
