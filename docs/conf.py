@@ -40,7 +40,7 @@ html_title = "primeattn"
 html_static_path = ["_static"]
 html_css_files = ["primeattn.css"]
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("index", "quickstart", "compare", "notation")}
+html_sidebars = {page: [] for page in ("index", "quickstart", "compare", "study", "notation")}
 html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,

@@ -160,7 +160,7 @@ for name in ("squared", "expressive"):
 ax = pa.plot.lines(ridges, errors, accent="expressive", xlabel="ridge λ", ylabel="root mean square error")
 ax.set_xscale("log")
 ax.set_yscale("log")
-for line in ax.lines:
+for line in (*ax.lines, *ax.get_legend().get_lines()):
     line.set_marker("")
 
 # %% [markdown]

@@ -30,7 +30,8 @@ plt.rcParams["figure.dpi"] = 110
 #
 # Every mechanism is a function of arrays whose last two axes are tokens and width. `MECHANISMS` knows them all, so that a
 # loop can ask each of them the same. Here twelve tokens on a circle attend one another. The scale of colours is the same in
-# every map: its middle is an even share, one step is twice or half as much.
+# every map: its middle is an even share, one step is twice or half as much. (`reference` is the formula in plain NumPy: nothing
+# needs compiling for a first look. `forward` is the fast code, and tests hold the two equal.)
 
 # %%
 angle = 2 * np.pi * np.arange(12) / 12
@@ -38,7 +39,7 @@ x = 1.5 * np.stack([np.cos(angle), np.sin(angle), np.cos(3 * angle), np.sin(3 * 
 maps = {}
 for name, mechanism in pa.attention.MECHANISMS.items():
     sample = mechanism.of_vectors(x)
-    weights = mechanism.forward(*sample.inputs, **sample.options, return_weights=True)[1]
+    weights = mechanism.reference(*sample.inputs, **sample.options, return_weights=True)[1]
     maps[name.replace("_", " ")] = weights.reshape(-1, 12, 12).mean(axis=0)
 pa.plot.attention_maps(maps);
 

@@ -255,6 +255,16 @@ def step_of(name):
     return getattr(pa.attention, f"{name}_step"), sample.inputs, sample.options
 
 
+@pytest.mark.parametrize("name", [n for n in MECHANISMS if takes(n, "causal")])
+@pytest.mark.parametrize("value", ["no", 1, [True], np.array([True, False])], ids=str)
+def test_what_is_only_as_good_as_true_is_refused(name, value):
+    sample = drawn(name)
+    with pytest.raises(TypeError, match="pass True or False"):
+        MECHANISMS[name].forward(*sample.inputs, **{**sample.options, "causal": value})
+    same = [MECHANISMS[name].forward(*sample.inputs, **{**sample.options, "causal": x}) for x in (True, np.True_)]
+    np.testing.assert_array_equal(*same)
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_refused_first_step_leaves_an_empty_cache(name):
     step, inputs, options = step_of(name)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/quickstart.md", "docs/simulate.md", "docs/index.md")
+PAGES = ("README.md", "docs/quickstart.md", "docs/simulate.md", "docs/training.md", "docs/index.md")
 
 
 def as_written(value) -> str:

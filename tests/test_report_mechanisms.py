@@ -272,7 +272,7 @@ def test_without_mechanisms_there_is_no_chapter(tmp_path):
     assert 'id="mechanisms"' not in (tmp_path / "index.html").read_text("utf-8")
     assert "not finished" not in (tmp_path / "index.html").read_text("utf-8")
     summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
-    assert set(summary["sections"]) == {section.name for section in SECTIONS} - {"mechanisms", "speed"}
+    assert set(summary["sections"]) == {section.name for section in SECTIONS} - {"mechanisms", "speed", "learning"}
 
 
 def test_the_command_chooses_mechanisms(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The property table: what theory says of each mechanism comes out computed, every "no" with its witness."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +47,23 @@ def test_every_claim_comes_out(table):
                 assert int(cell.tested) == 3
 
 
+def test_the_page_shows_the_table(table):
+    """docs/theory/study.md, as computed."""
+    page = (Path(__file__).parent.parent / "docs" / "theory" / "study.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    shown = {row[0]: row[1:] for row in rows if len(row) == 11 and set(row[1:]) <= {"yes", "**no**", "-"}}
+    marks = {"holds": "yes", "fails": "**no**", "does not apply": "-"}
+    computed = {str(n): [marks[v] for v in table.verdict.sel(mechanism=n).values] for n in table.mechanism.values}
+    assert shown == computed
+
+
+def test_rank_of_the_square():
+    """(q . k)^2 is a dot product of d (d + 1) / 2 features."""
+    for width in (2, 3):
+        x = np.random.default_rng(0).standard_normal((12, width))
+        assert np.linalg.matrix_rank(pa.study.gram("squared", x)) == width * (width + 1) // 2
+
+
 # the table of the specification: kernel symmetric, positive semi-definite, linear form, permutation
 @pytest.mark.parametrize(
     ("name", "symmetric", "psd", "linear", "permutation"),
@@ -61,6 +79,13 @@ def test_the_table_of_theory(some, name, symmetric, psd, linear, permutation):
     names = ["SYMMETRIC", "PSD", "EXACT_LINEAR_FORM", "PERMUTATION_EQUIVARIANT"]
     found = some.verdict.sel(mechanism=name, property=names).values.tolist()
     assert found == [symmetric, psd, linear, permutation]
+
+
+def test_witnesses_against_psd_are_proofs(table):
+    for name in ("expressive", "resonance:original"):
+        says = str(table.witness.sel(mechanism=name, property="PSD").values)
+        assert "c^T K c = -" in says
+        assert says.endswith("(exact)")
 
 
 def test_signs_of_smallest_eigenvalues(table):

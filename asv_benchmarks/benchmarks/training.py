@@ -7,7 +7,7 @@ from primeattn._runtime import linalg
 
 MODELS = {
     "1.1M": {"layers": 6, "width": 128, "heads": 4, "context": 256, "hidden": 320},
-    "0.1M": {"layers": 2, "width": 64, "heads": 4, "context": 64, "hidden": 160},
+    "0.1M": {"layers": 2, "width": 64, "heads": 2, "context": 64, "hidden": 160},
 }
 
 

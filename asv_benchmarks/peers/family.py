@@ -23,7 +23,7 @@ from pathlib import Path
 
 from attention import TORCH, Peer, install, timed
 
-SIZES = ((256, 4, 32), (1024, 4, 64))  # tokens, heads, width
+SIZES = ((256, 4, 32), (256, 4, 64), (1024, 4, 64))  # tokens, heads, width
 CHECKED = (70, 2, 6)  # size of the gradient check
 
 TORCH_TEXTS = {

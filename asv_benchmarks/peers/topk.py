@@ -6,7 +6,8 @@ interleaved. Building the index (ours: ``Index(states)``; theirs: the transposed
 All get the same number of threads; SciPy's product has only one. scikit-learn is timed on a part of the queries, and
 multiplied. Exactness is measured: the ten similarities of each set against ours, which the tests compare with sorting.
 
-    python asv_benchmarks/peers/topk.py [--sets 10000] [--threads 2] [--rounds 5] [--json FILE]
+    python asv_benchmarks/peers/topk.py [--sets 10000] [--threads 2] [--rounds 5] [--only PEER ...]
+        [--python PEER=PYTHON ...] [--json FILE]
 
 Prints a Markdown table (median seconds) and one line of JSON. A peer that cannot be installed is named with the reason.
 """
@@ -128,6 +129,11 @@ PEERS = {
 }
 
 
+def short(peer: str) -> str:
+    """What a peer is called on the command line: its first word."""
+    return peer.split()[0]
+
+
 def install(folder: Path, packages: str) -> str:
     """Interpreter of a fresh environment with the packages."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
@@ -183,18 +189,20 @@ class Worker:
         self.errors.close()
 
 
-def measure(n: int, threads: int, rounds: int) -> tuple[dict, dict, dict]:
+def measure(n: int, threads: int, rounds: int, only, given) -> tuple[dict, dict, dict]:
     """``(seconds, exactness, missing)`` by peer and distribution."""
-    seconds: dict = {name: {d: [] for d in DISTRIBUTIONS} for name in PEERS}
+    chosen = {name: peer for name, peer in PEERS.items() if peer is next(iter(PEERS.values())) or short(name) in only}
+    seconds: dict = {name: {d: [] for d in DISTRIBUTIONS} for name in chosen}
     exact: dict = {}
     missing: dict = {}
     workers: dict[str, Worker] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sets = write_sets(folder, n)
-        for number, (peer, (packages, code)) in enumerate(PEERS.items()):
+        for number, (peer, (packages, code)) in enumerate(chosen.items()):
             try:
-                workers[peer] = Worker(install(folder / str(number), packages), code, threads, folder)
+                python = given.get(short(peer)) or install(folder / str(number), packages)
+                workers[peer] = Worker(python, code, threads, folder)
             except subprocess.CalledProcessError as error:
                 missing[peer] = (error.stderr or b"").decode().strip().splitlines()[-1]
         for r in range(rounds):
@@ -229,9 +237,13 @@ def main() -> int:
     parser.add_argument("--sets", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    names = [short(peer) for peer in PEERS]
+    parser.add_argument("--only", nargs="+", choices=names[1:], default=names[1:], help="beside ours")
+    parser.add_argument("--python", action="append", default=[], metavar="PEER=PYTHON", help="instead of installing")
     parser.add_argument("--json", type=Path, help="write the JSON here as well")
     options = parser.parse_args()
-    medians, exact, missing = measure(options.sets, options.threads, options.rounds)
+    given = dict(pair.split("=", 1) for pair in options.python)
+    medians, exact, missing = measure(options.sets, options.threads, options.rounds, options.only, given)
     print(f"{options.sets:,} sets of {PER_SET} of {PRIMES:,} primes, top {TOP}, {options.threads} threads\n")
     print("| |", " | ".join(f"{d}, s | times ours | exact" for d in DISTRIBUTIONS), "|")
     print("|---" * (1 + 3 * len(DISTRIBUTIONS)) + "|")

@@ -27,7 +27,7 @@ from attention import TORCH, Peer, install
 
 MODELS = {
     "1.1M": {"layers": 6, "width": 128, "heads": 4, "context": 256, "hidden": 320, "batch": 16},
-    "0.1M": {"layers": 2, "width": 64, "heads": 4, "context": 64, "hidden": 160, "batch": 8},
+    "0.1M": {"layers": 2, "width": 64, "heads": 2, "context": 64, "hidden": 160, "batch": 8},
 }
 VOCABULARY = 256
 # (model, threads): times faster than eager and compiled that are to be shown

@@ -68,13 +68,20 @@ def _group(q: tuple[int, ...], k: tuple[int, ...]) -> int:
     )
 
 
+def check_flag(name: str, x) -> bool:
+    """A word or a list is true, too: most likely something else was meant."""
+    if not isinstance(x, bool | np.bool_):
+        raise TypeError(f"{name} is {x!r}: pass True or False")
+    return bool(x)
+
+
 def check_band(causal, window, queries: int, keys: int) -> tuple[int, int]:
     """How many positions back and ahead a query may look."""
     unlimited = queries + keys
     if window is not None and (not isinstance(window, int | np.integer) or isinstance(window, bool) or window < 1):
         raise ValueError(f"window is {window!r}: a number of positions, 1 or more, is wanted; None means no limit")
     reach = unlimited if window is None else min(int(window) - 1, unlimited)
-    return reach, 0 if causal else reach
+    return reach, 0 if check_flag("causal", causal) else reach
 
 
 def check_scale(scale, width: int, dtype):

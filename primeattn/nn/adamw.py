@@ -11,6 +11,7 @@ I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", arXiv:1711
 import math
 from typing import Any
 
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, scalar
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
@@ -29,6 +30,7 @@ def adamw_row(i, x, g, m, v, rate, keep, b1, a1, b2, a2, eps, root):
 @bare_kernel
 def adamw_cpu(start, stop, x, g, m, v, rate, keep, b1, a1, b2, a2, eps, root):
     full_width()
+    disjoint()
     for i in range(start, stop):
         adamw_row(nonnegative(i), x, g, m, v, rate, keep, b1, a1, b2, a2, eps, root)
 

@@ -10,9 +10,11 @@ import math
 import numpy as np
 
 from .._runtime import elementary as el
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, scalar, summing
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
+from ..attention._cores.tiles import largest
 
 
 @scalar
@@ -35,11 +37,11 @@ def exponentials(z, at, n, top):
 
 
 @scalar
-def cross_entropy_row(row, z, targets, weights, vocabulary, losses):
-    """Loss of token ``row``; its logits become their gradients, times the token's weight."""
+def loss_below(top, row, z, targets, weights, vocabulary, losses):
+    """Loss of token ``row``, given its largest logit; the logits become their gradients, times the token's weight."""
     at = row * vocabulary
     place = at + targets[row]
-    top, chosen, weight = top_of(z, at, vocabulary), z[place], weights[row]
+    chosen, weight = z[place], weights[row]
     total = exponentials(z, at, vocabulary, top)
     losses[row] = top - chosen + math.log(total)
     factor = weight / total
@@ -48,11 +50,21 @@ def cross_entropy_row(row, z, targets, weights, vocabulary, losses):
     z[place] -= weight
 
 
+@scalar
+def cross_entropy_row(row, z, targets, weights, vocabulary, losses):
+    top = top_of(z, row * vocabulary, vocabulary)
+    loss_below(top, row, z, targets, weights, vocabulary, losses)
+
+
 @bare_kernel
 def cross_entropy_cpu(start, stop, z, targets, weights, vocabulary, losses):
+    """`largest` compares integers, which vectorises; where it passes over NaN, the sum does not."""
     full_width()
+    disjoint()
     for row in range(start, stop):
-        cross_entropy_row(row, z, targets, weights, vocabulary, losses)
+        at = row * vocabulary
+        top = largest(z, at, vocabulary, z[nonnegative(at)])
+        loss_below(top, row, z, targets, weights, vocabulary, losses)
 
 
 CROSS_ENTROPY = Owner(cross_entropy_row, cross_entropy_cpu, "F1 I1 F1 i F1", grain=64)

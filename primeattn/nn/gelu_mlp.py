@@ -17,6 +17,7 @@ import math
 
 from .._runtime import elementary as el
 from .._runtime import linalg
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, scalar
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
@@ -45,6 +46,7 @@ def bend_row(i, u, h):
 @bare_kernel
 def bend_cpu(start, stop, u, h):
     full_width()
+    disjoint()
     for i in range(start, stop):
         bend_row(nonnegative(i), u, h)
 
@@ -59,6 +61,7 @@ def bend_pull_row(i, u, dh):
 @bare_kernel
 def bend_pull_cpu(start, stop, u, dh):
     full_width()
+    disjoint()
     for i in range(start, stop):
         bend_pull_row(nonnegative(i), u, dh)
 

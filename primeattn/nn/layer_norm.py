@@ -13,6 +13,7 @@ J. Ba, J. Kiros, G. Hinton, "Layer Normalization", arXiv:1607.06450.
 
 import math
 
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, scalar, summing
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
@@ -63,6 +64,7 @@ def center_row(row, x, scale, shift, width, eps, y, means, r):
 @bare_kernel
 def center_cpu(start, stop, x, scale, shift, width, eps, y, means, r):
     full_width()
+    disjoint()
     for row in range(start, stop):
         center_row(row, x, scale, shift, width, eps, y, means, r)
 
@@ -80,6 +82,7 @@ def center_pull_row(row, x, scale, width, means, r, dy, dx):
 @bare_kernel
 def center_pull_cpu(start, stop, x, scale, width, means, r, dy, dx):
     full_width()
+    disjoint()
     for row in range(start, stop):
         center_pull_row(row, x, scale, width, means, r, dy, dx)
 
@@ -96,6 +99,7 @@ def center_scale_row(c, x, width, means, r, dy, dscale):
 @bare_kernel
 def center_scale_cpu(start, stop, x, width, means, r, dy, dscale):
     full_width()
+    disjoint()
     for row in range(r.size):
         mean, factor = means[row], r[row]
         for c in range(start, stop):

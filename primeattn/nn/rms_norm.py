@@ -11,6 +11,7 @@ B. Zhang and R. Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.074
 
 import math
 
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, scalar, summing
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
@@ -46,6 +47,7 @@ def normalise_row(row, x, scale, width, eps, y, r):
 @bare_kernel
 def normalise_cpu(start, stop, x, scale, width, eps, y, r):
     full_width()
+    disjoint()
     for row in range(start, stop):
         normalise_row(row, x, scale, width, eps, y, r)
 
@@ -62,6 +64,7 @@ def normalise_pull_row(row, x, scale, width, r, dy, dx):
 @bare_kernel
 def normalise_pull_cpu(start, stop, x, scale, width, r, dy, dx):
     full_width()
+    disjoint()
     for row in range(start, stop):
         normalise_pull_row(row, x, scale, width, r, dy, dx)
 
@@ -78,6 +81,7 @@ def scale_pull_row(c, x, width, r, dy, dscale):
 @bare_kernel
 def scale_pull_cpu(start, stop, x, width, r, dy, dscale):
     full_width()
+    disjoint()
     for row in range(r.size):
         for c in range(start, stop):
             i = nonnegative(row * width + c)

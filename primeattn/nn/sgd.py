@@ -5,6 +5,7 @@ On a torus angles are wrapped afterwards; on spheres see `riemannian`.
 
 from typing import Any
 
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, scalar
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
@@ -22,6 +23,7 @@ def sgd_row(i, x, g, m, rate, keep, momentum):
 @bare_kernel
 def sgd_cpu(start, stop, x, g, m, rate, keep, momentum):
     full_width()
+    disjoint()
     for i in range(start, stop):
         sgd_row(nonnegative(i), x, g, m, rate, keep, momentum)
 

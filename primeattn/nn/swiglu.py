@@ -16,6 +16,7 @@ import math
 
 from .._runtime import elementary as el
 from .._runtime import linalg
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, scalar
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
@@ -33,6 +34,7 @@ def gate_row(row, u, hidden, h):
 @bare_kernel
 def gate_cpu(start, stop, u, hidden, h):
     full_width()
+    disjoint()
     for row in range(start, stop):
         gate_row(row, u, hidden, h)
 
@@ -54,6 +56,7 @@ def gate_pull_row(row, u, hidden, dh):
 @bare_kernel
 def gate_pull_cpu(start, stop, u, hidden, dh):
     full_width()
+    disjoint()
     for row in range(start, stop):
         gate_pull_row(row, u, hidden, dh)
 

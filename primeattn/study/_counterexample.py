@@ -54,12 +54,16 @@ class Witness:
     verified: str
     says: str
 
-    def __str__(self) -> str:
+    def short(self) -> str:
+        """Points, what they show, and how that was verified."""
         if self.coefficients:
             what = f"c = {self.coefficients} has c^T K c = {self.value:.6g} < 0"
         else:
             what = f"violated by {self.value:.6g}"
-        return f"{self.kernel}, {self.property}: {self.says}: {what} ({self.verified})"
+        return f"{self.says}: {what} ({self.verified})"
+
+    def __str__(self) -> str:
+        return f"{self.kernel}, {self.property}: {self.short()}"
 
 
 class _Property(NamedTuple):

@@ -29,6 +29,8 @@ def _value(x: Any) -> str:
 def _numbers(x: np.ndarray) -> str:
     if x.ndim == 0:
         return f"{float(x) + 0.0:.4g}"
+    if x.ndim > 2 and len(x) == 1:  # one head
+        return _numbers(x[0])
     return "[" + ", ".join(_numbers(row) for row in x) + "]"
 
 

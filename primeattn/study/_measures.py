@@ -12,6 +12,7 @@ from ..attention import DoesNotApply, Fails, Mechanism, Property, Sample, violat
 from . import _derivatives as derivatives
 from . import _tables as tables
 from ._certificates import Certificate, certify
+from ._counterexample import counterexample
 from ._describe import describe
 from ._gram import ENTRY_ERROR, balanced, has_no_kernel, weights_of
 from ._small_witness import count, small_witness
@@ -71,7 +72,11 @@ def _claims(which: Mechanism, drawn: Drawn) -> dict[str, Any]:
             small = small_witness(which, prop, max(claim.by / 2, 100 * ROUNDING))
             if small is not None and count(small[0]) < count(witness):
                 witness, by = small
-            found = (FAILS, claim.why, by, 1, describe(witness, which.inputs, prop))
+            says = describe(witness, which.inputs, prop)
+            if prop is Property.PSD:  # proved, where the search of small lattices finds a witness
+                proved = counterexample(which, "psd", search="lattice")
+                says = says if proved is None else proved.short()
+            found = (FAILS, claim.why, by, 1, says)
         else:
             worst = max(violation(prop, which, s) for s in _theorem_samples(which, drawn))
             if not worst <= ROUNDING:

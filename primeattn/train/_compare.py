@@ -503,24 +503,5 @@ def model_of(options: Mapping[str, Any], task: Task, parameters: int | None, see
     if task.context is not None:
         given.setdefault("context", task.context)
     if parameters is not None:
-        given["hidden"] = matched(given, parameters)
+        given = nn.sized(given.pop("mechanism", "dot_product"), parameters, **given)
     return nn.LanguageModel(**given, rng=seed)
-
-
-def matched(options: Mapping[str, Any], parameters: int) -> int:
-    """The width of the feed-forward layers with which a model has about so many parameters."""
-    from .. import nn
-
-    def size(hidden: int) -> int:
-        return int(nn.LanguageModel(**{**options, "hidden": hidden}).parameters.values.size)
-
-    step = 8
-    low, high = size(step), size(2 * step)
-    slope = (high - low) / step  # the size is linear in the width
-    hidden = step * max(1, round((parameters - low) / slope / step + 1)) if slope else step
-    if slope and low > parameters * 1.02:
-        raise ValueError(
-            f"{options.get('mechanism')} has {low:,} parameters with the narrowest feed-forward layers: "
-            f"more than {parameters:,}; take fewer layers, a smaller width, or more parameters"
-        )
-    return hidden

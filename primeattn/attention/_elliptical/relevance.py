@@ -23,7 +23,7 @@ from ..._runtime import devices
 from ..._runtime.checks import as_floating, as_generator, common_floating
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.owners import Owner
-from .._inputs import _placed, _read_only, is_number
+from .._inputs import _placed, _read_only, check_flag, is_number
 
 _NORMALIZE = {None: 0, "max": 1, "mean": 2}
 
@@ -246,6 +246,7 @@ def layer_relevance_vjp(
     present, delta = _check_present(mask, shape[:-1], v), _check_delta(delta, v.dtype)
     if normalize not in _NORMALIZE:
         raise ValueError(f"normalize is {normalize!r}: pass 'max', 'mean' or None")
+    causal = check_flag("causal", causal)
     lead, (tokens, width), how = shape[:-2], shape[-2:], _NORMALIZE[normalize]
     columns, own = math.prod(lead) * width, shape if causal else (*lead, width)
     rows = math.prod(own[:-1])

@@ -9,7 +9,7 @@ from ..._runtime import devices
 from ..._runtime.checks import common_floating
 from ..._runtime.elementary.arrays import SINCOS
 from .. import _inputs
-from .._inputs import _placed, _read_only
+from .._inputs import _placed, _read_only, check_flag
 from .ablations import DIRECTION, GEODESIC
 from .features import Side, Sizes, Turn
 from .sums import PIECE
@@ -87,6 +87,7 @@ def check_call(
     kappa, given = check_coupling(coupling, step, d)
     delays, harmonics = kappa.shape[:2] if kappa.ndim == 3 else (1, 1)
     delayed = delays == 2
+    drift_values, strict = check_flag("drift_values", drift_values), check_flag("strict", strict)
     form = _checked_form(update, coupling, delayed, causal, strict)
     omega = given["drift"] = check_drift(drift, d, heads)
     for name, x in (("beta", beta), ("step", step), ("coupling", coupling), ("drift", drift)):

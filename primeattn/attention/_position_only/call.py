@@ -7,7 +7,7 @@ import numpy as np
 
 from ..._runtime import devices
 from ..._runtime.checks import common_floating
-from .._inputs import _placed, _read_only, check_mask, table_offsets
+from .._inputs import _placed, _read_only, check_flag, check_mask, table_offsets
 from .symmetry import Symmetry
 from .table import Shape
 
@@ -65,6 +65,7 @@ def check_call(v, alpha, symmetry, softmax, causal, mask) -> Call:
     if len(shape) < 2 or shape[-1] == 0:
         raise ValueError(f"v has shape {shape}: (..., tokens, width) with a width of at least 1 is wanted")
     keys = shape[-2]
+    softmax, causal = check_flag("softmax", softmax), check_flag("causal", causal)
     symmetry = check_symmetry(symmetry, keys, causal)
     wanted = (keys, keys) if symmetry is None else (keys,)
     if len(given) < len(wanted) or (given[-1] != keys if symmetry != "shift" else given[-1] < keys):
@@ -86,7 +87,7 @@ def check_call(v, alpha, symmetry, softmax, causal, mask) -> Call:
     number, partner = numbers(symmetry, queries, keys, parameters)
     full = (1,) * (len(own) - len(tables)) + tables
     columns = math.prod(shape) // (math.prod(own) * keys) if keys and math.prod(own) else 0
-    sizes = Shape(queries, keys, columns, parameters, int(bool(softmax)), int(bool(causal)), mask_row, mask_key)
+    sizes = Shape(queries, keys, columns, parameters, int(softmax), int(causal), mask_row, mask_key)
     return Call(
         _read_only(alpha.reshape(alpha.size)), table_offsets(full, own, parameters, v), v, _read_only(flat),
         _read_only(at), _placed(number, v), _placed(partner, v), sizes, own, lead, shape[-1], symmetry,

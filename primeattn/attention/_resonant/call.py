@@ -9,7 +9,7 @@ from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.checks import as_floating
 from ...resonance._profiles import frozen
-from .._inputs import check_arrays, check_mask, sum_to, table_offsets
+from .._inputs import check_arrays, check_flag, check_mask, sum_to, table_offsets
 from . import rotors as turning
 from .pairs import Problem, Sizes
 from .tokens import ENTRIES, ENTRY, PULL_ENTRIES, SELECT, SPREAD
@@ -61,7 +61,17 @@ def check_call(
         name: _field(name, given.get(name), lead, queries if name[0] == "q" else keys, primes, q) for name in _FIELDS
     }
     flat, at, mask_row, mask_key = check_mask(mask, lead, queries, keys, q)
-    sizes = Sizes(queries, keys, active, primes, depth, int(bool(causal)), int(form == "linear"), mask_row, mask_key)
+    sizes = Sizes(
+        queries,
+        keys,
+        active,
+        primes,
+        depth,
+        int(check_flag("causal", causal)),
+        int(form == "linear"),
+        mask_row,
+        mask_key,
+    )
     logits = _flat(q), _flat(k)
     prime, x = _entries(logits[0], None, made["q_phase"], made["q_orientation"], queries, active, primes)
     prime_b, y = _entries(
