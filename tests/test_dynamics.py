@@ -24,7 +24,7 @@ from scipy.integrate import solve_ivp
 import primeattn as pa
 from primeattn import dynamics
 from primeattn._runtime import progress
-from primeattn.dynamics import _drive, _run
+from primeattn.dynamics import _drive, _run, _walk
 
 from .naive import observables as naive
 
@@ -171,6 +171,43 @@ def test_runs_axis(runs, model):
     assert found.R.shape == (*lead, 4)
     assert found["frequencies"].shape == found.theta_end.shape == (*lead, N)
     assert found.theta.shape == (*lead, 4, N)
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+def test_a_parameter_that_changes_compiles_nothing(model, theta0, network):
+    """One compilation of each kernel serves every model: numbers, sizes, networks, terms, methods."""
+    kernels = {_walk.fixed: (model.replace(diffusion=0.1), {}), _walk.controlled: (model, {"method": "dop853"})}
+    for one, options in kernels.values():
+        pa.simulate(one, (0, 0.1), theta0, samples=2, rng=0, **options)
+    counts = {kernel: len(kernel.signatures) for kernel in kernels}
+    groups = [0] * 5 + [1] * (N - 5)
+    changes = [
+        {"coupling": 0.3},
+        {"omega": np.arange(5.0)},
+        {"omega": np.zeros((3, N)), "coupling": [1.0, 2.0, 3.0]},
+        {"network": network},
+        {"network": network != 0, "normalize": "degree"},
+        {"network": np.ones((N, N)), "normalize": None},
+        {"network": dynamics.Ring(2)},
+        {"coupling": np.ones((2, 2)), "groups": groups},
+        {"phase_lag": 0.2, "harmonics": {2: 0.3, 3: (0.1, 0.2)}, "triadic": (0.1, 0.2), "forcing": (0.1, 1.0)},
+        {"triangles": [(0, 1, 2)], "inertia": 0.5, "friction": np.linspace(0, 1, N)},
+        {"schedule": ([0.0, 1.0], [1.0, 2.0]), "network": network, "adaptation": 0.1},
+    ]
+    for change in changes:
+        changed = model.replace(**change)
+        for method in ("rk4", "euler", "dopri5"):
+            pa.simulate(changed, (0, 0.1), samples=2, method=method, rng=0)
+    for fixed_steps in (
+        {"delay": 0.1},
+        {"delay": np.linspace(0.1, 0.2, np.count_nonzero(network)), "network": network, "diffusion": 0.1},
+        {"diffusion": np.linspace(0, 1, N), "correlation_time": 0.5},
+        {"network": [(0.0, network), (0.05, network.T)]},
+    ):
+        pa.simulate(model.replace(**fixed_steps), (0, 0.1), samples=2, rng=0)
+    for bodies in (dynamics.StuartLandau(OMEGA, network=network), dynamics.Spheres(np.zeros((N, 3, 3)))):
+        pa.simulate(bodies, (0, 0.1), samples=2, rng=0)
+    assert {kernel: len(kernel.signatures) for kernel in kernels} == counts
 
 
 # --- edges of the model ---------------------------------------------------------------------------------------------
@@ -484,6 +521,13 @@ def test_a_model_that_no_file_can_hold_is_named(model, theta0, tmp_path, monkeyp
     same(found, back)
     back.save(tmp_path / "again.nc")
     same(found, dynamics.Trajectory.load(tmp_path / "again.nc"))
+
+
+def test_a_netcdf_file_is_not_called_zarr(model, theta0, tmp_path):
+    found = pa.simulate(model, (0, 1), theta0, samples=3)
+    with pytest.raises(ValueError, match=r"run\.zarr would hold netCDF: .*to_xarray\(\)\.to_zarr\(path\)"):
+        found.save(tmp_path / "run.zarr")
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_that_are_no_trajectory(tmp_path):

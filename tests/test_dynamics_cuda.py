@@ -58,6 +58,54 @@ def test_simulate(options, method, dtype, rng):
     assert on.theta_end.dtype == dtype
 
 
+TERMS = {
+    "triangles": {"triangles": [(0, 1, 2), (2, 3, 1), (0, 3, 1)], "triangle_weights": [1.0, -0.5, 2.0]},
+    "both triadic terms": {"triangles": [(1, 0, 2), (3, 0, 2)], "triadic": (0.7, 0.4), "inertia": 0.8},
+    "switches": {"network": [(0.0, np.eye(4, k=1)), (0.07, 3 * np.eye(4, k=-2)), (0.1, np.ones((4, 4)))]},
+    "schedule": {"schedule": ([0.05, 0.1], [1.0, 3.0]), "network": np.eye(4, k=1) + np.eye(4, k=-2)},
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", TERMS)
+def test_terms(name, dtype, rng):
+    """Derivatives and steps of what the written-out model there lacks, against the CPU's."""
+    model = pa.Kuramoto(rng.standard_normal(4).astype(dtype), 1.5, **TERMS[name])
+    state, theta = rng.uniform(-3, 3, (2, model.states)).astype(dtype), rng.uniform(-3, 3, 4).astype(dtype)
+    for t in (0.0, 0.07, 1.0) if name != "switches" else ():
+        host, there = (dynamics.Flow(model, like=x).derivative(x, t=t) for x in (state, pa.to_device(state)))
+        np.testing.assert_allclose(pa.to_host(there), host, rtol=0, atol=8 * TOLERANCE[dtype])
+    call = {"samples": 3, "dt": 0.05, "observables": ()}
+    host, there = (pa.simulate(model, (0, 0.2), x, **call) for x in (theta, pa.to_device(theta)))
+    np.testing.assert_allclose(pa.to_host(there.theta_end), host.theta_end, rtol=0, atol=8 * TOLERANCE[dtype])
+    if name == "switches":
+        with pytest.raises(ValueError, match="the network changes in time"):
+            dynamics.Flow(model, like=pa.to_device(theta))
+        rest = pa.simulate(model, (0.2, 0.0), there, **call)  # and back
+        np.testing.assert_allclose(pa.to_host(rest.theta_end), theta, rtol=0, atol=1e-4)
+        sweeps = [dynamics.sweep(model, coupling=[1.0], theta0=x[None], transient=0, duration=0.2, samples=3, dt=0.05)
+                  for x in (theta, pa.to_device(theta))]  # fmt: skip
+        np.testing.assert_allclose(sweeps[1].R, sweeps[0].R, rtol=0, atol=8 * TOLERANCE[dtype])
+        model = model.replace(network=np.eye(4, k=1))
+    without = model.replace(schedule=None, triangles=None, triangle_weights=None, triadic=None)
+    assert np.abs(pa.simulate(without, (0, 0.2), theta, **call).theta_end - host.theta_end).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"delay": 0.1}, "the model has delay"),
+        ({"diffusion": 0.1, "correlation_time": 0.5}, "the model has correlation_time"),
+    ],
+)
+def test_what_only_the_cpu_has_is_refused(options, says):
+    model = pa.Kuramoto(np.zeros(4), **options)
+    with pytest.raises(ValueError, match=says):
+        pa.simulate(model, (0, 1), pa.to_device(np.zeros(4)))
+    with pytest.raises(ValueError, match=says):
+        dynamics.sweep(model, coupling=[1.0], theta0=pa.to_device(np.zeros((1, 4))))
+
+
 def test_sweep(rng):
     model, theta = pa.Kuramoto(rng.standard_normal(4), diffusion=0.1), rng.uniform(-3, 3, (2, 4))
     call = {"coupling": [0.5, 2.5], "runs": 2, "transient": 0.2, "duration": 0.2, "samples": 3, "dt": 0.1, "rng": 1}

@@ -221,6 +221,30 @@ def test_dask_gives_the_same_numbers(model, direction):
             dynamics.sweep(model, **call, chunks={"coupling": 2})
 
 
+class Client:
+    """What a sweep asks of dask.distributed.Client."""
+
+    def __init__(self):
+        self.given = []
+
+    def persist(self, data):
+        self.given.append(data)
+        return data.persist()
+
+
+@pytest.mark.parametrize("chunks", [None, {"run": 2}])
+def test_a_client_is_given_the_tasks(model, chunks):
+    pytest.importorskip("dask")
+    client, call = Client(), {"coupling": [0.5, 1.0, 3.0], "runs": 3} | SHORT
+    found = dynamics.sweep(model, **call, client=client, chunks=chunks)
+    (given,) = client.given
+    assert given.R.chunks == (((1, 1, 1), (3,)) if chunks is None else ((3,), (2, 1)))
+    assert given.attrs["status"] == "lazy"
+    tasks = dict(found.R.data.dask)  # persisted: numbers, no calls
+    assert all(isinstance(getattr(task, "value", task), np.ndarray) for task in tasks.values())
+    np.testing.assert_array_equal(found.R, dynamics.sweep(model, **call).R)
+
+
 def test_without_dask_one_line_says_so(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     with pytest.raises(ImportError, match=r'pip install "primeattn\[dask\]"'):

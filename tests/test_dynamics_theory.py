@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.optimize import fsolve
 
 import primeattn as pa
 from primeattn.dynamics import frequencies, theory
@@ -136,6 +137,22 @@ def test_bimodal_threshold():
         assert (abs(z).max() > 1e-3) == grows
 
 
+def fold(x):
+    """Zero at a saddle-node of chimeras with beta = 0.1: r' = psi' = 0, and the determinant of the derivatives."""
+    alpha = math.pi / 2 - 0.1
+
+    def flow(r, psi, a):
+        mu, nu = (1 + a) / 2, (1 - a) / 2
+        return np.array([
+            (1 - r**2) / 2 * (mu * r * math.cos(alpha) + nu * np.cos(psi - alpha)),
+            (1 + r**2) / (2 * r) * (mu * r * math.sin(alpha) - nu * np.sin(psi - alpha))
+            - mu * math.sin(alpha) - nu * r * np.sin(psi + alpha),
+        ])  # fmt: skip
+
+    columns = [flow(x[0] + 1e-30j, *x[1:]).imag, flow(x[0], x[1] + 1e-30j, x[2]).imag]
+    return [*flow(*x), np.linalg.det(np.array(columns) / 1e-30)]
+
+
 def test_chimeras_of_two_populations():
     """D. M. Abrams et al. (2008), beta = 0.1."""
     stable = [s for s in theory.chimera_states(0.2, 0.1) if s.stable]
@@ -151,6 +168,14 @@ def test_chimeras_of_two_populations():
         middle = (low + high) / 2
         low, high = (middle, high) if any(s.stable for s in theory.chimera_states(middle, 0.1)) else (low, middle)
     assert low == pytest.approx(0.27778, abs=1e-5)
+    # where the stable and the unstable one are born: both equations vanish, and their determinant
+    low, high = 0.1, 0.2
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        met = sum(abs(s.psi) < 1 for s in theory.chimera_states(middle, 0.1)) < 2
+        low, high = (middle, high) if met else (low, middle)
+    assert low == pytest.approx(0.178, abs=5e-4)
+    assert low == pytest.approx(fsolve(fold, [0.8, -0.2, 0.18], xtol=1e-12)[2], abs=1e-7)
     # they are fixed points of the general equations, and the eigenvalues their decay
     s, alpha = stable[0], math.pi / 2 - 0.1
     z = theory.ott_antonsen([0, 50], [1.0, s.r * np.exp(-1j * s.psi)], [[0.6, 0.4], [0.4, 0.6]], phase_lag=alpha)[-1]

@@ -193,6 +193,7 @@ def test_models_of_a_file(text, model, here):
         (["--frequencies", "poisson"], exits.USAGE, "invalid choice"),
         (["--normalize", "sum"], exits.USAGE, "size, degree or none"),
         (["-o", "a.png"], exits.USAGE, "name the netCDF file"),
+        (["-o", "a.zarr"], exits.USAGE, "name a .nc file"),
         (["-o", "none/at/all.nc"], exits.OUTPUT, "there is no folder"),
         (["none.toml"], exits.INPUT, "none.toml: cannot be read"),
         (["bad.toml"], exits.INPUT, "bad.toml: "),

@@ -8,7 +8,7 @@ import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from . import settings
 from .exits import EXTRA, INPUT, INTERRUPTED, OUTPUT, USAGE, Failure
@@ -150,6 +150,8 @@ def _check_output(target: Path) -> None:
     """Refuse before the work what could not be written after it."""
     if target.suffix == ".png":
         raise Failure(USAGE, f"{target}: name the netCDF file; the figure is the same with .png")
+    if target.suffix == ".zarr":
+        raise Failure(USAGE, f"{target}: netCDF is written; name a .nc file")
     if not target.parent.is_dir():
         raise Failure(OUTPUT, f"{target}: there is no folder {target.parent}; make it, or name another --output")
     if target.is_dir() or not os.access(target.parent, os.W_OK):
@@ -259,7 +261,7 @@ def _model(chosen):
             numbers[name] = _array(value)
             if name in ("groups", "triangles") and (numbers[name] % 1 == 0).all():  # text has no integers
                 numbers[name] = numbers[name].astype(int)
-    name, drawn = law.get("distribution"), "rotation" if kind == "spheres" else "omega"
+    name, drawn = str(law.get("distribution")), "rotation" if kind == "spheres" else "omega"
     if drawn not in numbers:
         numbers[drawn] = _frequencies(kind, law, n, numbers.get("network"))
     model = getattr(dynamics, _KINDS[kind])(**numbers)
@@ -340,7 +342,7 @@ def _matrix(path: str):
     return networks.from_edges(n, source, target, edges[:, 2] if edges.shape[1] == 3 else np.ones(len(edges)))
 
 
-def _array(path: str, ndmin: int = 0):
+def _array(path: str, ndmin: Literal[0, 2] = 0):
     """Numbers of a .npy file, a sparse matrix of a .npz file, or numbers in lines of text."""
     import numpy as np
 

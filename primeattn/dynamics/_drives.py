@@ -55,4 +55,6 @@ def drive_for(
     phases, sizes = model.arrays()
     if streams is not None:
         sizes = sizes._replace(stream=streams.start, streams=len(streams))
-    return DeviceDrive(phases, sizes, fixed_scheme(name, model), dt=dt, seed=seed, like=device)
+    changes, networks = model.changes(phases)
+    found = fixed_scheme(name, model, switching=True)
+    return DeviceDrive(networks, changes, sizes, found, dt=dt, seed=seed, like=device)

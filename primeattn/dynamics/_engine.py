@@ -68,6 +68,13 @@ class Engine:
         self._fine = (*self._fine[:at], omega, *self._fine[at + 1 :])
         self._coarse = (*self._coarse[:at], omega, *self._coarse[at + 1 :])
 
+    def replace_network(self, phases: Phases, like: Any) -> None:
+        """Another network of as many oscillators."""
+        names = ("indptr", "indices", "weight", "scale")
+        moved = {name: self._move(getattr(phases, name), like) for name in names}
+        self._fine = tuple(Phases(*self._fine)._replace(**moved))
+        self._coarse = tuple(Phases(*self._coarse)._replace(**moved))
+
     def slope(self, state: Any, t: float, number: int, slopes: Any) -> None:
         """The derivative at ``state``, as slope ``number``."""
         rows, g = self.runs * self._blocks, self._sizes

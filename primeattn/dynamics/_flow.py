@@ -149,23 +149,27 @@ class Flow:
         return self._engines[key]
 
 
-def serve(model: Kuramoto) -> None:
-    """Refuse a model with a term that the rows do not have: nothing is left out in silence."""
+def serve(model: Kuramoto, *, switching: bool = False) -> None:
+    """Refuse a model with a term that the rows do not have: nothing is left out in silence.
+
+    ``switching`` is for those who take the network of the time.
+    """
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
         if field.name not in _SERVED and value is not None and value is not field.default:
             raise ValueError(
                 f"the model has {field.name}, which the functional layer and CUDA lack: pa.simulate on the CPU has it"
             )
-    if len(model.networks) > 1:
+    if len(model.networks) > 1 and not switching:
         raise ValueError(
-            "the network changes in time, which the functional layer and CUDA lack: pa.simulate on the CPU has it"
+            "the network changes in time, which the functional layer and SciPy's methods lack: pa.simulate by other "
+            "methods has it"
         )
 
 
-def fixed_scheme(name: str, model: Kuramoto) -> Method:
+def fixed_scheme(name: str, model: Kuramoto, *, switching: bool = False) -> Method:
     """A method of fixed steps that serves the model."""
-    serve(model)
+    serve(model, switching=switching)
     found = scheme(name)
     refuse_terms(name, model)
     if found.adaptive:

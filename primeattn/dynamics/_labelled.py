@@ -206,6 +206,10 @@ def _model(data) -> Any:
 
 def write(data, path) -> None:
     """A Dataset as netCDF."""
+    if os.fsdecode(path).lower().rstrip("/").endswith(".zarr"):
+        raise ValueError(
+            f"{os.fspath(path)} would hold netCDF: name it .nc, or write zarr by trajectory.to_xarray().to_zarr(path)"
+        )
     try:
         import h5netcdf  # noqa: F401
     except ImportError:

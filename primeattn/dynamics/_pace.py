@@ -63,13 +63,13 @@ def warn_of_tails(model: Any, step: float, span: float, runs: int) -> None:
     steps = span / step
     if quickest < 4 * usual or steps * runs * model.size * _NANOSECONDS * 1e-9 < _PATIENCE:
         return
-    warnings.warn(
-        f"simulate takes {steps:.2g} steps of {step:.2g}: the fastest oscillator turns at {quickest:.3g}, 95 % of all "
-        f"at {usual:.3g} or less. Pass dt={min(0.05, 0.05 / usual if usual else 0.05):.2g}, which does not resolve the "
-        "fastest ones, or leave them out: frequencies.lorentzian(n, limit=...)",
-        UserWarning,
-        stacklevel=3,
+    advice = min(0.05, 0.05 / usual if usual else 0.05)
+    says = (
+        f"simulate takes {steps:.2g} steps of {step:.2g}, as the fastest oscillator turns at {quickest:.3g} and 95 % "
+        f"of all at {usual:.3g} or less: pass dt={advice:.2g}, which does not resolve the fastest ones, or leave them "
+        "out, frequencies.lorentzian(n, limit=...)"
     )
+    warnings.warn(says, UserWarning, stacklevel=3)
 
 
 def _of_velocities(model: Any, strength: float) -> tuple[float, float]:

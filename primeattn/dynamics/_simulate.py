@@ -214,7 +214,8 @@ def _check_history(model, t0, times, theta0, history) -> None:
         raise ValueError("the model has a delay: there is no way back in time, t_span must ascend")
     if isinstance(theta0, Trajectory) and history is None:
         raise ValueError(
-            "theta0 is a trajectory but the model has a delay: its past is wanted, too, history=a function of time"
+            "theta0 is a trajectory but the model has a delay: its past is wanted, too, history=a function of time, "
+            "such as scipy.interpolate.CubicSpline(trajectory.t, trajectory.theta) of one with save_theta=True"
         )
 
 

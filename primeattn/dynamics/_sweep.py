@@ -125,7 +125,7 @@ def sweep(
     name, m = method_for(_loudest(model, grid), method)
     device = as_floating("theta0", theta0) if devices.is_device_array(theta0) else None
     if device is not None:
-        fixed_scheme(name, model)  # refused before the work
+        fixed_scheme(name, model, switching=True)  # refused before the work
     step = min(map(default_step, _points(sample, grid))) if dt is None else _positive("dt", dt)
     if dt is not None and not m.adaptive:
         warn_if_coarse(step, max(map(fastest, _points(sample, grid))))

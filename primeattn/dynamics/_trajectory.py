@@ -118,6 +118,8 @@ class Trajectory:
 
         Raises
         ------
+        ValueError
+            For a name that ends in .zarr: ``to_xarray().to_zarr(path)`` writes that, with the package zarr.
         ImportError
             Without h5netcdf: ``pip install "primeattn[report]"``.
         OSError

@@ -95,25 +95,49 @@ def lean_twice(first, last, p, a, q, b, slopes, stage):
 
 
 @piece
+def gather(first, last, p, a, q, b, slopes, stage):
+    """stage = p F_a + q F_b."""
+    disjoint()
+    for i in range(first, last):
+        stage[nonnegative(i)] = p * slopes[nonnegative(a + i)] + q * slopes[nonnegative(b + i)]
+
+
+@piece
+def lean_last(first, last, y, base, p, a, slopes, stage):
+    """stage = y + (stage + p F)."""
+    disjoint()
+    for i in range(first, last):
+        moved = stage[nonnegative(i)] + p * slopes[nonnegative(a + i)]
+        stage[nonnegative(i)] = y[nonnegative(base + i)] + moved
+
+
+@piece
 def combine(block, x, g, base, y, slopes, stage, h, coefficients):
-    """A block of stage = y + h sum_j coefficients_j F_j."""
+    """A block of stage = y + h sum_j coefficients_j F_j: the sum first, so that a step rounds a phase once."""
     states = g.states
     for part in range(g.parts):
         first, last = extent(part, block, x, g)
+        count = 0
+        for j in range(len(coefficients)):
+            count += 1 if coefficients[j] != 0 else 0
         j = following(-1, coefficients)
-        if j == len(coefficients):
+        if count == 0:
             copy(first, last, y, base, stage, 0)
-            continue
-        lean(first, last, y, base, h * coefficients[j], slopes, j * states, stage)
-        j = following(j, coefficients)
-        while j < len(coefficients):  # two at a time, in order: half the passes, the same bits
+        elif count == 1:
+            lean(first, last, y, base, h * coefficients[j], slopes, j * states, stage)
+        else:  # two slopes a pass; a single one comes first, with itself
+            k = following(j, coefficients) if count % 2 else j
+            other = h * coefficients[k]
+            if k == j:
+                other -= other
+            gather(first, last, h * coefficients[j], j * states, other, k * states, slopes, stage)
+            j = following(k, coefficients)
             k = following(j, coefficients)
-            if k < len(coefficients):
+            while k < len(coefficients):
                 lean_twice(first, last, h * coefficients[j], j * states, h * coefficients[k], k * states, slopes, stage)
                 j = following(k, coefficients)
-            else:
-                lean_on(first, last, h * coefficients[j], j * states, slopes, stage)
-                j = k
+                k = following(j, coefficients)
+            lean_last(first, last, y, base, h * coefficients[j], j * states, slopes, stage)
 
 
 @piece
@@ -152,9 +176,8 @@ def swing(block, x, g, h, slopes, stage, coefficients):
     """theta of a block += h^2 sum_j coefficients_j theta''_j."""
     for j in range(len(coefficients)):
         if coefficients[j] != 0:
-            weight, row = h * h * coefficients[j], (2 * j + 1) * g.n
-            for i in range(x.edges[block], x.edges[block + 1]):
-                stage[nonnegative(i)] += weight * slopes[nonnegative(row + i)]
+            first, last, weight = x.edges[block], x.edges[block + 1], h * h * coefficients[j]
+            lean_on(first, last, weight, (2 * j + 1) * g.n, slopes, stage)
 
 
 @bare_kernel
