@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 CACHE = os.environ.get("PRIMEATTN_CACHE", "1") != "0"
 MATH = {"error_model": "numpy", "fastmath": {"contract"}}
+_INSIDE = {"forceinline": True, "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def scalar(function):
@@ -27,8 +28,8 @@ def scalar(function):
 
 
 def summing(function):
-    """A scalar whose sums may be taken in any order, so that they vectorise. What it calls keeps its own order."""
-    return njit(function, forceinline=True, _nrt=False, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+    """A piece whose sums may be taken in any order, so that they vectorise. What it calls keeps its own order."""
+    return njit(function, **_INSIDE, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
 
 def piece(function):
@@ -36,7 +37,7 @@ def piece(function):
 
     It has no wrapper for calls from Python, whose unpacking takes longer to compile than the piece itself.
     """
-    return njit(function, forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, **MATH)
+    return njit(function, **_INSIDE, **MATH)
 
 
 def apart(function):

@@ -10,7 +10,7 @@ to 91 GFLOP/s by OpenBLAS, 81 to 105 here; from near, 86 to 103 and 99 to 111, o
 """
 
 from . import strips
-from .jit import bare_kernel, nonnegative, scalar
+from .jit import bare_kernel, nonnegative, piece
 from .strips import ROWS, square, strip, strip_turned
 from .vectors import prefetch
 from .width import full_width
@@ -23,7 +23,7 @@ def room(dtype) -> int:
     return BLOCK * strips.panel(dtype) + ROWS * BLOCK + ROWS * strips.panel(dtype)
 
 
-@scalar
+@piece
 def pack_panel(b, turn_b, first, steps, column, columns, panel, side, work):
     """``columns`` columns of op(B), from ``first`` on ``steps`` rows of it, as rows of a panel; zeros beside them."""
     zero = type(b[0, 0])(0)
@@ -47,7 +47,7 @@ def pack_panel(b, turn_b, first, steps, column, columns, panel, side, work):
                 work[nonnegative(s * panel + c)] = zero
 
 
-@scalar
+@piece
 def ask_ahead(turn_a, first, steps, a, lda, column, columns, c, ldc, r, to):
     """Rows [r, to) of A and C are next: have them in the cache by then."""
     for i in range(r, to):
@@ -58,7 +58,7 @@ def ask_ahead(turn_a, first, steps, a, lda, column, columns, c, ldc, r, to):
                 prefetch(a, i * lda + s)
 
 
-@scalar
+@piece
 def edge(turn_a, first, steps, grains, a, r, rows, column, columns, adding, panel, work, c):
     """A block of C that is less than ROWS high, or ends within a grain: made beside the panel, then moved."""
     rows_at = BLOCK * panel

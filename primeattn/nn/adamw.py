@@ -12,14 +12,14 @@ import math
 from typing import Any
 
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .parameters import Parameters
 from .riemannian import SPHERE_ADAM, WRAP
 
 
-@scalar
+@piece
 def adamw_row(i, x, g, m, v, rate, keep, b1, a1, b2, a2, eps, root):
     """``rate`` over 1 - b1^t, ``keep`` = 1 - rate decay, ``a`` = 1 - b, ``root`` = 1 / sqrt(1 - b2^t)."""
     m[i] = b1 * m[i] + a1 * g[i]

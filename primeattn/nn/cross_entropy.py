@@ -11,13 +11,13 @@ import numpy as np
 
 from .._runtime import elementary as el
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import bare_kernel, nonnegative, scalar, summing
+from .._runtime.jit import bare_kernel, nonnegative, piece, summing
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from ..attention._cores.tiles import largest
 
 
-@scalar
+@piece
 def top_of(z, at, n):
     top = z[at]
     for c in range(1, n):
@@ -36,7 +36,7 @@ def exponentials(z, at, n, top):
     return total
 
 
-@scalar
+@piece
 def loss_below(top, row, z, targets, weights, vocabulary, losses):
     """Loss of token ``row``, given its largest logit; the logits become their gradients, times the token's weight."""
     at = row * vocabulary
@@ -50,7 +50,7 @@ def loss_below(top, row, z, targets, weights, vocabulary, losses):
     z[place] -= weight
 
 
-@scalar
+@piece
 def cross_entropy_row(row, z, targets, weights, vocabulary, losses):
     top = top_of(z, row * vocabulary, vocabulary)
     loss_below(top, row, z, targets, weights, vocabulary, losses)

@@ -8,7 +8,7 @@ N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Ove
 
 import numpy as np
 
-from .._runtime.jit import bare_kernel, scalar
+from .._runtime.jit import bare_kernel, piece
 from .._runtime.owners import Owner
 from .._runtime.random import words
 from .layer import Layer, flat
@@ -16,12 +16,12 @@ from .layer import Layer, flat
 _ALL = 2.0**32
 
 
-@scalar
+@piece
 def kept(word, bound, x, factor):
     return x * factor if word >= bound else type(x)(0)
 
 
-@scalar
+@piece
 def drop_row(row, x, first, width, seed, stream, step, limit, factor, y):
     """Token ``row``, which is number ``first + row`` of the batch; four numbers for each counter."""
     groups, at, bound = (width + 3) // 4, row * width, np.uint64(limit)

@@ -1,11 +1,11 @@
 """Loops that several layers share: sums of arrays, and of columns."""
 
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 
 
-@scalar
+@piece
 def add_row(i, x, y):
     y[i] += x[i]
 
@@ -17,7 +17,7 @@ def add_cpu(start, stop, x, y):
         add_row(nonnegative(i), x, y)
 
 
-@scalar
+@piece
 def columns_row(c, x, rows, columns, out):
     """Column c of the rows of x, added to out."""
     total = out[c]
@@ -34,7 +34,7 @@ def columns_cpu(start, stop, x, rows, columns, out):
             out[nonnegative(c)] += x[nonnegative(r * columns + c)]
 
 
-@scalar
+@piece
 def shift_row(i, x, bias, columns, out):
     out[i] = x[i] + bias[i % columns]
 

@@ -8,13 +8,13 @@ logits = h W  or, tied, logits = h E':    dL/dh = dL/dlogits E,    dL/dE += sum 
 import math
 
 from .._runtime import linalg
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .layer import Layer, flat, rows
 from .parameters import Parameter, normal
 
 
-@scalar
+@piece
 def look_up_row(r, ids, table, width, x):
     for c in range(width):
         x[r * width + c] = table[ids[r] * width + c]
@@ -27,7 +27,7 @@ def look_up_cpu(start, stop, ids, table, width, x):
             x[nonnegative(r * width + c)] = table[nonnegative(ids[r] * width + c)]
 
 
-@scalar
+@piece
 def gather_row(v, ids, dx, width, dtable):
     """Row v of the table gets the gradients of its tokens, in their order."""
     for r in range(ids.size):

@@ -18,7 +18,7 @@ import math
 from .._runtime import elementary as el
 from .._runtime import linalg
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .elementwise import COLUMNS, SHIFT
@@ -29,7 +29,7 @@ _SLOPE = 2 * math.sqrt(2 / math.pi)
 _CUBE = 0.044715
 
 
-@scalar
+@piece
 def gelu(a):
     """gelu(a) and its derivative."""
     real = type(a)
@@ -38,7 +38,7 @@ def gelu(a):
     return value, s + value * (real(1) - s) * real(_SLOPE) * (real(1) + real(3 * _CUBE) * a * a)
 
 
-@scalar
+@piece
 def bend_row(i, u, h):
     h[i], _ = gelu(u[i])
 
@@ -51,7 +51,7 @@ def bend_cpu(start, stop, u, h):
         bend_row(nonnegative(i), u, h)
 
 
-@scalar
+@piece
 def bend_pull_row(i, u, dh):
     """In place: u becomes its gradient, and dh becomes h."""
     h, slope = gelu(u[i])

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from .._runtime import devices
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .layer import flat
@@ -14,7 +14,7 @@ from .layer import flat
 BLOCK = 4
 
 
-@scalar
+@piece
 def split_token(row, sequence, t, x, tokens, rows, step, blocks, cosine, sine, bias, out):
     """One token's columns, which lie ``step`` from those of the next, into its places in the arrays (sequences, heads,
     tokens, width), which lie one after the other in out, each where its columns would be. Pairs (c, c + half) are
@@ -39,7 +39,7 @@ def split_token(row, sequence, t, x, tokens, rows, step, blocks, cosine, sine, b
                     out[nonnegative(target + c)] = x[nonnegative(source + first + c)]
 
 
-@scalar
+@piece
 def split_row(row, x, tokens, rows, step, blocks, cosine, sine, bias, out):
     split_token(row, row // tokens, row % tokens, x, tokens, rows, step, blocks, cosine, sine, bias, out)
 
@@ -55,7 +55,7 @@ def split_cpu(start, stop, x, tokens, rows, step, blocks, cosine, sine, bias, ou
             sequence, t = sequence + 1, 0
 
 
-@scalar
+@piece
 def merge_token(row, sequence, t, x, tokens, step, at, heads, width, half, cosine, sine, out):
     """The transpose for one array: heads of a token from x back into its columns, turned back."""
     target = row * step + at
@@ -71,7 +71,7 @@ def merge_token(row, sequence, t, x, tokens, step, at, heads, width, half, cosin
         target += width
 
 
-@scalar
+@piece
 def merge_row(row, x, tokens, step, at, heads, width, half, cosine, sine, out):
     merge_token(row, row // tokens, row % tokens, x, tokens, step, at, heads, width, half, cosine, sine, out)
 
@@ -87,7 +87,7 @@ def merge_cpu(start, stop, x, tokens, step, at, heads, width, half, cosine, sine
             sequence, t = sequence + 1, 0
 
 
-@scalar
+@piece
 def bias_row(c, x, rows, step, at, out):
     """Column at + c of the rows of x, which lie ``step`` apart, added to out."""
     total = out[c]

@@ -14,7 +14,7 @@ J. Ba, J. Kiros, G. Hinton, "Layer Normalization", arXiv:1607.06450.
 import math
 
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import bare_kernel, nonnegative, scalar, summing
+from .._runtime.jit import bare_kernel, nonnegative, piece, summing
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .elementwise import COLUMNS
@@ -50,7 +50,7 @@ def two_sums(x, dy, at, scale, n, mean):
     return first, second
 
 
-@scalar
+@piece
 def center_row(row, x, scale, shift, width, eps, y, means, r):
     at, real = row * width, type(eps)
     mean = total(x, at, width) / real(width)
@@ -69,7 +69,7 @@ def center_cpu(start, stop, x, scale, shift, width, eps, y, means, r):
         center_row(row, x, scale, shift, width, eps, y, means, r)
 
 
-@scalar
+@piece
 def center_pull_row(row, x, scale, width, means, r, dy, dx):
     at, mean, factor = row * width, means[row], r[row]
     first, second = two_sums(x, dy, at, scale, width, mean)
@@ -87,7 +87,7 @@ def center_pull_cpu(start, stop, x, scale, width, means, r, dy, dx):
         center_pull_row(row, x, scale, width, means, r, dy, dx)
 
 
-@scalar
+@piece
 def center_scale_row(c, x, width, means, r, dy, dscale):
     """Column c of the gradient of the scale."""
     sum_ = dscale[c]

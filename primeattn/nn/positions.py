@@ -1,6 +1,6 @@
 r"""Learned positions: y_t = x_t + P_t, hence dL/dx = dL/dy and dL/dP_t = sum over sequences of dL/dy_t."""
 
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .elementwise import COLUMNS
@@ -8,7 +8,7 @@ from .layer import Layer, flat
 from .parameters import Parameter, normal
 
 
-@scalar
+@piece
 def place_row(i, x, table, period, y):
     y[i] = x[i] + table[i % period]
 

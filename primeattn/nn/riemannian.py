@@ -12,11 +12,11 @@ point, so that the direction stays: G. Becigneul and O. Ganea, "Riemannian Adapt
 
 import math
 
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 
 
-@scalar
+@piece
 def wrapped(x):
     """x - 2 pi k in [-pi, pi), in two parts of 2 pi, so that float32 loses nothing while |x| is a few turns."""
     real = type(x)
@@ -25,7 +25,7 @@ def wrapped(x):
     return near if near < real(math.pi) else -real(math.pi)
 
 
-@scalar
+@piece
 def wrap_row(i, x):
     x[i] = wrapped(x[i])
 
@@ -36,7 +36,7 @@ def wrap_cpu(start, stop, x):
         wrap_row(nonnegative(i), x)
 
 
-@scalar
+@piece
 def dot_of(x, y, at, n):
     total = x[at] * y[at]
     for c in range(1, n):
@@ -44,7 +44,7 @@ def dot_of(x, y, at, n):
     return total
 
 
-@scalar
+@piece
 def retract(x, at, n):
     """Back to the unit sphere. A point at the centre, which no step of finite length reaches, stays."""
     length = math.sqrt(dot_of(x, x, at, n))
@@ -53,7 +53,7 @@ def retract(x, at, n):
             x[at + c] /= length
 
 
-@scalar
+@piece
 def sphere_sgd_row(row, x, g, m, width, rate, momentum):
     at = row * width
     along, across = dot_of(g, x, at, width), dot_of(m, x, at, width)
@@ -71,7 +71,7 @@ def sphere_sgd_cpu(start, stop, x, g, m, width, rate, momentum):
         sphere_sgd_row(row, x, g, m, width, rate, momentum)
 
 
-@scalar
+@piece
 def sphere_adam_row(row, x, g, m, v, width, rate, b1, a1, b2, a2, eps, root):
     """The second moment of a point, the mean over its numbers, stands at each of them."""
     at = row * width

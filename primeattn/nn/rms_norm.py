@@ -12,7 +12,7 @@ B. Zhang and R. Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.074
 import math
 
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import bare_kernel, nonnegative, scalar, summing
+from .._runtime.jit import bare_kernel, nonnegative, piece, summing
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .layer import Layer, flat
@@ -36,7 +36,7 @@ def triple(x, y, at, z, n):
     return total
 
 
-@scalar
+@piece
 def normalise_row(row, x, scale, width, eps, y, r):
     at = row * width
     r[row] = type(eps)(1) / math.sqrt(squares(x, at, width) / type(eps)(width) + eps)
@@ -52,7 +52,7 @@ def normalise_cpu(start, stop, x, scale, width, eps, y, r):
         normalise_row(row, x, scale, width, eps, y, r)
 
 
-@scalar
+@piece
 def normalise_pull_row(row, x, scale, width, r, dy, dx):
     at, factor = row * width, r[row]
     mean = triple(dy, x, at, scale, width) * factor * factor / type(factor)(width)
@@ -69,7 +69,7 @@ def normalise_pull_cpu(start, stop, x, scale, width, r, dy, dx):
         normalise_pull_row(row, x, scale, width, r, dy, dx)
 
 
-@scalar
+@piece
 def scale_pull_row(c, x, width, r, dy, dscale):
     """Column c of the gradient of the scale."""
     total = dscale[c]

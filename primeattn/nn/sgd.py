@@ -6,14 +6,14 @@ On a torus angles are wrapped afterwards; on spheres see `riemannian`.
 from typing import Any
 
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .parameters import Parameters
 from .riemannian import SPHERE_SGD, WRAP
 
 
-@scalar
+@piece
 def sgd_row(i, x, g, m, rate, keep, momentum):
     """``keep`` = 1 - rate decay."""
     m[i] = momentum * m[i] + g[i]

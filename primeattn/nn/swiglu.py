@@ -17,14 +17,14 @@ import math
 from .._runtime import elementary as el
 from .._runtime import linalg
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import bare_kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .layer import Layer, flat, rows
 from .parameters import Parameter, normal
 
 
-@scalar
+@piece
 def gate_row(row, u, hidden, h):
     for c in range(hidden):
         a, b = u[nonnegative(2 * row * hidden + c)], u[nonnegative((2 * row + 1) * hidden + c)]
@@ -39,7 +39,7 @@ def gate_cpu(start, stop, u, hidden, h):
         gate_row(row, u, hidden, h)
 
 
-@scalar
+@piece
 def gate_pull_row(row, u, hidden, dh):
     """In place: u becomes its gradient, and dh becomes h."""
     for c in range(hidden):
