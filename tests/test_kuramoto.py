@@ -648,3 +648,17 @@ def test_modes_refuse_masked_angles_and_angles_that_are_missing():
         pa.attention.collective_modes(np.ma.masked_array(np.ones((3, 2)), True), np.ones((2, 2)))
     with pytest.raises(TypeError, match="theta has dtype object"):
         pa.attention.kuramoto(None)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 7])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_tokens(tokens, dtype):
+    """A head of one query or two has loops of its own."""
+    sample = pa.attention.MECHANISMS["kuramoto"].sample(np.random.default_rng(0), tokens=tokens, dtype=dtype)
+    out, weights = pa.attention.kuramoto(*sample.inputs, **sample.options, return_weights=True)
+    expected, expected_weights = pa.attention.MECHANISMS["kuramoto"].reference(
+        *sample.inputs, **sample.options, return_weights=True
+    )
+    bound = 1e-5 if dtype == np.float32 else 1e-13
+    assert abs(out - expected).max() < bound
+    assert abs(weights - expected_weights).max() < bound

@@ -69,6 +69,8 @@ def serves(call, g: Layout) -> bool:
     x = call.queries.theta
     if not call.own or call.form or call.delayed or config.DISABLE_JIT or devices.is_device_array(x):
         return False
+    if g.queries <= forward_tiles.FEW:  # another kernel
+        return False
     return x.size > 0 and run.backward_plan(g, call.queries.rows // g.queries, x.dtype)[1] == [(0, 1)]
 
 
