@@ -148,6 +148,8 @@ def test_names_of_tasks_and_mechanisms(bigrams):
     assert bigrams[0] == ("squared", 0)
     with pytest.raises(ValueError, match="there is no mechanism 'dot'"):
         train.compare(["dot"], TASKS, steps=1)
+    with pytest.raises(TypeError, match="until is a function"):
+        train.compare(TWO, TASKS, steps=1, until=lambda figures: True)
     with pytest.raises(ValueError, match="seeds is 0"):
         train.compare(TWO, TASKS, steps=1, seeds=0)
 

@@ -254,6 +254,8 @@ def compare(
     ------
     ValueError
         For unknown mechanisms, and for cells of another comparison in the folder.
+    TypeError
+        For an option that is a function.
 
     Notes
     -----
@@ -270,6 +272,9 @@ def compare(
     ('finished', (1, 1, 2))
     """
     named = _named(tasks)
+    for name, value in options.items():
+        if callable(value):
+            raise TypeError(f"{name} is a function: what a comparison is given stands in its files; pass a name")
     cells = [
         Cell(
             task,
