@@ -39,11 +39,13 @@ def add_ring(first, last, reach, re, im, features, c, heard, n, out, force):
     if re == 0 and im == 0:
         return
     p = q = re - re
-    for k in range(first - reach, first + reach + 1):
-        j = nonnegative(heard + (k + n) % n)
+    old = first - reach if first >= reach else first - reach + n
+    new = old - 1
+    for _ in range(2 * reach + 1):
+        new = new + 1 if new + 1 < n else 0
+        j = nonnegative(heard + new)
         p += features[j]
         q += features[nonnegative(j + n)]
-    new, old = (first + reach) % n, (first - reach + n) % n
     for i in range(first, last):
         own = nonnegative(heard + i)
         x, y = p - features[own], q - features[nonnegative(own + n)]

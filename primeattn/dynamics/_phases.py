@@ -287,15 +287,46 @@ def add_triads(run, x, g, moments, out):
 @piece
 def slope(block, run, t, x, g, field, features, parity, stage, out, to):
     """The derivative of a block, at ``to`` in out; coupling with a delay for each edge is not in it (`add_late`)."""
-    first, last = x.edges[block], x.edges[block + 1]
-    a, m2 = x.group[block], 2 * g.harmonics
-    force = to + (g.variables - 1) * g.n
-    omega = run * g.omega_step
-    heard = parity + (2 if g.delayed == 1 else 0)
     factor = ramp(t, x.schedule) if len(x.schedule) else type(t)(1)
     if g.kind != PHASES:
-        body_slope(first, last, run, factor, x, g, field, features, at(parity, 0, g), out, to)
+        body_slope(block, run, factor, x, g, field, features, at(parity, 0, g), out, to)
         return
+    force = to + (g.variables - 1) * g.n
+    begin(block, run, factor, x, g, field, features, parity, out, force)
+    if len(x.matrix) or len(x.starts):
+        first, last, heard = x.edges[block], x.edges[block + 1], parity + (2 if g.delayed == 1 else 0)
+        for m in range(g.harmonics):
+            h = run * g.link_step + 2 * m
+            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
+            if x.link[h] == 0 and x.link[h + 1] == 0:
+                continue
+            if len(x.matrix):
+                add_rows(first, last, p, q, x.matrix, x.scale, features, c, at(heard, m, g), g.n, out, force)
+            else:
+                add_slices(block, p, q, x, features, pairs_at(parity, m, g), out, force)
+    else:
+        listed(block, run, factor, x, g, features, parity, stage, out, to)
+    finish(block, x, g, features, at(parity, 0, g), stage, out, to)
+
+
+@piece
+def plain_slope(block, run, t, x, g, field, features, parity, stage, out, to):
+    """`slope` without full matrices and slices, whose registers CUDA does not have."""
+    factor = ramp(t, x.schedule) if len(x.schedule) else type(t)(1)
+    if g.kind != PHASES:
+        body_slope(block, run, factor, x, g, field, features, at(parity, 0, g), out, to)
+        return
+    begin(block, run, factor, x, g, field, features, parity, out, to + (g.variables - 1) * g.n)
+    listed(block, run, factor, x, g, features, parity, stage, out, to)
+    finish(block, x, g, features, at(parity, 0, g), stage, out, to)
+
+
+@piece
+def begin(block, run, factor, x, g, field, features, parity, out, force):
+    """out = omega + what fields do."""
+    first, last = x.edges[block], x.edges[block + 1]
+    a, m2, omega = x.group[block], 2 * g.harmonics, run * g.omega_step
+    heard = parity + (2 if g.delayed == 1 else 0)
     re, im, c = field[a * m2], field[a * m2 + 1], at(parity, 0, g)
     if re != 0 or im != 0:
         rotate(first, last, x.omega, omega, re, im, features, c, g.n, out, force)
@@ -313,34 +344,34 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             h = run * g.field_step + ((m * g.groups + a) * g.groups + a) * 2
             own = at(parity, m, g), at(heard, m, g)
             leave_out(first, last, factor * x.field[h], factor * x.field[h + 1], features, own, g.n, out, force)
-    if len(x.learning):
-        weights = g.variables * g.n
-        for m in range(g.harmonics):
-            h = run * g.link_step + 2 * m
-            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
+
+
+@piece
+def listed(block, run, factor, x, g, features, parity, stage, out, to):
+    """What neighbours do: along edges, with weights that may learn, or on a ring."""
+    first, last, weights = x.edges[block], x.edges[block + 1], g.variables * g.n
+    force, heard = to + (g.variables - 1) * g.n, parity + (2 if g.delayed == 1 else 0)
+    for m in range(g.harmonics if g.ring or (len(x.indptr) and g.delayed < 2) else 0):
+        h = run * g.link_step + 2 * m
+        p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
+        if x.link[h] == 0 and x.link[h + 1] == 0:
+            continue
+        if len(x.learning):
             add_learning(first, last, p, q, x.indptr, x.indices, x.scale, stage, weights, features, c, g.n, out, force)
-        c = at(parity, 0, g)
-        learn(first, last, x.learning, x.indptr, x.indices, stage, features, c, g.n, out, to, weights)
-    elif g.ring or len(x.matrix):
-        for m in range(g.harmonics):
-            h = run * g.link_step + 2 * m
-            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
-            if g.ring:
-                add_ring(first, last, g.ring, p, q, features, c, at(heard, m, g), g.n, out, force)
-            else:
-                add_rows(first, last, p, q, x.matrix, x.scale, features, c, at(heard, m, g), g.n, out, force)
-    elif len(x.indptr) and g.delayed < 2:
-        for m in range(g.harmonics):
-            h = run * g.link_step + 2 * m
-            if x.link[h] == 0 and x.link[h + 1] == 0:
-                continue
-            p, q, c = factor * x.link[h], factor * x.link[h + 1], at(parity, m, g)
-            if len(x.starts):
-                add_slices(block, p, q, x, features, pairs_at(parity, m, g), out, force)
-            else:
-                add_edges(first, last, p, q, x, features, c, at(heard, m, g), g.n, out, force)
+        elif g.ring:
+            add_ring(first, last, g.ring, p, q, features, c, at(heard, m, g), g.n, out, force)
+        else:
+            add_edges(first, last, p, q, x, features, c, at(heard, m, g), g.n, out, force)
+    if len(x.learning):
+        learn(first, last, x.learning, x.indptr, x.indices, stage, features, at(parity, 0, g), g.n, out, to, weights)
+
+
+@piece
+def finish(block, x, g, features, c, stage, out, to):
+    """Listed triangles, and inertia."""
+    first, last, force = x.edges[block], x.edges[block + 1], to + (g.variables - 1) * g.n
     if len(x.corners):
-        add_triangles(first, last, x.corners, x.corner_weight, features, at(parity, 0, g), g.n, out, force)
+        add_triangles(first, last, x.corners, x.corner_weight, features, c, g.n, out, force)
     if g.variables == 2:
         for i in range(first, last):
             v = stage[nonnegative(g.n + i)]
@@ -351,8 +382,9 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
 
 
 @piece
-def body_slope(first, last, run, factor, x, g, field, features, c, out, to):
+def body_slope(block, run, factor, x, g, field, features, c, out, to):
     """What `slope` is for bodies, which have one group, and their coordinates at c in ``features``."""
+    first, last = x.edges[block], x.edges[block + 1]
     for variable in range(g.variables):
         for i in range(variable * g.n + first, variable * g.n + last):
             out[nonnegative(to + i)] = field[variable]

@@ -9,7 +9,7 @@ too.
 
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
-from ._phases import Phases, Sizes, add_up, fields, sense, slope
+from ._phases import Phases, Sizes, add_up, fields, plain_slope, sense
 from ._walk import combine, draw, kick, swing
 
 _KINDS = {"indptr": "I1", "edges": "I1", "group": "I1", "indices": "J1"} | {
@@ -87,7 +87,7 @@ def slope_row(i, phases, sizes, t, field, features, stage, stages, number, slope
     states = g.states
     mine = field[run * g.groups * g.harmonics * 2 :]
     to = (run * stages + number) * states
-    slope(block, run, t, x, g, mine, features, run, stage[run * states :], slopes, to)
+    plain_slope(block, run, t, x, g, mine, features, run, stage[run * states :], slopes, to)
 
 
 @kernel
