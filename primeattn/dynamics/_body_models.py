@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._model import NORMALIZERS, _checked_schedule, _finite, _flat, _pairs, _short
+from ._model import NORMALIZERS
+from ._model_checks import checked_schedule, finite, flat, pairs, short
 from ._network import Edges, as_edges
 from ._phases import AMPLITUDES, BLOCK, SPHERES, Phases, Sizes
 from ._seen import Observable
@@ -30,12 +31,12 @@ class Bodies:
     lacks: ClassVar[tuple[str, ...]] = ("velocity", "frequencies")
 
     def __repr__(self: Any) -> str:
-        parts = [f"N={self.size}", f"coupling={_short(self.coupling)}"]
+        parts = [f"N={self.size}", f"coupling={short(self.coupling)}"]
         parts.append("all to all" if self.edges is None else f"{len(self.edges.indices)} edges")
         for field in dataclasses.fields(self)[4:]:
             value = getattr(self, field.name)
             if value is not None and not (np.ndim(value) == 0 and value == field.default):
-                parts.append(f"{field.name}={_short(value)}")
+                parts.append(f"{field.name}={short(value)}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def replace(self: Any, **changes: Any) -> Any:
@@ -60,13 +61,13 @@ class Bodies:
         self._put("edges", None if self.network is None else as_edges(self.network, self.size))
         self._put("networks", () if self.edges is None else ((-np.inf, self.edges),))
         for name in ("coupling", "phase_lag"):
-            x = _finite(name, getattr(self, name))
+            x = finite(name, getattr(self, name))
             if x.ndim > 1:
                 raise ValueError(f"{name} has shape {x.shape}: a number or (runs,) is wanted")
             if name == "coupling" or x.any():
                 self._put(name, x)
         if self.schedule is not None:
-            self._put("schedule", _checked_schedule(self.schedule))
+            self._put("schedule", checked_schedule(self.schedule))
 
     def _runs(self, *shapes: int) -> int | None:
         found = {size for size in shapes if size}
@@ -100,8 +101,8 @@ class Bodies:
         blocks = np.append(np.arange(0, n, BLOCK), n).astype(np.int64)
         indptr, indices, weight = self.edges if linked else (np.zeros(0, np.int64), np.zeros(0, np.int32), e)
         phases = Phases(
-            omega, _pairs(strength * (not linked)), e, e, _pairs(strength if linked else e), indptr, indices, weight,
-            scale, e, e, _flat(sigma), blocks, np.zeros(len(blocks) - 1, np.int64),
+            omega, pairs(strength * (not linked)), e, e, pairs(strength if linked else e), indptr, indices, weight,
+            scale, e, e, flat(sigma), blocks, np.zeros(len(blocks) - 1, np.int64),
             schedule=e if self.schedule is None else self.schedule.reshape(-1), body=body,
         )  # fmt: skip
         step = 2 * harmonics if runs > 1 else 0
@@ -183,12 +184,12 @@ class StuartLandau(Bodies):
     schedule: Any = None
 
     def __post_init__(self):
-        self._put("omega", _finite("omega", self.omega))
+        self._put("omega", finite("omega", self.omega))
         if self.omega.ndim not in (1, 2) or self.omega.size == 0:
             raise ValueError(f"omega has shape {self.omega.shape}: (N,) or (runs, N) is wanted, N at least 1")
         self._put_coupling()
         for name in ("growth", "shear", "diffusion"):
-            x = _finite(name, getattr(self, name))
+            x = finite(name, getattr(self, name))
             if x.shape[-1:] not in ((), (1,), (self.size,)) or x.ndim > (2 if name == "diffusion" else 1):
                 raise ValueError(f"{name} has shape {x.shape}: a number or ({self.size},) is wanted")
             self._put(name, x)
@@ -225,7 +226,7 @@ class StuartLandau(Bodies):
         n = self.size
         body = np.concatenate([[float(self.diffusive)], np.full(n, self.growth), np.full(n, self.shear)])
         each = n if self.omega.ndim == 2 and len(self.omega) > 1 else 0
-        return self._arrays(_flat(self.omega), np.sqrt(2 * self.diffusion), body, 2, 2, AMPLITUDES, each)
+        return self._arrays(flat(self.omega), np.sqrt(2 * self.diffusion), body, 2, 2, AMPLITUDES, each)
 
     def fastest(self) -> float:
         """A bound on the rate at which a state changes."""
@@ -311,7 +312,7 @@ class Spheres(Bodies):
     )  # fmt: skip
 
     def __post_init__(self):
-        x = _finite("rotation", self.rotation)
+        x = finite("rotation", self.rotation)
         if x.ndim not in (3, 4) or x.shape[-1] != x.shape[-2] or x.shape[-1] < 2 or x.size == 0:
             raise ValueError(f"rotation has shape {x.shape}: (N, D, D) or (runs, N, D, D) is wanted, D at least 2")
         worst = float(np.abs(x + np.swapaxes(x, -1, -2)).max())
@@ -348,10 +349,10 @@ class Spheres(Bodies):
 
     def arrays(self) -> tuple[Phases, Sizes]:
         """What the kernels read."""
-        pairs = list(combinations(range(self.dimension), 2))
-        entries = np.stack([self.rotation[..., a, b] for a, b in pairs], axis=-2)  # (..., pairs, N)
-        each = len(pairs) * self.size if self.rotation.ndim == 4 and len(self.rotation) > 1 else 0
-        return self._arrays(_flat(entries), np.zeros(1), np.zeros(1), self.dimension, 1, SPHERES, each)
+        planes = list(combinations(range(self.dimension), 2))
+        entries = np.stack([self.rotation[..., a, b] for a, b in planes], axis=-2)  # (..., planes, N)
+        each = len(planes) * self.size if self.rotation.ndim == 4 and len(self.rotation) > 1 else 0
+        return self._arrays(flat(entries), np.zeros(1), np.zeros(1), self.dimension, 1, SPHERES, each)
 
     def fastest(self) -> float:
         """A bound on the rate at which a state changes."""

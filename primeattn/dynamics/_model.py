@@ -1,7 +1,6 @@
 """The model: what couples to what, as data. Changing a number compiles nothing."""
 
 import dataclasses
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,9 +8,10 @@ import numpy as np
 from .._runtime.checks import unmasked
 from ._delay import as_delays
 from ._learning import as_rule, rule
+from ._model_checks import blocks, checked_harmonics, checked_schedule, finite, flat, numbers, pairs, short
 from ._neighbours import Ring, reach_of
 from ._network import Edges, as_switched
-from ._phases import BLOCK, PHASES, Phases, Sizes
+from ._phases import PHASES, Phases, Sizes
 from ._triangles import Triangles, as_rows, as_triangles
 
 NORMALIZERS = ("size", "degree", None)
@@ -143,7 +143,7 @@ class Kuramoto:
         def put(name, value):  # frozen for users, checked once here
             object.__setattr__(self, name, value)
 
-        put("omega", _finite("omega", self.omega))
+        put("omega", finite("omega", self.omega))
         if self.omega.ndim not in (1, 2) or self.omega.size == 0:
             raise ValueError(f"omega has shape {self.omega.shape}: (N,) or (runs, N) is wanted, N at least 1")
         if self.normalize not in NORMALIZERS:
@@ -157,27 +157,27 @@ class Kuramoto:
         for name, wanted in (("diffusion", ">= 0"), ("inertia", "> 0"), ("friction", ">= 0")):
             if getattr(self, name) is not None:
                 put(name, self._checked_rate(name, wanted))
-        put("harmonics", _checked_harmonics(self.harmonics))
-        put("triadic", _numbers("triadic", self.triadic, (2,)))
-        put("schedule", None if self.schedule is None else _checked_schedule(self.schedule))
+        put("harmonics", checked_harmonics(self.harmonics))
+        put("triadic", numbers("triadic", self.triadic, (2,)))
+        put("schedule", None if self.schedule is None else checked_schedule(self.schedule))
         put("triangles", None if self.triangles is None else as_rows(self.triangles, self.size))
         if self.triangle_weights is not None:
-            put("triangle_weights", _finite("triangle_weights", self.triangle_weights))
+            put("triangle_weights", finite("triangle_weights", self.triangle_weights))
         given = self.triangles is not None and len(self.triangles) > 0
         put("corners", as_triangles(self.triangles, self.triangle_weights, self.size) if given else None)
         if self.corners is None and self.triangle_weights is not None and self.triangle_weights.size:
             raise ValueError("triangle_weights are given without triangles: triangles=(T, 3) integers are wanted")
         put("delays", self._checked_delay())
         if self.correlation_time is not None:
-            put("correlation_time", float(_finite("correlation_time", self.correlation_time)))
+            put("correlation_time", float(finite("correlation_time", self.correlation_time)))
             if not self.correlation_time > 0:
                 raise ValueError(f"correlation_time is {self.correlation_time}: > 0 is wanted, or None for white noise")
-        put("forcing", _numbers("forcing", self.forcing, (2, 3)))
+        put("forcing", numbers("forcing", self.forcing, (2, 3)))
         if self.adaptation is not None:
             put("adaptation", self._checked_adaptation())
 
     def __repr__(self):
-        parts = [f"N={self.size}", f"coupling={_short(self.coupling)}"]
+        parts = [f"N={self.size}", f"coupling={short(self.coupling)}"]
         whole = f"ring of {2 * self.ring} neighbours" if self.ring else "all to all"
         parts.append(whole if self.edges is None else f"{len(self.edges.indices)} edges")
         for field in dataclasses.fields(self)[4:]:
@@ -185,7 +185,7 @@ class Kuramoto:
             default = field.default
             usual = value is None or (isinstance(value, dict) and not value)
             if not usual and not (np.ndim(value) == 0 and value == default):
-                parts.append(f"{field.name}={_short(value)}")
+                parts.append(f"{field.name}={short(value)}")
         return f"Kuramoto({', '.join(parts)})"
 
     def replace(self, **changes) -> "Kuramoto":
@@ -248,7 +248,7 @@ class Kuramoto:
         return reach
 
     def _checked_adaptation(self) -> tuple[float, ...]:
-        found = as_rule(_finite("adaptation", self.adaptation))
+        found = as_rule(finite("adaptation", self.adaptation))
         if self.edges is None:
             raise ValueError("adaptation is given without a network: network=1 - numpy.eye(N) couples all to all")
         if len(self.delays) or len(self.networks) > 1:
@@ -283,7 +283,7 @@ class Kuramoto:
         return delays
 
     def _checked_strength(self, name):
-        x = _finite(name, getattr(self, name))
+        x = finite(name, getattr(self, name))
         count = 0 if self.groups is None else int(self.groups[-1]) + 1
         shapes = {(): "a number"} | ({(count, count): f"({count}, {count})"} if count else {})
         if not any(x.shape[x.ndim - len(tail) :] == tail and x.ndim - len(tail) <= 1 for tail in shapes):
@@ -294,7 +294,7 @@ class Kuramoto:
         return x
 
     def _checked_rate(self, name, wanted):
-        x = _finite(name, getattr(self, name))
+        x = finite(name, getattr(self, name))
         if not (x > 0 if wanted == "> 0" else x >= 0).all():
             raise ValueError(f"{name} has entries below their range: {name} {wanted} is wanted")
         if x.shape[-1:] not in ((), (1,), (self.size,)) or x.ndim > (2 if name == "diffusion" else 1):
@@ -323,20 +323,20 @@ class Kuramoto:
             strength = strength * 0
         elif self.normalize is not None:
             strength = strength / np.bincount(groups)
-        edges, group = _blocks(groups)
+        edges, group = blocks(groups)
         mean = bool(strength.any()) or all_triads
         triads = e if not all_triads else np.array([[self.triadic[0], 0, self.triadic[1], 0]], float)
         forcing = e if self.forcing is None else np.array([(*self.forcing, 0.0)[:3]])
         second = self.inertia is not None
         phases = Phases(
-            _flat(self.omega), _pairs(strength), triads.reshape(-1), forcing.reshape(-1), _pairs(link),
+            flat(self.omega), pairs(strength), triads.reshape(-1), forcing.reshape(-1), pairs(link),
             np.zeros(0, np.int64) if self.edges is None else self.edges.indptr,
             np.zeros(0, np.int32) if self.edges is None else self.edges.indices,
             e if self.edges is None else self.edges.weight,
             e if self.edges is None else self._scale(self.edges),
             np.full(n, self.inertia) if second else e,
             np.full(n, self.friction) if second else e,
-            _flat(np.sqrt(2 * self.diffusion) / (1.0 if not second else self.inertia)),
+            flat(np.sqrt(2 * self.diffusion) / (1.0 if not second else self.inertia)),
             edges, group,
         )  # fmt: skip
         if self.schedule is not None:
@@ -384,71 +384,3 @@ def _by_groups(x) -> np.ndarray:
     """A number, (runs,), (groups, groups) or (runs, groups, groups), broadcastable to the last of these."""
     x = np.asarray(x)
     return x[:, None, None] if x.ndim == 1 else x
-
-
-def _flat(x) -> np.ndarray:
-    return np.ascontiguousarray(x, float).reshape(-1)
-
-
-def _pairs(z) -> np.ndarray:
-    """Complex numbers as real and imaginary parts."""
-    return np.ascontiguousarray(z, complex).view(float).reshape(-1)
-
-
-def _blocks(groups):
-    """Edges of blocks of at most BLOCK oscillators, none across two groups, and the group of each."""
-    sizes = np.bincount(groups)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    edges = np.concatenate([np.arange(a, b, BLOCK) for a, b in pairwise(starts)] + [starts[-1:]])
-    return edges.astype(np.int64), groups[edges[:-1]]
-
-
-def _finite(name, x) -> np.ndarray:
-    x = np.asarray(unmasked(name, x))
-    if x.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has dtype {x.dtype}: real numbers are wanted")
-    x = x.astype(np.float64)
-    if not np.isfinite(x).all():
-        raise ValueError(f"{name} has entries that are NaN or infinite: finite numbers are wanted")
-    return x
-
-
-def _numbers(name, x, lengths):
-    if x is None:
-        return None
-    x = _finite(name, x)
-    if x.ndim != 1 or len(x) not in lengths:
-        raise ValueError(f"{name} has shape {x.shape}: {' or '.join(map(str, lengths))} numbers are wanted")
-    return tuple(map(float, x))
-
-
-def _checked_schedule(schedule) -> np.ndarray:
-    """(2, k): times and factors."""
-    try:
-        x = _finite("schedule", schedule)
-    except ValueError as error:
-        raise ValueError(f"schedule must be times and factors of one length ({error})") from None
-    if x.ndim != 2 or len(x) != 2 or not x.size or (np.diff(x[0]) <= 0).any():
-        raise ValueError(f"schedule has shape {x.shape}: (2, k), ascending times and factors, is wanted")
-    return x
-
-
-def _checked_harmonics(harmonics):
-    """{m: (strength, lag)}."""
-    checked = {}
-    for m, value in (harmonics or {}).items():
-        if not isinstance(m, int | np.integer) or not 2 <= m <= 64:
-            raise ValueError(
-                f"harmonics has the key {m!r}: whole numbers from 2 to 64 are wanted; the first is coupling="
-            )
-        pair = _finite("harmonics", value).reshape(-1)
-        if len(pair) not in (1, 2):
-            raise ValueError(f"harmonics[{m}] is {value!r}: a strength, or (strength, lag), is wanted")
-        checked[int(m)] = (float(pair[0]), float(pair[1]) if len(pair) == 2 else 0.0)
-    return checked
-
-
-def _short(x) -> str:
-    if isinstance(x, np.ndarray):
-        return repr(float(x)) if x.ndim == 0 else f"array of shape {x.shape}"
-    return repr(x)
