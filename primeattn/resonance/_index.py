@@ -227,7 +227,7 @@ class Index:
         if any(s.method != BY_COUNT for s in self._segments):
             _, _, entries, totals = profile(arrays, self._form.mass)
         for segment in self._segments:
-            same = arrays.primes is segment.states.primes
+            same = _same(arrays.primes, segment.states.primes)
             column = segment.lists.column if same else segment.primes.numbers(arrays.primes)
             query = tuple(frozen(x) for x in (arrays.indptr, column, entries, totals))
             common = (choice, weights, limit, sizes, scores, ids)
@@ -365,6 +365,11 @@ class Index:
         """All states that are there and their ids."""
         parts = [alive(s) for s in self._segments]
         return joined(parts) if parts else (none(self._dtype), np.empty(0, np.int64))
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two flat arrays are the same memory: an index knows the numbers of the primes of its own states."""
+    return a.size == b.size and a.__array_interface__["data"] == b.__array_interface__["data"]
 
 
 def _host(name: str, states) -> StateArrays:
