@@ -48,10 +48,10 @@ class Primes(NamedTuple):
         """``(numbering, number of each of the given primes, how often each number occurs)``."""
         top = int(primes.max(initial=1))
         if top <= max(8 * primes.size, 1 << 20):  # a table: an unsorted search costs 20 times as much
-            counts = np.zeros(top + 2, np.uint32)
-            tally(primes, counts)
-            values = np.flatnonzero(counts)
-            counts = counts[values].astype(np.int64)
+            each = np.zeros(top + 2, np.uint32)
+            tally(primes, each)
+            values = np.flatnonzero(each)
+            counts = each[values].astype(np.int64)
             table = np.empty(top + 2, np.uint32)
             table.fill(values.size)
         else:
