@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import primeattn as pa
 from primeattn.resonance import Index
-from primeattn.resonance._index_search import ceiling
+from primeattn.resonance._index_search import FEW, ceiling
 from primeattn.resonance._options import check_form
 
 from .naive import index as naive
@@ -89,6 +89,21 @@ def test_blocks_and_lazy_words(rng, n):
     for options in ({"weights": (1, 0, 0)}, {}):
         index = Index(states, **options)
         check(index.query(states, 9), pa.resonance.matrix(states, **options), range(n), 9, CLOSE["float64"])
+
+
+@pytest.mark.parametrize(
+    ("k", "n_primes", "least", "most"),
+    [(20, 400, FEW + 1, 4000), (12, 800, 11, FEW), (4, 4000, 0, 11)],
+    ids=["more than are listed", "those listed", "lists that are thin, and states met once"],
+)
+def test_states_that_share_two_primes(rng, k, n_primes, least, most):
+    states = pa.PrimeStates.random(4000, k, n_primes=n_primes, rng=rng)
+    shared = pa.resonance.matrix(states[:8], states, kind="original", weights=(1, 0, 0))
+    assert least <= (shared >= 1.5 / (2 * k)).sum(1).min() <= (shared >= 1.5 / (2 * k)).sum(1).max() <= most
+    for options in ({"weights": (1, 0, 0)}, {}):
+        index = Index(states, **options)
+        matrix = pa.resonance.matrix(states[:8], states, **options)
+        check(index.query(states[:8], 11), matrix, range(4000), 11, CLOSE["float64"])
 
 
 @settings(max_examples=40, deadline=None)

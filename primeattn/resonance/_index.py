@@ -12,7 +12,7 @@ from .._runtime.owners import share
 from . import _index_files, _labels
 from ._index_heap import settle_rows
 from ._index_rows import alive, converted, joined, none
-from ._index_search import gather_rows, search_rows
+from ._index_search import Scratch, gather_rows, search_rows
 from ._index_segment import BY_COUNT, BY_SUMS, Segment, build
 from ._options import check_fits, check_form, state_arrays
 from ._profiles import StateArrays, frozen, profile
@@ -227,7 +227,7 @@ class Index:
         if any(s.method != BY_COUNT for s in self._segments):
             _, _, entries, totals = profile(arrays, self._form.mass)
         for segment in self._segments:
-            same = arrays.primes is segment.states.primes
+            same = _same(arrays.primes, segment.states.primes)
             column = segment.lists.column if same else segment.primes.numbers(arrays.primes)
             query = tuple(frozen(x) for x in (arrays.indptr, column, entries, totals))
             common = (choice, weights, limit, sizes, scores, ids)
@@ -237,12 +237,15 @@ class Index:
                 if segment.method == BY_SUMS:
                     gather_rows(start, stop, *place, *common)  # noqa: B023 (common is the same for all)
                 else:
-                    search_rows(start, stop, *place, segment.method, segment.span, *common)  # noqa: B023
+                    scratch = tuple(Scratch.of(segment))
+                    search_rows(start, stop, *place, segment.method, segment.span[0], scratch, *common)  # noqa: B023
 
             share(work, n, GRAIN, CHUNKS)
         share(lambda start, stop: settle_rows(start, stop, limit, sizes, scores, ids), n, SETTLE)
-        short = ((0, 0), (0, k - limit))
-        return np.pad(scores.reshape(n, limit), short), np.pad(ids.reshape(n, limit), short, constant_values=-1)
+        shape, short = (n, limit), ((0, 0), (0, k - limit))
+        if k == limit:
+            return scores.reshape(shape), ids.reshape(shape)
+        return np.pad(scores.reshape(shape), short), np.pad(ids.reshape(shape), short, constant_values=-1)
 
     def _append(self, arrays: StateArrays, ids: np.ndarray) -> None:
         """Put a part behind the others, joined with those that are not more than twice as large."""
@@ -362,6 +365,11 @@ class Index:
         """All states that are there and their ids."""
         parts = [alive(s) for s in self._segments]
         return joined(parts) if parts else (none(self._dtype), np.empty(0, np.int64))
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two flat arrays are the same memory: an index knows the numbers of the primes of its own states."""
+    return a.size == b.size and a.__array_interface__["data"] == b.__array_interface__["data"]
 
 
 def _host(name: str, states) -> StateArrays:

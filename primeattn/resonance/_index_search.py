@@ -9,45 +9,44 @@ Levels are visited downwards. The states of a level are scored (by merging with 
 primes), and as soon as k states are kept and the bound of the level is below the worst of them, nothing is left that
 could enter. Bounds are raised by what rounding can add to a score, so the result is exact.
 
-Counting walks the lists of the rare primes first. The 64 most common primes come last, if their lists are long: a
-word a state says which it has. A block of 64 states that no rare prime met shares at most those, and is looked at only
-once the levels have come down to that number.
+Counting walks the lists of the primes, and lists the states that it meets twice: if they are few, the best are mostly
+among them, and only if they are not the states met once are looked for. The 64 most common primes come last, if their
+lists are long: a word a state says which it has. A block of 64 states that no rare prime met shares at most those, and
+is looked at only once the levels have come down to that number.
 
 The original score is an average over the shared primes: no count bounds it below beta + gamma, so its sums are
 gathered for all states that share a prime.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numba import config, types
-from numba.extending import intrinsic
 
-from .._runtime.jit import kernel, nonnegative, scalar
+from .._runtime.jit import bare_kernel, kernel, scalar
 from ._index_heap import offer, threshold, worse
-from ._index_segment import BLOCK, BY_COUNT, BY_OVERLAP_THEN_SCORE, COMMON
+from ._index_levels import (
+    LEVELS,
+    clear,
+    count,
+    count_block,
+    count_rare,
+    forget,
+    highest,
+    highest_below,
+    meet,
+    ones,
+    pick,
+    visits,
+    weigh,
+    weigh_block,
+)
+from ._index_segment import BLOCK, BY_COUNT, BY_OVERLAP_THEN_SCORE, Segment
 from ._inverted import finish
-from ._scalars import ENTRY, MAGNITUDE, MASS, MASSES, components, shared_terms
+from ._scalars import ENTRY, MAGNITUDE, MASSES, components, shared_terms
 
-LEVELS = 64  # of the overlap
+FEW = 256  # states that are gone through once a level; of more, blocks are
 ROUNDING = 64  # eps beside one for each prime: see docs/theory/index_search.md
-
-if config.DISABLE_JIT:
-
-    def ones(word):
-        """How many bits are set."""
-        return int(word).bit_count()
-
-else:
-
-    @intrinsic
-    def ones(typing, word):
-        """How many bits are set."""
-
-        def codegen(context, builder, signature, arguments):
-            return builder.ctpop(arguments[0])
-
-        return (word(word), codegen) if isinstance(word, types.Integer) else None
 
 
 @scalar
@@ -68,134 +67,6 @@ def ceiling(c, k, k_other, reach, total, total_other, choice, weights):
     union = total + total_other - overlap
     first = overlap / union if union > 0 else type(reach)(0)
     return weights[0] * first + (weights[1] + weights[2]) * base
-
-
-@scalar
-def count(i, query, lists, level, met):
-    """Count the primes that each state shares with query i; returns the word of those left for later."""
-    indptr, column = query[0], query[1]
-    first, state = lists[4], lists[5]
-    visits = 0
-    for s in range(indptr[i], indptr[i + 1]):
-        c = column[s]
-        if c < COMMON:
-            visits += first[c + 1] - first[c]
-    later = np.uint64(0)
-    defer = 2 * visits > level.size
-    for s in range(indptr[i], indptr[i + 1]):
-        c = column[s]
-        if defer and c < COMMON:
-            later |= np.uint64(1) << np.uint64(c)
-        else:
-            for u in range(first[c], first[c + 1]):
-                j = state[u]
-                level[j] += 1
-                met[j // BLOCK] = 1
-    return later
-
-
-@scalar
-def weigh(i, query, lists, overlap, met):
-    """Sum the overlaps of query i with all states that share a prime."""
-    indptr, column, x = query[0], query[1], query[2]
-    first, state, impact = lists[4], lists[5], lists[6]
-    for s in range(indptr[i], indptr[i + 1]):
-        c = column[s]
-        mass = x[ENTRY * s + MASS]
-        for u in range(first[c], first[c + 1]):
-            j = state[u]
-            overlap[j] += mass * impact[u]
-            met[j // BLOCK] = 1
-
-
-@scalar
-def highest(start, stop, level):
-    """The highest of some levels."""
-    peak = np.uint16(0)
-    for j in range(start, stop):
-        peak = max(peak, level[nonnegative(j)])
-    return peak
-
-
-@scalar
-def highest_below(b, c, level):
-    """The highest level of a block that is below c > 0; 0 if there is none.
-
-    Modulo 2^16, level - c is largest for just that one. With a comparison in the loop LLVM does not vectorise it
-    (measured: 23 ns a block, 1 ns with this).
-    """
-    peak = np.uint16(0)
-    shift = np.uint16(65536 - c)
-    start = BLOCK * b
-    for j in range(start, start + BLOCK):
-        peak = max(peak, np.uint16(level[nonnegative(j)] + shift))
-    peak = np.uint16(peak - shift)
-    return peak if peak < c else np.uint16(0)
-
-
-@scalar
-def count_block(b, later, mask, level):
-    """Add the common primes to the levels of a block; returns the highest."""
-    peak = np.uint16(0)
-    start = BLOCK * b
-    for j in range(start, start + BLOCK):
-        found = np.uint16(level[nonnegative(j)] + ones(mask[nonnegative(j)] & later))
-        level[nonnegative(j)] = found
-        peak = max(peak, found)
-    return peak
-
-
-@scalar
-def weigh_block(b, overlap, level):
-    """Levels of a block from its overlaps; returns the highest."""
-    peak = np.uint16(0)
-    start = BLOCK * b
-    for j in range(start, start + BLOCK):
-        x = overlap[nonnegative(j)]
-        found = np.uint16(min(LEVELS, int(x * LEVELS) + (x > 0)))
-        level[nonnegative(j)] = found
-        peak = max(peak, found)
-    return peak
-
-
-@scalar
-def clear(met, peak, level, overlap):
-    """Back to zeros: all at once if most blocks were met, which is three times as fast a block."""
-    some = 0
-    for b in range(met.size):
-        some += met[b]
-    if 4 * some > met.size:
-        for j in range(level.size):
-            level[j] = 0
-        for j in range(overlap.size):
-            overlap[j] = 0
-    else:
-        for b in range(met.size):
-            if met[b]:
-                for j in range(BLOCK * b, BLOCK * b + BLOCK):
-                    level[j] = 0
-                if overlap.size:
-                    for j in range(BLOCK * b, BLOCK * b + BLOCK):
-                        overlap[j] = 0
-    for b in range(met.size):
-        met[b] = 0
-        peak[b] = 0
-
-
-@scalar
-def pick(b, c, level, flags, words, picked):
-    """List the states of a block that have level c, ascending; returns how many. ``words`` are the flags, 8 a word."""
-    start = BLOCK * b
-    wanted = np.uint16(c)
-    for t in range(BLOCK):
-        flags[t] = level[nonnegative(start + t)] == wanted
-    size = 0
-    for w in range(BLOCK // 8):
-        if words[w]:
-            for t in range(8 * w, 8 * w + 8):
-                picked[size] = start + t
-                size += flags[t]
-    return size
 
 
 @scalar
@@ -249,94 +120,187 @@ def largest(start, stop, x):
     return top
 
 
-@kernel
-def search_rows(start, stop, query, lists, alive, names, method, span, choice, weights, limit, sizes, scores, ids):
+@scalar
+def best_of(c, task, method, score):
+    """``(the largest score of a state on level c, the largest sum of min(|a|, |a'|) over its shared primes)``."""
+    k, fewest, total, each = task[1], task[2], task[5], task[6]
+    choice, weights = score
+    reach = min(total, type(total)(c) * each)
+    if method == BY_OVERLAP_THEN_SCORE:
+        return (weights[0] + weights[1] + weights[2]) * type(total)(c) / type(total)(LEVELS), reach
+    return ceiling(c, k, max(c, fewest), reach, total, reach, choice, weights), reach
+
+
+@scalar
+def consider(j, c, reach, size, task, query, part, method, score, overlap, room, scores, ids):
+    """Offer state j, on level c, unless its own bound keeps it out; returns how many are kept."""
+    i, k, limit, margin, total = task[0], task[1], task[3], task[4], task[5]
+    lists, alive, names = part
+    choice, weights = score
+    if not alive[j]:
+        return size
+    base = i * limit
+    if method == BY_OVERLAP_THEN_SCORE:
+        value = (weights[0] + weights[1] + weights[2]) * overlap[j]
+    else:
+        other = lists[3][j] if choice[1] else reach
+        value = ceiling(c, k, lists[0][j + 1] - lists[0][j], reach, total, other, choice, weights)
+    if method != BY_COUNT:  # by count it is the score: the other weights are 0
+        if value * margin < threshold(base, size, limit, scores):
+            return size
+        value = rescore(i, j, query, lists, room[0], room[1], choice, weights)
+    return offer(base, size, limit, value, names[j], scores, ids) if value > 0 else size
+
+
+@scalar
+def search_listed(found, several, level, size, task, query, part, method, score, overlap, room, scores, ids):
+    """Offer the states listed, which share two primes or more; ``(how many are kept, whether one is too few)``."""
+    limit, margin = task[3], task[4]
+    base = task[0] * limit
+    c = np.int64(1)
+    for t in range(found):
+        c = max(c, np.int64(level[several[t]]))
+    while True:
+        best, reach = best_of(c, task, method, score)
+        done = best * margin < threshold(base, size, limit, scores)
+        if done or c == 1:
+            return size, done
+        below = np.int64(1)
+        for t in range(found):
+            j = np.int64(several[t])
+            here = np.int64(level[j])
+            if here < c:
+                below = max(below, here)
+            elif here == c:
+                size = consider(j, c, reach, size, task, query, part, method, score, overlap, room, scores, ids)
+        c = below
+
+
+@scalar
+def search_blocks(unmet, later, blocks, level, size, task, query, part, method, score, overlap, room, scores, ids):
+    """Offer the states of all blocks, level by level; returns how many are kept. ``unmet``: the level of the rest."""
+    lists, _, names = part
+    limit, margin = task[3], task[4]
+    base, mask = task[0] * limit, lists[7]
+    met, peak, picked, flags, words = blocks
+    while True:
+        c = max(unmet, np.int64(highest(0, peak.size, peak)))
+        if c == 0:
+            return size
+        best, reach = best_of(c, task, method, score)
+        if best * margin < threshold(base, size, limit, scores):
+            return size
+        if c <= unmet:
+            for b in range(peak.size):
+                if not met[b]:
+                    met[b] = 1
+                    peak[b] = count_block(b, later, mask, level)
+            unmet = np.int64(0)
+        for b in range(peak.size):
+            if peak[b] != c:
+                continue
+            if method == BY_COUNT and size == limit and worse(best, names[BLOCK * b], scores[base], ids[base]):
+                return size  # all that follow have larger ids and no larger scores
+            peak[b] = highest_below(b, c, level)
+            for t in range(pick(b, c, level, flags, words, picked)):
+                j = picked[t]
+                size = consider(j, c, reach, size, task, query, part, method, score, overlap, room, scores, ids)
+
+
+class Scratch(NamedTuple):
+    """What a thread writes in while it searches a segment; zeros, but for ``several``, ``picked`` and ``hits``."""
+
+    level: np.ndarray  # uint16 (n rounded up to a block,)
+    overlap: np.ndarray  # float, the same, for BY_OVERLAP_THEN_SCORE
+    met: np.ndarray  # uint8, one a block
+    peak: np.ndarray  # uint16, one a block
+    several: np.ndarray  # uint32, one a state and one more
+    picked: np.ndarray  # int64 (BLOCK + 1,)
+    flags: np.ndarray  # uint8 (BLOCK,)
+    words: np.ndarray  # the same as uint64
+    slot: np.ndarray  # uint32, one a prime
+    hits: np.ndarray  # int64, one an active prime of the largest state and one more
+
+    @classmethod
+    def of(cls, segment: Segment) -> "Scratch":
+        """For a segment. Not in the kernel: then it counts references, which threads contend for (twice the time)."""
+        lists = segment.lists
+        n, blocks = lists.mask.size, lists.mask.size // BLOCK
+        flags = np.empty(BLOCK, np.uint8)
+        return cls(
+            np.zeros(n, np.uint16),
+            np.zeros(n if segment.method == BY_OVERLAP_THEN_SCORE else 0, segment.states.amplitude.dtype),
+            np.zeros(blocks, np.uint8),
+            np.zeros(blocks, np.uint16),
+            np.empty(n + 1, np.uint32),
+            np.empty(BLOCK + 1, np.int64),
+            flags,
+            flags.view(np.uint64),
+            np.zeros(lists.first.size, np.uint32),
+            np.empty(segment.span[1] + 1, np.int64),
+        )
+
+
+@bare_kernel
+def search_rows(
+    start, stop, query, lists, alive, names, method, fewest, scratch, choice, weights, limit, sizes, scores, ids
+):
     """Offer the states of a segment to the heaps of queries [start, stop)."""
     indptr, column, x, totals = query
-    indptr_b, totals_b, first, mask = lists[0], lists[3], lists[4], lists[7]
-    blocks = mask.size // BLOCK
-    level = np.zeros(mask.size, np.uint16)
-    peak = np.zeros(blocks, np.uint16)
-    met = np.zeros(blocks, np.uint8)
-    picked = np.zeros(BLOCK + 1, np.int64)
-    flags = np.zeros(BLOCK, np.uint8)
-    words = flags.view(np.uint64)
-    slot = np.zeros(first.size, np.uint32)
-    fewest, most = span
-    hits = np.zeros(most + 1, np.int64)
-    overlap = np.zeros(mask.size if method == BY_OVERLAP_THEN_SCORE else 0, weights.dtype)
+    level, overlap, met, peak, several, picked, flags, words, slot, hits = scratch
+    blocks, room = (met, peak, picked, flags, words), (slot, hits)
+    mask = lists[7]
     zero = type(weights[0])(0)
     one = type(weights[0])(1)
     eps = type(weights[0])(np.finfo(weights.dtype).eps)
-    most_each = weights[0] + weights[1] + weights[2]  # of one shared prime; 1 up to what check_weights allows
+    part, score = (lists, alive, names), (choice, weights)
     for i in range(start, stop):
         k = indptr[i + 1] - indptr[i]
         if k == 0:
             continue
-        base, size = i * limit, sizes[i]
-        margin = one + type(one)(k + ROUNDING) * eps
         total, each = zero, zero
         if choice[1]:
             total, each = totals[i], largest(indptr[i], indptr[i + 1], x)
+        size = sizes[i]
+        task = i, k, fewest, limit, one + type(one)(k + ROUNDING) * eps, total, each
+        if method != BY_COUNT:
+            fill(i, indptr, column, slot)
         later = np.uint64(0)
+        done, few = False, False
         if method == BY_OVERLAP_THEN_SCORE:
             weigh(i, query, lists, overlap, met)
         else:
-            later = count(i, query, lists, level, met)
-        fill(i, indptr, column, slot)
-        unmet = np.int64(ones(later))  # most primes that a state of a block not met can share
-        for b in range(blocks):
-            if met[b]:
-                if method == BY_OVERLAP_THEN_SCORE:
-                    peak[b] = weigh_block(b, overlap, level)
-                elif later:
-                    peak[b] = count_block(b, later, mask, level)
-                else:
-                    peak[b] = highest(BLOCK * b, BLOCK * b + BLOCK, level)
-        done = False
-        while not done:
-            c = np.int64(max(unmet, np.int64(highest(0, blocks, peak))))
-            if c == 0:
-                break
-            reach = min(total, type(one)(c) * each)
-            if method == BY_OVERLAP_THEN_SCORE:
-                best = most_each * type(one)(c) / type(one)(LEVELS)
+            together, common = visits(i, query, lists)
+            if 2 * common > level.size:
+                later = count_rare(i, query, lists, level, met)
             else:
-                best = ceiling(c, k, max(c, fewest), reach, total, reach, choice, weights)
-            if best * margin < threshold(base, size, limit, scores):
-                break
-            if c <= unmet:
-                for b in range(blocks):
-                    if not met[b]:
-                        met[b] = 1
-                        peak[b] = count_block(b, later, mask, level)
-                unmet = np.int64(0)
-            for b in range(blocks):
-                if peak[b] != c:
-                    continue
-                if method == BY_COUNT and size == limit and worse(best, names[BLOCK * b], scores[base], ids[base]):
-                    done = True  # all that follow have larger ids and no larger scores
-                    break
-                peak[b] = highest_below(b, c, level)
-                for found in range(pick(b, c, level, flags, words, picked)):
-                    j = picked[found]
-                    if not alive[j]:
-                        continue
+                found = count(i, query, lists, level, several)
+                few = found <= FEW
+                if few:
+                    size, done = search_listed(
+                        found, several, level, size, task, query, part, method, score, overlap, room, scores, ids
+                    )
+                if done:
+                    forget(i, query, lists, together, level)
+                else:
+                    meet(i, query, lists, met)
+        if not done:
+            for b in range(met.size):
+                if met[b]:
                     if method == BY_OVERLAP_THEN_SCORE:
-                        bound = most_each * overlap[j]
+                        peak[b] = weigh_block(b, overlap, level)
+                    elif later:
+                        peak[b] = count_block(b, later, mask, level)
                     else:
-                        other = totals_b[j] if choice[1] else zero
-                        bound = ceiling(c, k, indptr_b[j + 1] - indptr_b[j], reach, total, other, choice, weights)
-                    value = bound  # by count it is the score: the other weights are 0
-                    if method != BY_COUNT:
-                        if bound * margin < threshold(base, size, limit, scores):
-                            continue
-                        value = rescore(i, j, query, lists, slot, hits, choice, weights)
-                    if value > zero:
-                        size = offer(base, size, limit, value, names[j], scores, ids)
+                        peak[b] = 1 if few else highest(BLOCK * b, BLOCK * b + BLOCK, level)
+            unmet = np.int64(ones(later))  # most primes that a state of a block not met can share
+            size = search_blocks(
+                unmet, later, blocks, level, size, task, query, part, method, score, overlap, room, scores, ids
+            )
+            clear(met, peak, level, overlap)
+        if method != BY_COUNT:
+            empty(i, indptr, column, slot)
         sizes[i] = size
-        clear(met, peak, level, overlap)
-        empty(i, indptr, column, slot)
 
 
 @kernel

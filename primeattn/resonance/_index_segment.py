@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._runtime.jit import kernel
+from .._runtime.jit import bare_kernel, nonnegative
 from ._options import Form
 from ._profiles import StateArrays, frozen, profile
 from ._scalars import AMPLITUDE_MASS, ENTRY, MASS, ORIGINAL
@@ -21,6 +21,21 @@ BY_COUNT, BY_COUNT_THEN_SCORE, BY_OVERLAP_THEN_SCORE, BY_SUMS = range(4)
 MOST = 65_535  # shared primes that a counter holds
 
 
+@bare_kernel
+def tally(primes, counts):
+    """How often each integer occurs; a third of the time of `numpy.bincount`."""
+    for s in range(primes.size):
+        counts[primes[nonnegative(s)]] += np.uint32(1)
+
+
+@bare_kernel
+def look_up(primes, table, column):
+    """The number of each prime, the last of the table for those beyond it."""
+    last = table.size - 1
+    for s in range(primes.size):
+        column[nonnegative(s)] = table[nonnegative(min(primes[nonnegative(s)], last))]
+
+
 class Primes(NamedTuple):
     """Numbers of the primes of a segment; an unknown prime has the number ``size``."""
 
@@ -29,31 +44,35 @@ class Primes(NamedTuple):
     sorted: np.ndarray | None
 
     @classmethod
-    def of(cls, primes: np.ndarray) -> tuple["Primes", np.ndarray]:
-        """``(numbering, number of each of the given primes)``."""
+    def of(cls, primes: np.ndarray) -> tuple["Primes", np.ndarray, np.ndarray]:
+        """``(numbering, number of each of the given primes, how often each number occurs)``."""
         top = int(primes.max(initial=1))
         if top <= max(8 * primes.size, 1 << 20):  # a table: an unsorted search costs 20 times as much
-            counts = np.bincount(primes, minlength=top + 2)
-            values = np.flatnonzero(counts)
-            counts = counts[values]
+            each = np.zeros(top + 2, np.uint32)
+            tally(primes, each)
+            values = np.flatnonzero(each)
+            counts = each[values].astype(np.int64)
             table = np.empty(top + 2, np.uint32)
             table.fill(values.size)
         else:
             values, counts = np.unique(primes, return_counts=True)
             table = None
+        order = np.argsort(-counts, kind="stable")
         number = np.empty(values.size, np.uint32)
-        number[np.argsort(-counts, kind="stable")] = np.arange(values.size, dtype=np.uint32)
+        number[order] = np.arange(values.size, dtype=np.uint32)
         if table is None:
             found = cls(values.size, np.append(number, np.uint32(values.size)), values)
         else:
             table[values] = number
             found = cls(values.size, table, None)
-        return found, found.numbers(primes)
+        return found, found.numbers(primes), counts[order]
 
     def numbers(self, primes: np.ndarray) -> np.ndarray:
         """uint32 number of each prime."""
         if self.sorted is None:
-            return self.table[np.minimum(primes, self.table.size - 1)]
+            column = np.empty(primes.size, np.uint32)
+            look_up(frozen(primes), self.table, column)
+            return column
         at = np.searchsorted(self.sorted, primes)
         at[self.sorted[np.minimum(at, self.size - 1)] != primes] = self.size
         return self.table[at]
@@ -64,24 +83,22 @@ class Primes(NamedTuple):
         return self.table.nbytes + (0 if self.sorted is None else self.sorted.nbytes)
 
 
-@kernel
+@bare_kernel
 def invert(indptr, column, first, state, place, mask):
     """Counting sort of the entries by column, stable, so that states ascend; and the words of the common primes.
 
-    ``first[c]`` comes as 0 and leaves as the end of column c - 1, the beginning of column c.
+    ``first[c + 1]`` comes as the beginning of column c, and leaves as its end, the beginning of column c + 1. ``place``
+    is written unless it is empty.
     """
-    for s in range(column.size):
-        first[column[s] + 2] += 1
-    for c in range(2, first.size):
-        first[c] += first[c - 1]
     for i in range(indptr.size - 1):
         word = np.uint64(0)
         for s in range(indptr[i], indptr[i + 1]):
-            c = column[s]
-            u = first[c + 1]
-            first[c + 1] += 1
-            state[u] = i
-            place[u] = s
+            c = column[nonnegative(s)]
+            u = first[nonnegative(np.int64(c) + 1)]
+            first[nonnegative(np.int64(c) + 1)] = u + 1
+            state[nonnegative(u)] = i
+            if place.size:
+                place[nonnegative(u)] = s
             if c < COMMON:
                 word |= np.uint64(1) << np.uint64(c)
         mask[i] = word
@@ -138,11 +155,13 @@ def build(states: StateArrays, ids: np.ndarray, form: Form) -> Segment:
     lengths = np.diff(states.indptr)
     span = int(lengths[lengths > 0].min(initial=MOST)), int(lengths.max(initial=0))
     method = method_of(form, span[1])
-    primes, column = Primes.of(states.primes)
-    first = np.zeros(primes.size + 3, np.int64)
-    state, place = np.empty(nnz, np.uint32), np.empty(nnz, np.uint32)
+    primes, column, counts = Primes.of(frozen(states.primes))
+    first = np.zeros(primes.size + 2, np.int64)
+    np.cumsum(counts, out=first[2:])
+    state = np.empty(nnz, np.uint32)
+    place = np.empty(nnz if method in (BY_SUMS, BY_OVERLAP_THEN_SCORE) else 0, np.uint32)
     mask = np.zeros(-(-n // BLOCK) * BLOCK, np.uint64)
-    invert(states.indptr, column, first, state, place, mask)
+    invert(frozen(states.indptr), column, first, state, place, mask)
     entries = totals = impact = np.empty(0, dtype)
     if method != BY_COUNT:
         _, _, entries, totals = profile(states, form.mass)
@@ -150,6 +169,6 @@ def build(states: StateArrays, ids: np.ndarray, form: Form) -> Segment:
             entries = entries.reshape(-1, ENTRY)[place].reshape(-1)
         elif method == BY_OVERLAP_THEN_SCORE:
             impact = entries[MASS::ENTRY][place]
-    arrays = (states.indptr, column, entries, totals, first[: primes.size + 2], state, impact, mask)
+    arrays = (states.indptr, column, entries, totals, first, state, impact, mask)
     alive = np.ones(n, np.uint8)
     return Segment(states, frozen(ids), alive, method, span, primes, Lists(*(frozen(x) for x in arrays)))

@@ -25,13 +25,13 @@ from ... import _labelled
 from ..._runtime.checks import as_generator, common_floating
 from .._cores import reference as plain
 from .._cores import run
-from .._inputs import Call, check_arrays, check_call, check_upstream, scale_gradient
+from .._inputs import Call, _is_plain, check_arrays, check_call, check_upstream, scale_gradient
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
 from .._samples import gaussian
 from .._scores import EXPONENTIAL, SCALE
-from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, pull
+from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, plain_metric, pull
 from .relevance import layer_relevance, random_relevance
 from .trainable import TRAINABLE
 
@@ -140,10 +140,11 @@ def _vjp(
     def pullback(dout) -> dict[str, Any]:
         upstream = check_upstream(dout, result, x.q)
         dquery, dkey, dv, _ = run.backward(x, g, out, lse, upstream, False)
+        dscale = None if scale is None else scale_gradient(x, dquery, dkey)
         dq, dk, dm = pull(ready.q, ready.k, ready.metric, dquery, dkey)
         grads = {"q": dq, "k": dk, "v": dv.reshape(call.shapes["v"]), "relevance": dm}
         if scale is not None:
-            grads["scale"] = scale_gradient(x, dquery, dkey)
+            grads["scale"] = dscale
         if rope is not None:
             grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         return wrap.gradients(grads)
@@ -161,12 +162,15 @@ class Ready(NamedTuple):
 
 
 def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -> Ready:
-    q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=relevance)
-    q, k, v, group = check_arrays(q, k, v)
-    chosen = check_relevance(m, q, group, metric)
-    if rope is not None:
-        check_pairs(m)
-        q, k = turn_both(q, k, rope)
+    if rope is None and isinstance(metric, str) and _is_plain(q, k, v, relevance):
+        chosen = plain_metric(relevance, q, k, v, metric)
+    else:
+        q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=relevance)
+        q, k, v, group = check_arrays(q, k, v)
+        chosen = check_relevance(m, q, group, metric)
+        if rope is not None:
+            check_pairs(m)
+            q, k = turn_both(q, k, rope)
     scale = chosen.width**-0.5 if scale is None else scale
     call = check_call(
         changed_query(q, chosen), changed_key(k, chosen), v, causal=causal, mask=mask, scale=scale, window=window,

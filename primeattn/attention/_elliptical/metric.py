@@ -12,17 +12,21 @@ so that dL/dm_c = s sum_i (dZ k)_ic q_ic, and what the columns add: - (s/2) sum_
 """
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._runtime import devices
+from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import kernel, nonnegative, scalar
-from ..._runtime.owners import Owner
+from ..._runtime.owners import Owner, share
+from ..._runtime.width import full_width
 from .._cores.tiles import summing
-from .._inputs import _read_only, sum_to, table_offsets
+from .._inputs import _read_only, check_arrays, sum_to, table_offsets
 
 DOT, COLUMN, WIDE = 0, 1, 2
+_GRAIN = 1 << 18  # numbers worth a thread
 
 
 class Metric(NamedTuple):
@@ -60,6 +64,8 @@ def metric_query_row(row, q, m, at, step, tokens, width, form, wide, out):
 
 @kernel
 def metric_query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out):
+    disjoint()
+    full_width()
     for row in range(start, stop):
         metric = at[row // tokens] + row % tokens * step
         for c in range(width):
@@ -194,6 +200,22 @@ def metric_gradient_cpu(start, stop, q, k, queries, keys, width, form, wide, dqu
         index += n
 
 
+@kernel
+def metric_dot_back_cpu(start, stop, q, m, at, tokens, width, dquery, dm):
+    """dm, and dq in place of the gradient of the changed query, for heads of the dot product with one m each."""
+    disjoint()
+    full_width()
+    for head in range(start, stop):
+        own, metric = head * width, at[head]
+        for c in range(width):
+            dm[nonnegative(own + c)] = type(dm[0])(0)
+        for row in range(head * tokens, (head + 1) * tokens):
+            for c in range(width):
+                d = dquery[nonnegative(row * width + c)]
+                dm[nonnegative(own + c)] += times(d, q[nonnegative(row * width + c)])
+                dquery[nonnegative(row * width + c)] = d * m[nonnegative(metric + c)]
+
+
 QUERY = Owner(metric_query_row, metric_query_cpu, "F1 F1 I1 i i i i i F1", grain=1024)
 KEY = Owner(metric_key_row, metric_key_cpu, "F1 F1 I1 i i i i F1", grain=1024)
 QUERY_BACK = Owner(metric_query_back_row, metric_query_back_cpu, "F1 F1 I1 i i i i i F1 F1 F1", grain=1024)
@@ -225,13 +247,23 @@ def changed_key(k, metric: Metric):
 
 
 def pull(q, k, metric: Metric, dquery, dkey):
-    """dq, dk and dm from the flat gradients of the changed queries and keys."""
+    """dq, dk and dm from the flat gradients of the changed queries and keys, which are not needed after that."""
     width, form, wide = metric.width, metric.form, metric.wide
     queries, keys = tuple(q.shape)[-2], tuple(k.shape)[-2]
 
     def empty(n):
         return devices.empty(n, q.dtype, like=q)
 
+    if form == DOT and not metric.step and not devices.is_device_array(q):
+        heads = math.prod(metric.lead)
+        one = empty(heads * width)
+        arguments = _flat(q), metric.m, metric.at, queries, width, dquery, one
+        grain = _GRAIN // max(queries * width, 1) + 1
+        if heads < 2 * grain:
+            metric_dot_back_cpu(0, heads, *arguments)
+        else:
+            share(lambda start, stop: metric_dot_back_cpu(start, stop, *arguments), heads, grain)
+        return dquery.reshape(q.shape), dkey.reshape(k.shape), _of_heads(one, metric)
     dq, dk, rows = empty(q.size), dkey, empty(q.size if metric.step else 0)
     QUERY_BACK(
         q.size // width, _flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery, dq, rows
@@ -244,9 +276,26 @@ def pull(q, k, metric: Metric, dquery, dkey):
     else:
         one = empty(math.prod(metric.lead) * width)
         GRADIENT(one.size, _flat(q), _flat(k), queries, keys, width, form, wide, dquery, dkey, one)
-        own = metric.shape[:-2] if len(metric.shape) == len(metric.lead) + 2 else metric.shape[:-1]
-        dm = sum_to(one.reshape((*metric.lead, width)), (*own, width)).reshape(metric.shape)
+        dm = _of_heads(one, metric)
     return dq.reshape(q.shape), dk.reshape(k.shape), dm
+
+
+def _of_heads(one, metric: Metric):
+    """dm from one vector a head."""
+    own = metric.shape[:-2] if len(metric.shape) == len(metric.lead) + 2 else metric.shape[:-1]
+    return sum_to(one.reshape((*metric.lead, metric.width)), (*own, metric.width)).reshape(metric.shape)
+
+
+def plain_metric(m, q, k, v, metric: str) -> Metric:
+    """`check_relevance` of arrays that are as kernels take them."""
+    return Metric(_flat(m), *_of_shapes(m.shape, q.shape, k.shape, v.shape, q.dtype, metric))
+
+
+@lru_cache(256)
+def _of_shapes(m, q, k, v, dtype, metric):
+    """What follows m in a `Metric`: nothing of it depends on the numbers."""
+    *_, group = check_arrays(*(np.empty(shape, dtype) for shape in (q, k, v)))
+    return check_relevance(np.empty(m, dtype), np.empty(q, dtype), group, metric)[1:]
 
 
 def check_relevance(m, q, group: int, metric: str) -> Metric:
