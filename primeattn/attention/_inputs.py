@@ -220,12 +220,14 @@ def _placed(x, like):
 
 def check_call(q, k, v, *, causal, mask, scale, window, alibi, keys=None) -> Call:
     """All of it. ``keys``: how many rows of k and v are in use, if not all (a cache)."""
-    if mask is None and alibi is None and keys is None and _is_plain(q, k, v):
+    others = mask is None and alibi is None and keys is None
+    if others and all(type(x) in _HASHABLE for x in (causal, scale, window)) and _is_plain(q, k, v):
         lead, shapes, layout, parts = _check_shapes(q.shape, k.shape, v.shape, q.dtype, causal, scale, window)
-        return Call(Problem(_flat(q), _flat(k), _flat(v), *parts), layout, lead, shapes)
+        return Call(Problem(flat(q), flat(k), flat(v), *parts), layout, lead, shapes)
     return _check_call(q, k, v, causal=causal, mask=mask, scale=scale, window=window, alibi=alibi, keys=keys)
 
 
+_HASHABLE = frozenset({type(None), bool, int, float, np.float32, np.float64})
 _FLOATING = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -235,12 +237,6 @@ def _is_plain(*arrays) -> bool:
     return dtype in _FLOATING and all(
         type(x) is np.ndarray and x.dtype == dtype and x.flags.c_contiguous for x in arrays
     )
-
-
-def _flat(x):
-    flat = x.reshape(-1)
-    flat.flags.writeable = False
-    return flat
 
 
 @lru_cache(256, typed=True)
@@ -271,7 +267,7 @@ def _check_call(q, k, v, *, causal, mask, scale, window, alibi, keys) -> Call:
 def check_upstream(dout, out, like):
     """dout, flat, in the dtype and on the device of the call."""
     if _is_plain(dout, out, like) and dout.shape == out.shape:
-        return _flat(dout)
+        return flat(dout)
     if _labelled.is_labelled(dout):
         if _labelled.is_labelled(out):
             if set(dout.dims) != set(out.dims):
