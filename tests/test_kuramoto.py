@@ -652,7 +652,7 @@ def test_modes_refuse_masked_angles_and_angles_that_are_missing():
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_few_tokens(tokens, dtype):
+def test_heads_of_one_query_or_two(tokens, dtype):
     """A head of one query or two has loops of its own."""
     sample = pa.attention.MECHANISMS["kuramoto"].sample(np.random.default_rng(0), tokens=tokens, dtype=dtype)
     out, weights = pa.attention.kuramoto(*sample.inputs, **sample.options, return_weights=True)
