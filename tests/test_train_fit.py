@@ -184,7 +184,7 @@ def test_the_guard_names_step_layer_and_checkpoint(tmp_path):
     np.testing.assert_array_equal(model.parameters.values, control.parameters.values)  # nothing was updated with it
     with np.load(caught.value.checkpoint) as file:
         assert np.isfinite(file["values"]).all()
-    with pytest.raises(train.NotFinite, match="no checkpoint was asked for"):
+    with pytest.raises(train.NotFinite, match="there is no checkpoint of this run"):
         train.fit(Explodes(), TASK, steps=20)
 
 

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = settings.model_at(place)
     try:
         task = settings.task_of(table)
-        if about.get("characters") and about["characters"] != getattr(task, "alphabet", task).characters:
+        if about.get("characters") and hasattr(task, "alphabet") and about["characters"] != task.alphabet.characters:
             raise Failure(
                 INPUT, "the model knows other characters than this text: name the text that it was trained on"
             )

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Load, generate, print."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     place, about = settings.place_of(arguments.model)
-    if about.get("task", {"task": "text"})["task"] != "text":
+    if about and about["task"]["task"] != "text":
         raise Failure(INPUT, f"{place} was trained on the task {about['task']['task']}, which is no text")
     prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
     if not prompt:

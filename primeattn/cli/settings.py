@@ -101,14 +101,19 @@ def place_of(path: Path) -> tuple[Path, dict[str, Any]]:
     if not beside.exists():
         return place, {}
     try:
-        return place, json.loads(beside.read_text("utf-8"))
-    except ValueError as error:
+        about = json.loads(beside.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise Failure(INPUT, f"{beside}: cannot be read ({error})") from None
+    task, characters = (about.get("task", {}), about.get("characters", "")) if isinstance(about, dict) else (None, "")
+    if not isinstance(task, dict) or not isinstance(task.get("task", "text"), str) or not isinstance(characters, str):
+        raise Failure(INPUT, f"{beside}: no description of a run; name the model.npz of another folder, or train again")
+    return place, about | {"task": {"task": "text"} | task}
 
 
 def model_at(place: Path):
     """Load a model."""
     import zipfile
+    import zlib
 
     from .. import nn
 
@@ -116,5 +121,5 @@ def model_at(place: Path):
         return nn.LanguageModel.load(place)
     except OSError as error:
         raise Failure(INPUT, f"{place}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise Failure(INPUT, f"{place}: no model of this version ({' '.join(str(error).split())})") from None

@@ -26,7 +26,8 @@ pa.nn.LanguageModel), train (those of pa.train.fit) and compare (mechanisms, see
 A flag counts more than the file, --set TABLE.NAME=VALUE reaches every option. The folder of --output holds
 checkpoint.npz, model.npz, metrics.jsonl, run.json, at the end metrics.nc, figures.json and curve.png; their paths go to
 standard output, progress to standard error if that is a terminal. Ctrl-C keeps what there is; the same command goes on,
-after a crash, too."""
+after a crash, too. Another command, one with more --steps included, wants another --output, or --fresh: the learning
+rate of every step depends on how many there are."""
 _NEEDED = ("matplotlib", "h5netcdf", "h5py")
 LOOKS = 50_000  # bytes of a text that are read at each look during a run
 DEFAULTS: dict[str, dict[str, Any]] = {

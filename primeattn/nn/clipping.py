@@ -63,12 +63,17 @@ def clip(gradient: Any, bound: float) -> float:
     ----------
     gradient : ndarray or CUDA array of float, shape (P,)
     bound : float
-        Largest norm; infinity: only measure.
+        Largest norm, 0 or more; infinity: only measure.
 
     Returns
     -------
     float
         The Euclidean norm before. If it is not finite, nothing is changed.
+
+    Raises
+    ------
+    ValueError
+        For a bound that is negative or no number.
 
     Examples
     --------
@@ -78,6 +83,8 @@ def clip(gradient: Any, bound: float) -> float:
     >>> nn.clip(gradient, 1.0), gradient
     (5.0, array([0.6, 0.8]))
     """
+    if isinstance(bound, bool) or not isinstance(bound, int | float | np.number) or not bound >= 0:
+        raise ValueError(f"bound is {bound!r}: a number from 0 on is wanted; infinity only measures")
     n = gradient.size
     if n == 0:
         return 0.0

@@ -65,10 +65,12 @@ def learning(
             ends.append((float(x[good[-1]]), float(y[good[-1]]), name, tone(number)))
     plain_axes(ax, grid="y")
     right = max((float(np.max(x)) for x, _ in curves.values() if len(x)), default=1.0)
+    left = min((float(np.min(x)) for x, _ in curves.values() if len(x)), default=0.0)
     for name, level in (levels or {}).items():
         if np.isfinite(level):
             ax.axhline(level, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-            _named(ax, name, right, level, MUTED, xytext=(0, 3), ha="right")
+            place = _clear(curves, (float(left), right), ax.get_ylim(), level)
+            _named(ax, name, right if place["ha"] == "right" else float(left), level, MUTED, **place)
     ends.sort(key=lambda end: end[1])
     for (x, _, name, color), at in zip(ends, _apart([end[1] for end in ends], ax.get_ylim()), strict=True):
         _named(ax, name, x, at, color, xytext=(6, -3))
@@ -79,6 +81,25 @@ def learning(
     ax.set_ylabel(ylabel)
     set_title(ax, title)
     return ax
+
+
+def _clear(curves: Mapping[str, tuple[Any, Any]], xlim: tuple[float, float], ylim: tuple[float, float], level: float):
+    """Where the name of a line hides the fewest points of curves: above it or below, at its right end or its left."""
+    wide, high = 0.16 * (xlim[1] - xlim[0]), 0.06 * (ylim[1] - ylim[0])
+    fewest, found = np.inf, {}
+    for ha in ("right", "left"):
+        first = xlim[1] - wide if ha == "right" else xlim[0]
+        for up in (True, False):
+            low = level if up else level - high
+            hidden = 0
+            for x, y in curves.values():
+                if len(x):
+                    fine = np.linspace(first, first + wide, 65)
+                    at = np.interp(fine, np.asarray(x, float), np.asarray(y, float), left=np.nan, right=np.nan)
+                    hidden += int(((at > low - 0.2 * high) & (at < low + 1.2 * high)).sum())
+            if hidden < fewest:
+                fewest, found = hidden, {"ha": ha, "va": "bottom" if up else "top", "xytext": (0, 3 if up else -3)}
+    return found
 
 
 def _named(ax: Axes, name: str, x: float, y: float, color: str, **place: Any) -> None:

@@ -7,6 +7,7 @@ A folder holds ``checkpoint.npz``, which is the truth, and three files for other
 import json
 import os
 import time
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -55,15 +56,45 @@ class Folder:
     """
 
     def __init__(self, path: Any, identity: dict[str, Any], every: float):
+        if not isinstance(path, str | bytes | os.PathLike) or not os.fspath(path):
+            raise ValueError(f"checkpoint is {path!r}: the name of a folder is wanted")
         self.path = Path(os.fsdecode(path))
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"checkpoint is {os.fspath(path)!r}: there is no folder {self.path.parent}")
-        if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(f"checkpoint is {os.fspath(path)!r}: a file; name a folder")
+        self._folder_or_nothing()
         self.identity = json.loads(json.dumps(identity))
         self._every = every
         self._due = time.monotonic() + every
         self._about: dict[str, Any] = {}
+        self._seen: tuple[int, ...] = ()  # what marks the checkpoint that this run wrote or read last
+
+    def _folder_or_nothing(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f"checkpoint is {os.fspath(self.path)!r}: a file; name a folder")
+
+    def _made(self) -> None:
+        """The folder is there, even if somebody has deleted it meanwhile."""
+        self._folder_or_nothing()
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def _mark(self) -> tuple[int, ...]:
+        try:
+            found = self.checkpoint.stat()
+        except OSError:
+            return ()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    @property
+    def last_good(self) -> str:
+        """The checkpoint, if this run has written or read one and it is still there."""
+        return os.fspath(self.checkpoint) if self._seen and self.checkpoint.exists() else ""
+
+    def damaged(self, error: object) -> ValueError:
+        """The error to raise for a checkpoint that holds something else."""
+        return ValueError(
+            f"checkpoint {self.checkpoint} is damaged, or none of this version: delete it, or name another folder "
+            f"({error})"
+        )
 
     @property
     def checkpoint(self) -> Path:
@@ -89,14 +120,13 @@ class Folder:
             progress = json.loads(str(arrays.pop("progress")))
             values, best = arrays.pop("values"), arrays.pop("best")
         except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-            raise ValueError(
-                f"checkpoint {place} is damaged, or none of this version: delete it, or name another folder ({error})"
-            ) from error
+            raise self.damaged(error) from error
         if identity != self.identity:
             raise ValueError(
                 f"checkpoint {place} is of another run ({difference(identity, self.identity)}): "
-                "delete it, name another folder, or pass resume=False"
+                "name another folder, or begin anew in this one with resume=False (--fresh on the command line)"
             )
+        self._seen = self._mark()
         optimizer = {name.removeprefix(_OPTIMIZER): x for name, x in arrays.items() if name.startswith(_OPTIMIZER)}
         return State(values, best, optimizer, progress)
 
@@ -105,9 +135,15 @@ class Folder:
         return time.monotonic() >= self._due
 
     def write(self, state: State) -> None:
-        """Replace the checkpoint."""
+        """Replace the checkpoint; warn if another run has replaced it meanwhile."""
         begun = time.monotonic()
-        self.path.mkdir(exist_ok=True)
+        self._made()
+        if self._seen and self._mark() not in ((), self._seen):
+            warnings.warn(
+                f"{self.checkpoint} was written by another run meanwhile: give each a folder of its own",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         optimizer = {_OPTIMIZER + name: np.asarray(x) for name, x in state.optimizer.items()}
         texts = {
             "format": FORMAT,
@@ -122,15 +158,16 @@ class Folder:
                 best=state.best,
                 **optimizer,  # type: ignore[arg-type]
             )
+        self._seen = self._mark()
         now = time.monotonic()
         self._due = now + max(self._every, (now - begun) / _SHARE)
 
     def save(self, model, about: dict[str, Any]) -> None:
         """``model.npz``, which a model is loaded from, and ``run.json``, which says what it was made of."""
-        self.path.mkdir(exist_ok=True)
+        self._made()
         with whole(self.path / "model.npz") as beside:
             model.save(beside)
-        if about != self._about:
+        if about != self._about or not (self.path / "run.json").exists():
             write_whole(self.path / "run.json", json.dumps(about, indent=1, ensure_ascii=False))
             self._about = about
 

@@ -476,6 +476,9 @@ def _trained(cell: Cell, task: Task, place: Path | None, heed: Callable) -> dict
             | nothing
             | {"status": "failed", "why": str(error).partition(";")[0], "steps": error.step, "seconds": 0.0}
         )
+    except OSError as error:
+        vars(error).pop("result", None)  # too large to travel between processes
+        raise
     if result.status == "interrupted":
         return None
     looks = result.evaluations

@@ -41,8 +41,12 @@ def evaluate(model: Any, task: Task, *, split: str = "test", progress=None) -> d
 
 
 def check(model: Any, task: Task) -> None:
-    """Refuse a model that does not fit a task."""
-    config = model.config
+    """Refuse a model that does not fit a task, and what is neither."""
+    config = getattr(model, "config", None)
+    if not isinstance(config, dict):
+        raise TypeError(f"model is {model!r:.80}: a primeattn.nn.LanguageModel is wanted")
+    if not callable(getattr(task, "batch", None)) or not callable(getattr(task, "evaluate", None)):
+        raise TypeError(f"task is {task!r:.80}: a task is wanted, such as primeattn.train.TextTask()")
     if config["vocabulary"] < task.vocabulary:
         raise ValueError(
             f"the task {task.name} has {task.vocabulary} tokens and the model {config['vocabulary']}: "

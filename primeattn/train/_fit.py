@@ -2,7 +2,6 @@
 
 import math
 import operator
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from .._runtime.progress import Bar
 from ._accumulate import ADD_SCALED
 from ._checkpoint import Folder, State
 from ._evaluate import check
-from ._guard import Interruption, NotFinite, first_not_finite
+from ._guard import Interruption, NotFinite, first_not_finite, first_not_finite_parameter
 from ._metrics import Lines, dataset
 from ._task import Batch, Task, whole
 
@@ -164,11 +163,14 @@ def fit(
     Raises
     ------
     NotFinite
-        If loss or gradient of a step is not finite: with the step, the layer, and the last good checkpoint.
+        If loss or gradient of a step is not finite, or a parameter at the end: with the step, the layer, and the last
+        good checkpoint of this run.
     ValueError
         For options that cannot be, a model that does not fit the task, and a checkpoint of another run.
     FileNotFoundError
         If the checkpoint's parent folder is missing.
+    OSError
+        If the folder cannot be written any more. What there is by then is the error's ``result``.
 
     Notes
     -----
@@ -191,7 +193,7 @@ def fit(
         rate=_positive("rate", rate),
         schedule=_known("schedule", schedule, SCHEDULES),
         warmup=min(200, steps // 20) if warmup is None else whole("warmup", warmup, 0),
-        floor=float(floor),
+        floor=_from_zero("floor", floor),
         clip=None if clip is None or clip == math.inf else _positive("clip", clip),
         accumulate=whole("accumulate", accumulate, 1),
         evaluate_every=max(1, steps // _LOOKS)
@@ -199,9 +201,9 @@ def fit(
         else whole("evaluate_every", evaluate_every, 0),
         log_every=max(1, steps // _ROWS) if log_every is None else whole("log_every", log_every, 1),
         patience=None if patience is None else whole("patience", patience, 1),
-        until=task.solved if until == "solved" else until,
+        until=getattr(task, "solved", None) if until == "solved" else until,
         seed=_seed(rng),
-        options=options,
+        options=_fitting(optimizer, options),
     )
     if plan.batch % plan.accumulate:
         raise ValueError(f"batch is {batch} and accumulate {accumulate}: equal parts are wanted")
@@ -209,18 +211,20 @@ def fit(
         raise ValueError(f"until is {until!r}: 'solved' or a function of the figures is wanted")
     if device not in ("cpu", "cuda"):
         raise ValueError(f"device is {device!r}: 'cpu' or 'cuda' is wanted")
+    check(model, task)
     if device == "cuda":
         model = model.to_device()
-    check(model, task)
     run = _Run(model, task, plan)
     if checkpoint is not None:
-        run.keep(Folder(checkpoint, run.identity, checkpoint_every), resume)
+        run.keep(Folder(checkpoint, run.identity, _from_zero("checkpoint_every", checkpoint_every)), resume)
     show = progress if progress is None or isinstance(progress, bool) else False
     with Interruption() as interruption, Bar(show) as bar:
-        status = run.go(interruption, progress if callable(progress) else _told(bar))
-    return Result(
-        run.model, status, run.step, run.rows, run.seconds, None if run.folder is None else run.folder.path, run.about
-    )
+        try:
+            status = run.go(interruption, progress if callable(progress) else _told(bar))
+        except OSError as error:  # of the disk: what was learned is not lost
+            error.result = run.result("interrupted")  # type: ignore[attr-defined]
+            raise
+    return run.result(status)
 
 
 def _told(bar: Bar) -> Callable[[dict[str, Any]], None]:
@@ -238,8 +242,43 @@ def _known(name: str, value: Any, names: tuple[str, ...]) -> Any:
     raise ValueError(f"{name} is {value!r}: one of {', '.join(names)}, or a function, is wanted")
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _from_zero(name: str, value: Any) -> float:
+    if not _is_real(value) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value!r}: a finite number from 0 on is wanted")
+    return float(value)
+
+
+def _fitting(optimizer: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of an optimiser that has a name, checked; those of another are its own matter."""
+    if callable(optimizer):
+        return options
+    own = ("betas", "eps", "decay") if optimizer == "adamw" else ("momentum", "decay")
+    for name, value in options.items():
+        if name not in own:
+            raise TypeError(f"fit has no option {name!r}, and {optimizer} has none but {', '.join(own)}")
+        if name in ("eps", "decay"):
+            _from_zero(name, value)
+        elif name == "momentum":
+            _below_one(name, value)
+        elif not isinstance(value, tuple | list) or len(value) != 2:
+            raise ValueError(f"betas is {value!r}: two numbers from 0 to below 1 are wanted")
+        else:
+            for k in range(2):
+                _below_one(f"betas[{k}]", value[k])
+    return options
+
+
+def _below_one(name: str, value: Any) -> None:
+    if not _is_real(value) or not 0 <= value < 1:
+        raise ValueError(f"{name} is {value!r}: a number from 0 to below 1 is wanted")
+
+
 def _positive(name: str, value: Any) -> float:
-    if not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
+    if not _is_real(value) or not 0 < value < math.inf:
         raise ValueError(f"{name} is {value!r}: a finite number above 0 is wanted")
     return float(value)
 
@@ -247,7 +286,10 @@ def _positive(name: str, value: Any) -> float:
 def _seed(rng: Any) -> int:
     if rng is None or isinstance(rng, np.random.Generator):
         return int(as_generator(rng).integers(2**63))
-    seed = operator.index(rng)
+    try:
+        seed = operator.index(rng)
+    except TypeError:
+        seed = -1
     if seed < 0:
         raise ValueError(f"rng is {rng!r}: a seed from 0 on, or a Generator, is wanted")
     return seed
@@ -275,7 +317,7 @@ class _Plan:
 
     def rate_at(self, step: int) -> float:
         if callable(self.schedule):
-            return float(self.schedule(step))
+            return _from_zero(f"schedule({step})", self.schedule(step))
         schedule = {"cosine": nn.cosine, "constant": nn.constant}[self.schedule]
         return schedule(step, self.steps, self.warmup, self.rate, self.floor * self.rate)
 
@@ -288,16 +330,17 @@ class _Plan:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides about the parameters of a step."""
-        own = {
-            name: getattr(self, name) for name in ("batch", "rate", "warmup", "clip", "accumulate", "seed", "patience")
-        }
+        # what follows from others comes after them: the first difference is what a message names
+        own: dict[str, Any] = (
+            {} if self.schedule == "constant" else {"steps": self.steps, "floor": self.floor}
+        )  # level: may grow
+        names = "batch", "rate", "warmup", "clip", "accumulate", "seed", "patience"
+        own |= {name: getattr(self, name) for name in names}
         own["optimizer"] = getattr(self.optimizer, "__name__", self.optimizer)
         own["schedule"] = getattr(self.schedule, "__name__", self.schedule)
         own["options"] = {name: _plain(value) for name, value in self.options.items()}
         if self.patience is not None:
             own["evaluate_every"] = self.evaluate_every
-        if self.schedule != "constant":  # a level run may become longer
-            own |= {"steps": self.steps, "floor": self.floor}
         return own
 
 
@@ -307,6 +350,14 @@ def _plain(value: Any) -> Any:
 
 def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
+
+
+def _alike(name: str, found: np.ndarray, own: Any) -> None:
+    """Refuse what numbers from a checkpoint would be broadcast or rounded into, and what is not finite."""
+    if found.shape != own.shape or found.dtype != own.dtype:
+        raise ValueError(f"{name} is {found.dtype} of shape {found.shape}: {own.dtype} of {own.shape} is wanted")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} is not finite")
 
 
 class _Run:
@@ -348,31 +399,37 @@ class _Run:
         self.folder = folder
         state = folder.read() if resume else None
         if state is not None:
-            self._restore(state)
+            try:
+                self._restore(state)
+            except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+                raise folder.damaged(f"{type(error).__name__}: {error}") from error
         self.lines = Lines(folder.path / "metrics.jsonl")
         self.lines.write(self.rows)
 
     def _restore(self, state: State) -> None:
-        values = self.model.parameters.values
-        if is_device_array(values):
-            values.copy_to_device(state.values)
-            optimizer = {k: to_device(x) if x.ndim else x for k, x in state.optimizer.items()}
-        else:
-            values[...] = state.values
-            optimizer = state.optimizer
-        self.optimizer.load_state(optimizer)
-        self.best = state.best
-        found = state.progress
-        self.step, self.rows, self.pending = found["step"], found["rows"], found["pending"]
-        self.seconds, self.tokens = found["seconds"], found["tokens"]
-        self.mark = (found["mark"][0], found["mark"][1])
+        values, found = self.model.parameters.values, state.progress
+        _alike("values", state.values, values)
+        if state.best.size:
+            _alike("best", state.best, values)
+        if isinstance(self.optimizer, nn.AdamW | nn.SGD):
+            for name, own in self.optimizer.state().items():
+                _alike(name, state.optimizer[name], own if is_device_array(own) else np.asarray(own))
+        step, tokens = whole("step", found["step"], 0), whole("tokens", found["tokens"], 0)
+        seconds, mark = float(found["seconds"]), (float(found["mark"][0]), int(found["mark"][1]))
+        rows, pending = [dict(row) for row in found["rows"]], [float(loss) for loss in found["pending"]]
+        on_device = is_device_array(values)
+        self.optimizer.load_state(
+            {k: to_device(x) if x.ndim else x for k, x in state.optimizer.items()} if on_device else state.optimizer
+        )
+        self._load(state.values)
+        self.best, self.step, self.rows, self.pending = state.best, step, rows, pending
+        self.seconds, self.tokens, self.mark = seconds, tokens, mark
 
     def _save(self) -> None:
+        self._refuse_not_finite()
         if self.folder is None:
             return
         values = to_host(self.model.parameters.values)
-        if not np.isfinite(values).all():  # the next step says so, with the last good checkpoint
-            return
         progress = {
             "step": self.step,
             "rows": self.rows,
@@ -390,7 +447,7 @@ class _Run:
     def _row(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
         if self.lines is not None:
-            self.lines.add(row)
+            self.lines.add(self.rows)
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -414,11 +471,29 @@ class _Run:
             status = "interrupted"
         if self.between:
             self._save()
+        if self.lines is not None:
+            self.lines.write(self.rows)
         if status != "interrupted" and len(self.best):
             self._load(self.best)
             if self.folder is not None:
                 self.folder.save(self.model, self.about)
         return status
+
+    def _refuse_not_finite(self) -> None:
+        """A parameter that is not finite between two steps came with the last of them."""
+        parameters = self.model.parameters
+        where = first_not_finite_parameter(parameters, to_host(parameters.values))
+        if where:
+            raise NotFinite(self.step, f"parameter {where}", self._last_good)
+
+    @property
+    def _last_good(self) -> str:
+        return "" if self.folder is None else self.folder.last_good
+
+    def result(self, status: str) -> Result:
+        """What there is."""
+        place = None if self.folder is None else self.folder.path
+        return Result(self.model, status, self.step, self.rows, self.seconds, place, self.about)
 
     def _load(self, values: np.ndarray) -> None:
         own = self.model.parameters.values
@@ -434,7 +509,7 @@ class _Run:
         norm = float(nn.clip(gradient, math.inf if plan.clip is None else plan.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             where = first_not_finite(self.model, batch.inputs, loss, gradient)
-            raise NotFinite(self.step, where, "" if self.folder is None else os.fspath(self.folder.checkpoint))
+            raise NotFinite(self.step, where, self._last_good)
         rate = plan.rate_at(self.step)
         self.between = False  # a second Ctrl-C may come anywhere
         self.optimizer.update(gradient, rate=rate)

@@ -11,7 +11,7 @@ from .._runtime.devices import to_host
 
 
 class NotFinite(FloatingPointError):
-    """Loss or gradient of a step is not a finite number, and nothing was updated with it.
+    """Loss or gradient of a step is not a finite number, and nothing was updated with it; or a parameter is none at the end.
 
     Attributes
     ----------
@@ -20,12 +20,12 @@ class NotFinite(FloatingPointError):
     where : str
         The parameter or layer in which the first of them was found.
     checkpoint : str
-        Where the last good state is on disk; empty without checkpoints.
+        Where this run kept, or found, its last good state; empty if it did neither.
     """
 
     def __init__(self, step: int, where: str, checkpoint: str):
         self.step, self.where, self.checkpoint = step, where, checkpoint
-        last = f"the last good state is in {checkpoint}" if checkpoint else "no checkpoint was asked for"
+        last = f"the last good state is in {checkpoint}" if checkpoint else "there is no checkpoint of this run"
         super().__init__(
             f"step {step}: not finite, first in {where}; {last}; a smaller rate, clipping or a longer warm-up may help"
         )
@@ -38,23 +38,27 @@ def first_not_finite(model: Any, inputs: np.ndarray, loss: float, gradient: Any)
     """Where it began: a parameter, else the first layer whose output is not finite, else a gradient, else the loss."""
     parameters = model.parameters
     values = to_host(parameters.values)
-    if not np.isfinite(values).all():
-        return f"parameter {_named(parameters, values)}"
+    named = first_not_finite_parameter(parameters, values)
+    if named:
+        return f"parameter {named}"
     look = getattr(model, "first_not_finite", None)
     layer = look(inputs) if look is not None else None
     if layer:
         return f"the output of layer {layer}"
     if not np.isfinite(loss):
         return "the loss"
-    return f"the gradient of {_named(parameters, to_host(gradient))}"
+    named = first_not_finite_parameter(parameters, to_host(gradient)) or "no parameter"
+    return f"the gradient of {named}"
 
 
-def _named(parameters: Any, flat: np.ndarray) -> str:
-    """The first parameter with a number that is not finite in a buffer of the parameters' layout."""
+def first_not_finite_parameter(parameters: Any, flat: np.ndarray) -> str:
+    """The first parameter with a number that is not finite in a buffer of the parameters' layout; empty: none has."""
+    if np.isfinite(flat).all():
+        return ""
     for name in parameters.names:
         if not np.isfinite(parameters.view(name, flat)).all():
             return name
-    return "no parameter"
+    return "no parameter"  # but the room between two
 
 
 class Interruption(contextlib.AbstractContextManager):

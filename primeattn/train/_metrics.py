@@ -36,12 +36,16 @@ class Lines:
         self._path = path
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        self._path.parent.mkdir(exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, "".join(map(line, rows)))
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Write the last row; all of them, if somebody has deleted the file."""
+        if not self._path.exists():
+            self.write(rows)
+            return
         with open(self._path, "a", encoding="utf-8") as file:
-            file.write(line(row))
+            file.write(line(rows[-1]))
 
 
 def dataset(rows: list[dict[str, Any]], about: dict[str, Any]):

@@ -31,6 +31,8 @@ class ModularAddition(Sequences):
     name = "modular"
 
     def __init__(self, modulus: int = 59, fraction: float = 0.5):
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
+            raise ValueError(f"fraction is {fraction!r}: a share between 0 and 1 is wanted, such as 0.5")
         self.modulus, self.fraction = whole("modulus", modulus, 2), float(fraction)
         self.vocabulary, self.context = self.modulus + 1, 3
         order = generator(0, 3, self.modulus).permutation(self.modulus**2)

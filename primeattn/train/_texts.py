@@ -152,9 +152,15 @@ def read(path) -> bytes:
 def _cut(name: str, data: bytes, held_out: int | None) -> Text:
     share, most = HELD_OUT
     size = held_out or min(int(share * len(data)), most)
-    if size < 1 or len(data) < 3 * size:
+    if size < 1:
         raise ValueError(
-            f"{name} has {len(data):,} bytes: too few to hold out {size:,} twice; give more text, or another held_out"
+            f"{name} has {len(data):,} bytes: too few to hold out a twentieth twice; {round(1 / share)} bytes or more "
+            "are wanted"
+        )
+    if len(data) < 3 * size:
+        raise ValueError(
+            f"{name} has {len(data):,} bytes: too few to hold out {size:,} twice; {3 * size:,} bytes or more are "
+            "wanted, or another held_out"
         )
     return Text(name, data[: -2 * size], data[-2 * size : -size], data[-size:])
 
