@@ -44,7 +44,7 @@ def test_options(options, kind, says, tmp_path, monkeypatch):
 
 
 def test_what_is_no_model_no_task_no_share_no_bound_and_no_text():
-    with pytest.raises(TypeError, match="model is None: a primeattn.nn.LanguageModel is wanted"):
+    with pytest.raises(TypeError, match=r"model is None: a primeattn\.nn.LanguageModel is wanted"):
         train.fit(None, TASK, steps=3)
     for until in (None, "solved"):
         with pytest.raises((TypeError, ValueError), match=r"task is 'text': a task is wanted|until is 'solved'"):

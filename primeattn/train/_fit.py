@@ -330,10 +330,9 @@ class _Plan:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides about the parameters of a step."""
-        # what follows from others comes after them: the first difference is what a message names
-        own: dict[str, Any] = (
-            {} if self.schedule == "constant" else {"steps": self.steps, "floor": self.floor}
-        )  # level: may grow
+        own: dict[str, Any] = {}
+        if self.schedule != "constant":  # a level run may become longer
+            own |= {"steps": self.steps, "floor": self.floor}  # first, because messages name the first difference
         names = "batch", "rate", "warmup", "clip", "accumulate", "seed", "patience"
         own |= {name: getattr(self, name) for name in names}
         own["optimizer"] = getattr(self.optimizer, "__name__", self.optimizer)

@@ -11,7 +11,7 @@ from .._runtime.devices import to_host
 
 
 class NotFinite(FloatingPointError):
-    """Loss or gradient of a step is not a finite number, and nothing was updated with it; or a parameter is none at the end.
+    """Loss or gradient of a step is not a finite number, and nothing was updated with it; or a parameter, at the end.
 
     Attributes
     ----------
