@@ -78,6 +78,8 @@ def clip(gradient: Any, bound: float) -> float:
     >>> nn.clip(gradient, 1.0), gradient
     (5.0, array([0.6, 0.8]))
     """
+    if not bound >= 0:
+        raise ValueError(f"bound is {bound!r}: a norm of 0 or more is wanted; infinity only measures")
     n = gradient.size
     if n == 0:
         return 0.0
