@@ -242,3 +242,20 @@ def test_a_bound_of_a_gradient_is_a_number_from_0_on():
     for bound in (np.nan, -1.0):
         with pytest.raises(ValueError, match=r"bound is .*: a norm of 0 or more"):
             nn.clip(np.ones(2), bound)
+
+
+@pytest.mark.parametrize("options", [{}, {"orientation": "primes"}])
+def test_a_resonant_model_of_zeros_has_a_value_and_a_gradient(options):
+    model = tiny(mechanism="resonant", dtype="float64", **options)
+    model.parameters.values[:] = 0
+    np.testing.assert_allclose(model.losses(IDS, IDS), np.log(5), rtol=1e-14)
+    loss, gradient = model.loss_and_gradient(IDS, IDS)
+    assert loss == pytest.approx(np.log(5))
+    assert np.isfinite(gradient).all()
+    one = tiny(mechanism="resonant", dtype="float64", **options)  # without a bias, a quaternion of 0 counts as 1
+    one.parameters.view("0.mixing.inner.project")[:] = 0
+    bias = one.parameters.view("0.mixing.inner.bias")
+    usual = one.logits(IDS)
+    bias[:] = 0
+    assert np.array_equal(one.logits(IDS), usual)
+    assert len(one.generate([1], 3)) == 3
