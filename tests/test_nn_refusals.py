@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import zipfile
 
 import numpy as np
@@ -46,6 +45,16 @@ def test_optimisers_take_only_a_gradient_of_their_layout(make):
     assert optimiser.steps == 0
 
 
+@pytest.mark.parametrize("make", [nn.AdamW, nn.SGD])
+def test_optimisers_take_only_moments_of_their_layout(make):
+    optimiser = make(tiny().parameters)
+    state = optimiser.state()
+    for mean in (np.ones(()), np.ones(3, np.float32)):
+        with pytest.raises(ValueError, match="mean has shape"):
+            optimiser.load_state({**state, "steps": 7, "mean": mean})
+    assert optimiser.steps == 0
+
+
 def test_a_gradient_goes_only_to_a_buffer_of_its_layout():
     model = tiny()
     for out, message in bad_buffers(len(model.parameters)):
@@ -59,6 +68,7 @@ def test_a_gradient_goes_only_to_a_buffer_of_its_layout():
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    resource = pytest.importorskip("resource", reason="limits of a process are those of Unix")
     path = tmp_path / "model.npz"
     tiny().save(path)
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)

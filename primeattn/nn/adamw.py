@@ -98,5 +98,7 @@ class AdamW:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
+        for name in ("mean", "square"):
+            self.parameters.check(name, state[name])
         self.steps = int(state["steps"])
         self.mean[:], self.square[:] = state["mean"], state["square"]

@@ -79,5 +79,6 @@ class SGD:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
+        self.parameters.check("mean", state["mean"])
         self.steps = int(state["steps"])
         self.mean[:] = state["mean"]
