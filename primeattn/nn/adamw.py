@@ -73,7 +73,8 @@ class AdamW:
         self.mean, self.square = parameters.zeros(), parameters.zeros()
 
     def update(self, gradient: Any, rate: float | None = None) -> None:
-        """One step against the flat gradient."""
+        """One step against the flat gradient, an array of the shape and type of the parameters' values."""
+        self.parameters.check("gradient", gradient)
         self.steps += 1
         rate = self.rate if rate is None else rate
         real, (b1, b2) = self.parameters.values.dtype.type, self.betas
@@ -97,5 +98,7 @@ class AdamW:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
+        for name in ("mean", "square"):
+            self.parameters.check(name, state[name])
         self.steps = int(state["steps"])
         self.mean[:], self.square[:] = state["mean"], state["square"]

@@ -24,9 +24,9 @@ def choose(scores: np.ndarray, temperature: float, top_k: int | None, rng: np.ra
 
 
 def check_choice(temperature, top_k) -> None:
-    if not temperature >= 0 or temperature == np.inf:
+    if not isinstance(temperature, int | float | np.integer | np.floating) or not 0 <= temperature < np.inf:
         raise ValueError(f"temperature is {temperature!r}: a number >= 0 is wanted; 0 takes the best token")
-    if top_k is not None and (not isinstance(top_k, int | np.integer) or top_k < 1):
+    if top_k is not None and (not isinstance(top_k, int | np.integer) or isinstance(top_k, bool) or top_k < 1):
         raise ValueError(f"top_k is {top_k!r}: 1 or more tokens are wanted; None takes all")
 
 

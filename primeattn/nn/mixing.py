@@ -160,6 +160,8 @@ class Mixing(Layer):
         gain: float = 1.0,
         **options: Any,
     ):
+        if rotary is not None and not (isinstance(rotary, int | float | np.number) and 0 < rotary < math.inf):
+            raise ValueError(f"rotary is {rotary!r}: a base above 0 is wanted, or None for no rotary positions")
         self.mechanism, self.width, self.heads, self.gain = mechanism_of(mechanism, "vectors")[0], width, heads, gain
         self.plan = plan_of(self.mechanism, Place(width, heads, context, causal, rotary), options)
         self.fields = Fields(self.plan, width, rotary)

@@ -1,6 +1,11 @@
 """A language model: a list of layers, its loss, and the gradient from the same list reversed."""
 
+import errno
 import json
+import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -9,15 +14,18 @@ import numba
 import numpy as np
 
 from .._runtime import devices, linalg
+from .._runtime.checks import as_floating
+from .._runtime.files import whole
 from .._runtime.owners import alone, share
 from . import phases, transformer
+from .arguments import true_or_false, whole_number, whole_numbers
 from .checkpointed import Checkpointed
 from .cross_entropy import CROSS_ENTROPY, total_loss
 from .decode import check_choice, stream
 from .elementwise import ADD
 from .layer import Layer, flat
 from .mixing import mechanism_of
-from .parameters import Parameters
+from .parameters import Parameters, floating
 from .tape import Room, Tape
 
 FORMAT = 1
@@ -90,18 +98,25 @@ class LanguageModel:
         **options: Any,
     ):
         build = SPACES[mechanism_of(mechanism)[1].space]
+        width, heads = whole_numbers("width", width), whole_numbers("heads", heads)
+        options = {name: x.item() if isinstance(x, np.generic) else x for name, x in options.items()}
+        if "rotary" in options:
+            raise ValueError(f"rotary is {options['rotary']!r}: pass positions='rotary', 'learned' or 'none' instead")
         self.config: dict[str, Any] = {
             "mechanism": mechanism,
-            "layers": layers,
+            "layers": whole_number("layers", layers),
             "width": width,
             "heads": heads,
-            "context": context,
-            "vocabulary": vocabulary,
-            "dtype": np.dtype(dtype).name,
-            "hidden": _hidden(width, options.get("feed_forward")) if hidden is None else hidden,
+            "context": whole_number("context", context),
+            "vocabulary": whole_number("vocabulary", vocabulary),
+            "dtype": floating(dtype).name,
+            "hidden": _hidden(width, options.get("feed_forward"))
+            if hidden is None
+            else whole_numbers("hidden", hidden),
             "positions": positions,
-            "checkpointing": checkpointing,
+            "checkpointing": true_or_false("checkpointing", checkpointing),
         }
+        true_or_false("tied", options.get("tied", True))
         self.layers: list[tuple[str, Layer]] = build(self.config, options)
         if checkpointing:  # what the first and the last layer keep is little, or needed at once
             self.layers[1:-1] = [(name, Checkpointed(layer)) for name, layer in self.layers[1:-1]]
@@ -110,6 +125,11 @@ class LanguageModel:
         self._declared = {name: layer.parameters() for name, layer in self.layers}
         self.parameters = Parameters(self._declared, rng, dtype)
         self._place()
+
+    def __repr__(self) -> str:
+        given = self.config
+        sizes = ", ".join(f"{name} {given[name]}" for name in ("layers", "width", "heads", "context", "vocabulary"))
+        return f"LanguageModel({given['mechanism']!r}: {sizes}; {len(self.parameters):,} parameters, {given['dtype']})"
 
     def _place(self) -> None:
         """Views of the parameters, and room for passes, where the values are now."""
@@ -187,11 +207,11 @@ class LanguageModel:
         ----------
         inputs, targets : array_like of int, shape (B, T)
         weights : array_like of float, shape (B, T), optional
-            How much a position counts, 0 or more; all the same by default.
+            How much a position counts, finite and 0 or more; all the same by default.
         seed, step : int
             What dropout draws from.
         out : ndarray of float, optional
-            A flat buffer for the gradient, of the layout of ``parameters.values``.
+            A flat buffer for the gradient, of the shape and type of ``parameters.values``.
 
         Returns
         -------
@@ -202,7 +222,7 @@ class LanguageModel:
         inputs, targets, weights = self._checked(inputs, targets, weights)
         sequences, tokens = inputs.shape
         workers = self._workers(sequences)
-        gradient = self.parameters.zeros() if out is None else out
+        gradient = self.parameters.zeros() if out is None else self._out(out)
         buffers = self._buffers(workers, gradient)
         sums: list[float] = [0.0] * workers
 
@@ -222,6 +242,13 @@ class LanguageModel:
         for buffer, _ in buffers[1:]:
             ADD(gradient.size, buffer, gradient)
         return sum(sums), gradient
+
+    def _out(self, out):
+        """A buffer of the caller's, which is not that of the parameters."""
+        self.parameters.check("out", out, writable=True)
+        if self._like is None and np.may_share_memory(out, self.parameters.values):
+            raise ValueError("out shares memory with parameters.values: pass a buffer of its own")
+        return out
 
     def _losses(self, logits, targets, weights):
         """Losses in nats, flat; the logits become the gradient of sum(weights * losses)."""
@@ -296,17 +323,19 @@ class LanguageModel:
         rng : int or numpy Generator
         """
         check_choice(temperature, top_k)
-        ids = self._ids(
-            "prompt", np.asarray(prompt, dtype=None if len(prompt) else np.int64)[None, -self.config["context"] :]
-        )
-        if not ids.size:
+        tokens = None if isinstance(prompt, str | bytes) else np.asarray(devices.to_host(prompt))
+        if tokens is None or tokens.ndim != 1:
+            raise ValueError(f"prompt is {prompt!r}: a sequence of tokens is wanted, such as [1, 2]")
+        if not tokens.size:
             raise ValueError("the prompt is empty: pass at least one token")
+        ids = self._ids("prompt", tokens[None, -self.config["context"] :])
         return stream(self, ids[0].tolist(), temperature, top_k, rng)
 
     def generate(
         self, prompt: Any, n: int, *, temperature: float = 1.0, top_k: int | None = None, rng: Any = 0
     ) -> np.ndarray:
         """The first ``n`` tokens of `stream`, shape (n,)."""
+        n = whole_number("n", n, 0)
         return np.fromiter(islice(self.stream(prompt, temperature=temperature, top_k=top_k, rng=rng), n), np.int64)
 
     def first_not_finite(self, inputs: Any) -> str | None:
@@ -340,10 +369,16 @@ class LanguageModel:
         if weights is None:
             weights = np.full(inputs.shape, 1 / max(inputs.size, 1))
         else:
-            weights = np.asarray(weights, dtype=np.float64)
-            if weights.shape != inputs.shape or not np.all(weights >= 0):
+            weights = as_floating("weights", devices.to_host(weights), dtype=np.float64)
+            if weights.shape != inputs.shape:
                 raise ValueError(f"weights have shape {weights.shape}: {inputs.shape} numbers >= 0 are wanted")
-            total = weights.sum()
+            if not np.all((weights >= 0) & (weights < np.inf)):
+                raise ValueError("weights hold NaN, infinite or negative numbers: finite numbers >= 0 are wanted")
+            with np.errstate(over="ignore"):
+                total = weights.sum()
+            if total == np.inf:  # only ratios count
+                weights = weights / weights.max()
+                total = weights.sum()
             weights = weights / total if total > 0 else weights
         return inputs, targets, weights.astype(self.parameters.values.dtype)
 
@@ -363,36 +398,95 @@ class LanguageModel:
 
     def astype(self, dtype: Any) -> "LanguageModel":
         """A copy whose numbers have another type."""
-        model = LanguageModel(**{**self.config, "dtype": np.dtype(dtype).name})
+        model = LanguageModel(**{**self.config, "dtype": dtype})
         model.parameters.values[...] = devices.to_host(self.parameters.values)
         return model
 
     def save(self, path: Any) -> None:
-        """Write the model as an npz file, without pickle: the config as JSON, and the arrays by name."""
+        """Write the model as an npz file, without pickle: the config as JSON, and the arrays by name.
+
+        The file is written whole or not at all: what was there stays until all is written.
+
+        Raises
+        ------
+        ValueError
+            If parameters are not finite: `load` would refuse them.
+        """
         header = json.dumps({"format": FORMAT, "config": self.config})
         arrays: dict[str, Any] = {f"parameter.{n}": x for n, x in self.parameters.copy().items()}
-        with open(path, "wb") as file:
+        for name, x in arrays.items():
+            if not np.isfinite(x).all():
+                raise ValueError(f"{name} holds NaN or infinite numbers: a file of them could not be read again")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, "a folder, a device or a pipe; the name of a file is wanted", str(path))
+        with whole(path) as beside, open(beside, "wb") as file:
             np.savez(file, header=np.array(header), **arrays)
 
     @classmethod
     def load(cls, path: Any) -> "LanguageModel":
-        """Read a model that `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            if "header" not in file:
-                raise ValueError(f"{path} is no model: it has no header; write one by model.save")
-            header = json.loads(str(file["header"]))
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, or the folder of a run, which holds it as ``model.npz``.
+
+        Raises
+        ------
+        ValueError
+            If the file is no model, is damaged, or is of a later version.
+        """
+        path = os.path.join(path, "model.npz") if os.path.isdir(path) else path
+        with open(path, "rb") as file:  # FileNotFoundError and its like stay what they are
+            try:
+                return cls._read(file)
+            except _Refused as error:
+                raise ValueError(f"{path} {error}") from None
+            except _BROKEN as error:
+                said = f"no {error.args[0]}" if isinstance(error, KeyError) else error
+                raise ValueError(
+                    f"{path} is no model of primeattn or is damaged ({said}): write one by model.save"
+                ) from error
+
+    @classmethod
+    def _read(cls, file) -> "LanguageModel":
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is no npz file, or its end is missing")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            if "header" not in arrays:
+                raise _Refused("is no model: it has no header; write one by model.save")
+            header = json.loads(str(arrays["header"]))
+            if not isinstance(header, dict) or not isinstance(header.get("config"), dict):
+                raise ValueError("its header is no JSON object with a config")
             if header["format"] > FORMAT:
-                raise ValueError(f"{path} has format {header['format']}: this version reads up to {FORMAT}")
+                raise _Refused(f"has format {header['format']}: this version reads up to {FORMAT}")
             model = cls(**header["config"])
-            for name in model.parameters.names:
-                model.parameters.view(name)[...] = file[f"parameter.{name}"]
+            for name, shape in model.parameters.shapes.items():
+                x = arrays[f"parameter.{name}"]
+                if x.shape != shape or x.dtype.kind != "f":
+                    raise ValueError(f"{name} is {x.dtype} of shape {x.shape}: floats of shape {shape} are wanted")
+                if not np.all(np.abs(x) <= np.finfo(model.parameters.values.dtype).max):
+                    raise ValueError(f"{name} holds NaN or infinite numbers")
+                model.parameters.view(name)[...] = x
         return model
 
 
+class _Refused(ValueError):
+    """A complaint that already says what is wrong."""
+
+
+#: What a damaged file raises.
+_BROKEN = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError, RuntimeError, NotImplementedError,
+    SyntaxError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+
+
 def _hidden(width, feed_forward):
-    if not isinstance(width, int | np.integer):
+    if isinstance(width, list):
         return [_hidden(w, feed_forward) for w in width]
     if feed_forward == "gelu":
-        return 4 * int(width)
-    hidden = 8 * int(width) // 3
+        return 4 * width
+    hidden = 8 * width // 3
     return max(1, hidden // 64 * 64 if hidden >= 64 else hidden)

@@ -68,6 +68,22 @@ def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def floating(dtype: Any) -> np.dtype:
+    """float32 or float64, of this machine.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype is {dtype!r}: 'float32' or 'float64' is wanted")
+    return found
+
+
 class Parameters:
     """Arrays with names, side by side in one flat buffer: an optimiser is one loop, a gradient is one array.
 
@@ -111,7 +127,7 @@ class Parameters:
                     self.slices[name] = slice(at, at + size)
                     at += size
             self.segments[kind] = slice(first, at)
-        self.values: Any = np.empty(at, dtype)
+        self.values: Any = np.empty(at, floating(dtype))
         rng = as_generator(rng)
         for name, parameter in self.declared.items():
             self.view(name)[...] = parameter.start(rng, parameter.shape)
@@ -157,6 +173,34 @@ class Parameters:
         """A flat buffer of zeros like the values, on their device."""
         zeros = np.zeros(len(self), self.values.dtype)
         return devices.to_device(zeros) if devices.is_device_array(self.values) else zeros
+
+    def check(self, name: str, x: Any, *, writable: bool = False) -> None:
+        """Refuse what is no flat buffer of the layout of the values: kernels would read or write beside it.
+
+        Raises
+        ------
+        TypeError
+            If it is no array, or lies on another device.
+        ValueError
+            If its shape, type or order is not that of the values, or it is to be written and cannot be.
+        """
+        values = self.values
+        on_cuda = devices.is_device_array(values)
+        if devices.is_device_array(x) is not on_cuda or not (on_cuda or isinstance(x, np.ndarray)):
+            wanted = "a CUDA array, as" if on_cuda else "a NumPy array, as"
+            raise TypeError(f"{name} is {type(x).__name__}: {wanted} parameters.values, is wanted")
+        if tuple(x.shape) != tuple(values.shape):
+            raise ValueError(
+                f"{name} has shape {tuple(x.shape)}: {tuple(values.shape)}, that of parameters.values, is wanted"
+            )
+        if x.dtype != values.dtype:
+            raise ValueError(f"{name} has dtype {x.dtype}: {values.dtype}, that of parameters.values, is wanted")
+        if on_cuda:
+            return
+        if not x.flags.c_contiguous:
+            raise ValueError(f"{name} is not contiguous: pass numpy.ascontiguousarray({name})")
+        if writable and not x.flags.writeable:
+            raise ValueError(f"{name} is read-only: a buffer that can be written is wanted")
 
     def copy(self) -> dict[str, np.ndarray]:
         """Copies of the arrays by name, in host memory."""

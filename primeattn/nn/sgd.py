@@ -58,7 +58,8 @@ class SGD:
         self.mean = parameters.zeros()
 
     def update(self, gradient: Any, rate: float | None = None) -> None:
-        """One step against the flat gradient."""
+        """One step against the flat gradient, an array of the shape and type of the parameters' values."""
+        self.parameters.check("gradient", gradient)
         self.steps += 1
         rate, values = self.rate if rate is None else rate, self.parameters.values
         real = values.dtype.type
@@ -78,5 +79,6 @@ class SGD:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
+        self.parameters.check("mean", state["mean"])
         self.steps = int(state["steps"])
         self.mean[:] = state["mean"]

@@ -2,6 +2,9 @@ r"""Resonant attention as a layer: every token gets amplitudes, phases and quate
 
 Mixing weights are w = softmax(m) and the temperature is tau = exp(u) of learned numbers, so that they stay what the
 mechanism allows:  dL/dm = w (dL/dw - sum w dL/dw),   dL/du = tau dL/dtau.
+
+Where a token's quaternion is 0, as where all parameters are, it counts as 1, with the gradient that is there: a layer
+has no 0/0, and training leaves the place.
 """
 
 from typing import Any
@@ -9,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..._runtime import devices
+from ..._runtime.jit import kernel, scalar
+from ..._runtime.owners import Owner
 from .._trainable import Learned, Place, Plan, Projected, Trainable, constant
 from .stream import ResonantState, resonant_step
 
@@ -52,12 +57,30 @@ def plan(
     return Plan(projected, learned, place.columns, options, recomputes=form != "linear")
 
 
+@scalar
+def direct_row(i, q):
+    """A quaternion of zeros, which has no direction, becomes 1, in place."""
+    at = 4 * i
+    if q[at] == 0 and q[at + 1] == 0 and q[at + 2] == 0 and q[at + 3] == 0:
+        q[at] = 1
+
+
+@kernel
+def direct_cpu(start, stop, q):
+    for i in range(start, stop):
+        direct_row(i, q)
+
+
+DIRECT = Owner(direct_row, direct_cpu, "F1", grain=4096)
+
+
 def arguments(arrays, learned) -> dict[str, Any]:
     """Of `resonant`, by name."""
     named = {name: x for name, x in arrays.items() if name not in ("q", "k", "v")}
     for name, x in named.items():
         if name.endswith("orientation"):
             shape = tuple(x.shape)
+            DIRECT(x.size // 4, x.reshape(x.size))
             named[name] = x.reshape((*shape[:-1], shape[-1] // 4, 4))
     mix = devices.to_host(learned["mix"]).astype(np.float64)
     w = np.exp(mix - mix.max(axis=-1, keepdims=True))
