@@ -307,7 +307,7 @@ def markdown(found: Studied, files: Sequence[str] = ()) -> str:
     lines += [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     lines += [f"| {titles[name]} | {' | '.join(cells)} |" for name, cells in rows.items()]
     lines += ["", "## Why", ""]
-    if any("array (" in claim["witness"] for claims in claimed.values() for claim in claims.values()):
+    if _unprinted(claimed):
         lines += [f"{WHOLE}.", ""]
     for name, title in titles.items():
         lines += [f"### {title}", ""]
@@ -345,6 +345,7 @@ def page(found: Studied) -> str:
             heads=heads,
             rows=rows,
             failures=_failures(claimed),
+            whole=WHOLE.replace("`", "") if _unprinted(claimed) else "",
             finding=finding(found),
             svgs={name: Markup(p.svg(f"study-{name}")) for name, p in found.pictures.items()},
             widths={name: p.width for name, p in found.pictures.items()},
@@ -352,6 +353,11 @@ def page(found: Studied) -> str:
             about=found.about,
         )
     )
+
+
+def _unprinted(claimed: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bool:
+    """Whether an array of a witness is named by its shape only."""
+    return any("array (" in claim["witness"] for claims in claimed.values() for claim in claims.values())
 
 
 def _failures(claimed: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
