@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 import primeattn as pa
 from primeattn import dynamics
-from primeattn.dynamics import Ring, Spheres, StuartLandau, _drive, networks, theory
+from primeattn.dynamics import Ring, Spheres, StuartLandau, _drive, _pace, networks, theory
 
 from .naive import bodies as naive
 
@@ -424,3 +424,28 @@ def test_figures_of_vectors_show_R_alone():
     assert pa.plot.trajectory(found, figure=figure.Figure()).shape == (1,)
     with pytest.raises(ValueError, match="vectors, no phases"):
         pa.plot.on_circle(found, ax=figure.Figure().subplots())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        StuartLandau(np.zeros(4), growth=1e300),
+        Spheres(np.zeros((4, 3, 3)), coupling=1e200),
+        pa.Kuramoto(np.zeros(4), coupling=1e300),
+        pa.Kuramoto([0.0, 1.0, 2.0, 1e20]),
+    ],
+)
+def test_more_steps_than_can_be_counted_are_refused(model):
+    with pytest.raises(ValueError, match=r"simulate needs 2e\+\d+ steps of 5e-\d+ for a time of 1: pass dt=0.001"):
+        dynamics.simulate(model, (0.0, 1.0), rng=0, progress=False)
+
+
+def test_steps_given_too_small_are_refused():
+    with pytest.raises(ValueError, match="pass a larger dt"):
+        dynamics.simulate(pa.Kuramoto(np.zeros(2)), (0.0, 1.0), dt=1e-300, rng=0, progress=False)
+
+
+def test_fast_bodies_that_cost_time_are_told_of():
+    model = StuartLandau(np.zeros(4), growth=1e6)
+    with pytest.warns(UserWarning, match=r"simulate takes .* steps of .*, as the model moves at rates up to"):
+        _pace.warn_of_tails(model, _pace.default_step(model), 100.0, 1)

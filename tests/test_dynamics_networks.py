@@ -194,3 +194,10 @@ def test_twisted_state_of_a_ring():
     theta = 2 * np.pi * q * np.arange(n) / n
     model = pa.Kuramoto(np.zeros(n), 1.0, networks.ring(n, 4), normalize="degree")
     np.testing.assert_allclose(one_step(model, theta), 0, atol=ROUNDING)
+
+
+def test_edges_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="weight is nan at edge 1: finite numbers are wanted"):
+        networks.from_edges(4, [0, 1], [1, 2], [1.0, np.nan])
+    with pytest.raises(ValueError, match=r"source has shape \(1, 2\): one list"):
+        networks.from_edges(4, [[0, 1]], [1, 2])

@@ -106,3 +106,15 @@ def test_names_and_windows_are_checked():
         pa.attention.top_k_mask("softmax", keep=1)
     with pytest.raises(ValueError, match="window is 0"):
         pa.attention.window_mask(3, 3, 0)
+
+
+@pytest.mark.parametrize("tokens", [(-1, 3), (3, -1), (True, 3), ("3", 3), (3, 2.0)])
+def test_window_mask_wants_numbers_of_tokens(tokens):
+    with pytest.raises(ValueError, match=r"(queries|keys) is .*: a number of tokens, 0 or more, is wanted"):
+        pa.attention.window_mask(*tokens, 1)
+
+
+def test_top_k_mask_gives_no_weights():
+    x = np.ones((1, 2, 2))
+    with pytest.raises(TypeError, match="takes no return_weights"):
+        pa.attention.top_k_mask("dot_product", x, x, x, keep=1, return_weights=True)

@@ -659,3 +659,16 @@ def test_one_colour_a_view(written, material):
     assert len(set(material.tones.values())) == len(VIEWS)
     assert "↙" not in written.html
     assert "linear-time attention" not in written.html
+
+
+def test_a_text_of_one_long_passage_is_told_of_shorter_ones(tmp_path):
+    path = tmp_path / "one.txt"
+    path.write_text("Waves run over the sand and back again, and nobody counts them. " * 12, "utf-8")
+    found, _ = report.read(path)
+    with pytest.raises(corpus.CorpusError, match="or cut it into shorter ones with --characters 60-300"):
+        report.prepare(found[:1])
+
+
+def test_notes_of_tables_do_not_scroll_with_them(written):
+    assert "<caption>" not in written.html
+    assert 'p class="note">Rank correlation of all pairs' in written.html

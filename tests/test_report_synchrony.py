@@ -65,3 +65,10 @@ def test_one_document_has_no_order_of_its_own():
     finding = synchrony.find(material)
     assert finding.facts["documents"] == 0
     assert not finding.shown["judged"]
+
+
+def test_few_passages_have_no_half_order():
+    few = synchrony.find(report.prepare(found_passages(1), mechanisms={})).facts
+    assert few["few"]
+    assert few["chance"] == pytest.approx(1 / math.sqrt(few["passages"]))
+    assert all(math.isnan(row["half"]) for row in few["views"])

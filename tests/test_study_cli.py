@@ -60,6 +60,8 @@ def test_the_numbers_of_all_files_are_the_same(done):
     page = (folder / "index.html").read_text("utf-8")
     assert page.count('class="claim fails"') == int((data.verdict == "fails").sum())
     assert page.count('class="claim holds"') == int((data.verdict == "holds").sum())
+    assert data.attrs["tokens"] == "8 drawn, of width 16, seed 0"
+    assert (data.attrs["seed"], data.attrs["shape"], data.sizes["token"]) == ("0", "(8, 16)", 8)
     assert data.attrs["command"].startswith("primeattn study --mechanism uniform")
     assert data.formula.sel(mechanism="expressive").item().startswith("f(z) = \\frac{z^{2}}{z^{2} + 1}")
     assert data.formula.sel(mechanism="resonance:original").item() == ""
@@ -73,6 +75,9 @@ def test_the_page_stands_alone(done):
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert page.count("<svg") == 4
+    assert '<figure class="chart wide" style="max-width: 6.90in">' in page  # three panels of 2.3 inches
+    assert "witness()" in page
+    assert "witness()" in (done[1] / "study.md").read_text("utf-8")
     assert "Expressive and resonance, original are no positive semidefinite kernels" in page
 
 

@@ -264,3 +264,33 @@ def test_sure_scores_are_the_scores():
             )
         exact = space.sure_table(points, balanced=True).astype(float)
         np.testing.assert_allclose(exact, pa.resonance.matrix(space.states(points), kind=kind), atol=1e-14)
+
+
+def test_a_kernel_that_is_no_function_of_points_is_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="two tables for the same points"):
+        counterexample(lambda a, b: rng.standard_normal((len(a), len(b))), "psd")
+    with pytest.raises(ValueError, match="NaN or infinity for all pairs"):
+        counterexample(lambda a, b: np.full((len(a), len(b)), np.nan), "psd")
+    with pytest.raises(ValueError, match=r"search is \(\)"):
+        counterexample("expressive", "psd", search=())
+
+
+def test_a_kernel_may_write_over_its_points():
+    def writes(a, b):
+        table = a @ b.T - 3
+        a[...] = b[...] = 7
+        return table
+
+    x = np.array([[1.0], [2.0]])
+    assert pa.study.gram(writes, x).tolist() == [[-2.0, -1.0], [-1.0, 1.0]]
+    assert x.tolist() == [[1.0], [2.0]]
+    found, plain = (counterexample(kernel, "psd", width=1) for kernel in (writes, lambda a, b: a @ b.T - 3))
+    assert found.says == plain.says
+    assert found.value == plain.value
+    assert found.verified == "exact"
+
+
+def test_a_kernel_beyond_float64_is_refused():
+    with pytest.raises(ValueError, match="the kernel of dot_product at points 0 and 0 is nan"):
+        pa.study.gram("dot_product", np.full((2, 2), 1e200))

@@ -228,8 +228,8 @@ def test_one_token_and_one_layer():
         (("uniform", np.zeros((0, 2))), {}, r"x0 has shape \(0, 2\)"),
         (("uniform",), {"step": 0.0}, "step is 0.0: a positive number is wanted"),
         (("uniform",), {"step": np.nan}, "step is nan"),
-        (("uniform",), {"tokens": 0}, "tokens is 0: too small"),
-        (("uniform",), {"depth": -1}, "depth is -1: too small"),
+        (("uniform",), {"tokens": 0}, "tokens is 0: an integer, 1 or more"),
+        (("uniform",), {"depth": -1}, "depth is -1: an integer, 0 or more"),
     ],
 )
 def test_refusals(arguments, options, message):
@@ -253,3 +253,22 @@ def test_other_refusals():
 def test_examples():
     for module in (_depth, _synchrony):
         assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"step": 1e300}, "tokens go beyond what float64 tells apart within 1 layers"),
+        ({"step": 1e300, "space": "free", "depth": 2}, "tokens go beyond"),
+        ({"step": 1e300, "space": "torus", "depth": 2}, "tokens go beyond"),
+        ({"step": np.nan}, "step is nan"),
+        ({"tolerance": np.nan}, "tolerance is nan: a finite number, 0 or more, is wanted"),
+        ({"tolerance": -1}, "tolerance is -1"),
+        ({"tokens": 0}, "tokens is 0: an integer, 1 or more, is wanted"),
+        ({"depth": 1.5}, "depth is 1.5: an integer, 0 or more, is wanted"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_steps_and_tolerances_that_tell_nothing_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        dynamics_of("dot_product", tokens=options.pop("tokens", 4), rng=0, **options)

@@ -403,3 +403,18 @@ def test_cuda_arrays_are_refused():
         pa.study.properties("squared", x)
     with pytest.raises(TypeError, match=r"pa\.to_host"):
         pa.study.certify(x)
+
+
+def test_a_drawn_study_has_the_tokens_and_the_seed_that_were_asked():
+    table = pa.study.properties("uniform", rng=7, sets=1, tokens=5, timing=False)
+    assert (table.attrs["seed"], table.attrs["shape"]) == ("7", "(5, 16)")
+    assert table.effective_rank.item() < 5.5
+    with pytest.raises(ValueError, match="tokens is 1: an integer, 2 or more, is wanted"):
+        pa.study.properties("uniform", tokens=1)
+
+
+def test_the_witness_of_a_shift_names_the_shift():
+    table = pa.study.properties("squared", sets=1, timing=False).sel(
+        mechanism="squared", property="KEY_SHIFT_INVARIANT"
+    )
+    assert table.witness.item() == "q = [[1]], k = [[0]], v = [[0]], k + [-1]"

@@ -255,3 +255,21 @@ def test_to_xarray(states):
 def test_same_seed_same_bits(states):
     a = operator(states, kind="original")
     np.testing.assert_array_equal(spectrum(a, rng=1).smallest_vectors, spectrum(a, rng=1).smallest_vectors)
+
+
+@pytest.mark.parametrize("error", [-1.0, np.nan, np.inf, "1", True])
+def test_a_certificate_wants_an_entry_error_that_is_one(error):
+    with pytest.raises(ValueError, match=r"entry_error is .*: a finite number, 0 or more, is wanted"):
+        certify([[1.0, 2.0], [2.0, 1.0]], entry_error=error)
+
+
+def test_certificates_at_the_ends_of_float64():
+    with pytest.raises(ValueError, match="beyond float64"):
+        certify(np.full((3, 3), 1.7e308))
+    with pytest.raises(ValueError, match="beyond float64"):
+        certify(np.eye(3), entry_error=1.7e308)
+    least = 5e-324
+    found = certify(np.full((3, 3), least))
+    assert found.error >= least
+    assert abs(found.largest - 3 * least) <= found.error
+    assert certify(np.zeros((3, 3)), entry_error=least).error >= 3 * least

@@ -33,7 +33,7 @@ def window_mask(queries: int, keys: int, window: int, *, causal: bool = False) -
     Raises
     ------
     ValueError
-        For a window below 1.
+        For a window below 1, or numbers of tokens that are none.
 
     Examples
     --------
@@ -43,6 +43,9 @@ def window_mask(queries: int, keys: int, window: int, *, causal: bool = False) -
            [1, 1, 0],
            [0, 1, 1]])
     """
+    for name, value in (("queries", queries), ("keys", keys)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise ValueError(f"{name} is {value!r}: a number of tokens, 0 or more, is wanted")
     before, after = check_band(causal, window, queries, keys)
     distance = np.arange(keys) - np.arange(keys - queries, keys)[:, None]
     return (-before <= distance) & (distance <= after)
@@ -52,6 +55,8 @@ def heaviest(forward: Callable[..., Any], *inputs: Any, keep: int, **options: An
     """`top_k_mask` of a mechanism's function."""
     if isinstance(keep, bool) or not isinstance(keep, int | np.integer) or keep < 1:
         raise ValueError(f"keep is {keep!r}: how many keys a query keeps, 1 or more, is wanted")
+    if "return_weights" in options:
+        raise TypeError("top_k_mask takes no return_weights: the mask is all that it gives; leave it out")
     _, weights = forward(*inputs, **options, return_weights=True)
     weights = abs(devices.to_host(weights.values if _labelled.is_labelled(weights) else weights))
     if not weights.size:

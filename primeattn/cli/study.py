@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--mechanism", type=_names, metavar="NAME,...", help=which)
     source = "tokens: .npy of (tokens, width), netCDF (PATH.nc or PATH.nc:VARIABLE), or a text (default: drawn)"
     add("--input", type=_name, metavar="FILE", help=source)
-    most = "most tokens that are taken, from the first (default: 64)"
+    most = "most tokens that are taken, from the first, or as many are drawn (default: 64)"
     add("--tokens", type=_within(2, _MOST_TOKENS), default=64, metavar="N", help=most)
     sets = "samples on which each theorem is tested (default: 20)"
     add("--sets", type=_within(1, _MOST_SETS), default=20, metavar="N", help=sets)
@@ -86,7 +86,14 @@ def run(arguments: argparse.Namespace) -> int:
 
         try:
             found = report.gather(
-                names, inputs, labels=labels, seed=arguments.seed, sets=arguments.sets, about=about, say=progress.say
+                names,
+                inputs,
+                labels=labels,
+                seed=arguments.seed,
+                sets=arguments.sets,
+                tokens=arguments.tokens,
+                about=about,
+                say=progress.say,
             )
             progress.say("writing")
             report.write(found, arguments.output, on_file=on_file)
@@ -123,7 +130,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Any, list[str] | None, str]:
     """Vectors, their names if they have some, and where they come from."""
     path = arguments.input
     if path is None:
-        return None, None, f"drawn, seed {arguments.seed}"
+        return None, None, f"{arguments.tokens} drawn, of width 16, seed {arguments.seed}"
     import numpy as np
 
     file, _, variable = path.rpartition(":") if ".nc:" in path else (path, "", "")

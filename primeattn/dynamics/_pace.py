@@ -11,6 +11,7 @@ from ._body_models import Bodies
 _COARSE = 3.0  # dt times rate; 2.8 is where decay at that rate explodes in rk4, 2 where it does in euler and heun
 _NANOSECONDS = 15  # an oscillator and step
 _PATIENCE = 20.0  # seconds without a word
+_COUNTED = 2.0**53  # steps
 
 
 def default_step(model: Any) -> float:
@@ -54,14 +55,34 @@ def warn_if_coarse(dt: float, rate: float) -> None:
         warnings.warn(says, RuntimeWarning, stacklevel=3)
 
 
+def check_count(step: float, span: float, given: bool) -> None:
+    """Refuses more steps than float64 counts.
+
+    Raises
+    ------
+    ValueError
+    """
+    steps = span / step if step > 0 else math.inf
+    if not steps <= _COUNTED:
+        wanted = "pass a larger dt" if given else f"pass dt={span / 1000:.1g}, or smaller couplings and frequencies"
+        raise ValueError(f"simulate needs {steps:.2g} steps of {step:.2g} for a time of {span:g}: {wanted}")
+
+
 def warn_of_tails(model: Any, step: float, span: float, runs: int) -> None:
     """Says what costs the time where a few oscillators make the default step much smaller than others need."""
+    steps = span / step
+    seconds = steps * runs * model.size * _NANOSECONDS * 1e-9
     if isinstance(model, Bodies):
+        if step < 0.01 and seconds >= _PATIENCE:
+            says = (
+                f"simulate takes {steps:.2g} steps of {step:.2g}, as the model moves at rates up to "
+                f"{model.fastest():.3g}: pass a larger dt, or smaller couplings"
+            )
+            warnings.warn(says, UserWarning, stacklevel=3)
         return
     speed = np.abs(model.omega)
     quickest, usual = float(speed.max()), float(np.quantile(speed, 0.95))
-    steps = span / step
-    if quickest < 4 * usual or steps * runs * model.size * _NANOSECONDS * 1e-9 < _PATIENCE:
+    if quickest < 4 * usual or seconds < _PATIENCE:
         return
     advice = min(0.05, 0.05 / usual if usual else 0.05)
     says = (

@@ -19,7 +19,7 @@ from ._drives import drive_for, method_for
 from ._engine import placed
 from ._model import Kuramoto
 from ._observables import chosen
-from ._pace import default_step, fastest, warn_if_coarse, warn_of_tails
+from ._pace import check_count, default_step, fastest, warn_if_coarse, warn_of_tails
 from ._run import FINISHED, INTERRUPTED, Run
 from ._seen import Reduction
 from ._trajectory import Label, Trajectory
@@ -159,6 +159,8 @@ def simulate(
     step = default_step(model) if dt is None else _positive("dt", dt)
     if dt is not None and not m.adaptive:
         warn_if_coarse(step, fastest(model))
+    if not m.adaptive:
+        check_count(step, abs(float(times[-1]) - t0), dt is not None)
     if dt is None and not m.adaptive:
         warn_of_tails(model, step, abs(times[-1] - t0), len(y0))
     rtol, atol = _tolerances(rtol, atol, m.adaptive)

@@ -117,7 +117,7 @@ def from_edges(n: int, source: Any, target: Any, weight: Any = None) -> "sparse.
     Raises
     ------
     ValueError
-        For lists of different lengths, or numbers that are not those of oscillators.
+        For lists of different lengths, numbers that are not those of oscillators, or weights that are not finite.
     TypeError
         For numbers of oscillators that are not integers.
 
@@ -142,12 +142,17 @@ def from_edges(n: int, source: Any, target: Any, weight: Any = None) -> "sparse.
         x = np.asarray(unmasked(name, x))
         if x.dtype.kind not in "iu" and x.size:
             raise TypeError(f"{name} has dtype {x.dtype}: integers are wanted")
-        if x.ndim != 1 or (x.size and not (x.min() >= 0 and x.max() < n)):
+        if x.ndim != 1:
+            raise ValueError(f"{name} has shape {x.shape}: one list, a number for each edge, is wanted")
+        if x.size and not (x.min() >= 0 and x.max() < n):
             raise ValueError(f"{name} must be a list of numbers from 0 to {n - 1}")
         ends.append(x.astype(np.int64))
     weights = np.ones(len(ends[0])) if weight is None else np.asarray(unmasked("weight", weight), float)
     if not len(ends[0]) == len(ends[1]) == weights.size or weights.ndim != 1:
         raise ValueError(f"source, target and weight have lengths {len(ends[0])}, {len(ends[1])} and {weights.size}")
+    if not np.isfinite(weights).all():
+        at = int(np.flatnonzero(~np.isfinite(weights))[0])
+        raise ValueError(f"weight is {weights[at]} at edge {at}: finite numbers are wanted; 0 or no edge means none")
     return sparse.coo_array((weights, (ends[1], ends[0])), shape=(n, n)).tocsr()
 
 

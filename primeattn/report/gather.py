@@ -174,7 +174,9 @@ def prepare(
     kept, repeated = distinct(found)
     if len(kept) < 2:
         what = f"{len(found):,} passages, all the same" if len(found) > 1 else ("1 passage" if found else "no passages")
-        raise corpus.CorpusError(f"{what}: at least two different passages are needed to compare; give more text")
+        shorter = any(len(passage.text) > LONG for passage in found)
+        more = f"give more text, or cut it into shorter ones with {SHORTER}" if shorter else "give more text"
+        raise corpus.CorpusError(f"{what}: at least two different passages are needed to compare; {more}")
     chosen = spread(len(kept), passages, np.random.default_rng(seed))
     shown = passages_of(kept)
     shown = [shown[i] for i in chosen]
@@ -191,7 +193,7 @@ def prepare(
         "encoder": f"words and {encoder.ngrams[0]}-grams, at most {encoder.k} primes of {encoder.n_primes:,}",
     }
     if len(kept) < FEW:
-        more = f"{SHORTER} cuts it into shorter ones" if np.median(lengths) > LONG else "more text would say more"
+        more = f"{SHORTER} cuts it into shorter ones" if lengths.max() > LONG else "more text would say more"
         about["hint"] = f"Only {len(kept)} passages came out of this text: {more}."
     return Material(
         passages=shown,

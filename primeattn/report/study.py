@@ -21,6 +21,10 @@ from .wording import scientific
 
 PAGE, TABLE, DATA = "index.html", "study.md", "study.nc"
 SHOWN = 24  # tokens of the attention maps
+WHOLE = (
+    "Witnesses that are too long to print lie in "
+    "`pa.attention.MECHANISMS[name].properties[pa.attention.Property.NAME].witness()`"
+)
 DEPTH = {"tokens": 24, "width": 8, "runs": 5, "depth": 120}
 
 #: Columns of the second table: a variable of the Dataset, its head, and how a number is written.
@@ -76,6 +80,7 @@ def gather(
     labels: Sequence[str] | None = None,
     seed: int = 0,
     sets: int = 20,
+    tokens: int = 64,
     about: Mapping[str, str] | None = None,
     say: Callable[..., object] = _nothing,
 ) -> Studied:
@@ -89,7 +94,8 @@ def gather(
         Tokens; drawn by default.
     labels : sequence of str, optional
         Names of the tokens, for the maps.
-    seed, sets : int
+    seed, sets, tokens : int
+        As of `study.properties`.
     about : mapping of str to str, optional
         Where the inputs come from, and the command.
     say : callable(str, done, total)
@@ -101,8 +107,8 @@ def gather(
     from .. import study
 
     say("properties", 0, 4)
-    data = study.properties(names, inputs, seed, sets=sets)
-    points = np.random.default_rng(seed).standard_normal((64, 16)) if inputs is None else np.asarray(inputs, float)
+    data = study.properties(names, inputs, seed, sets=sets, tokens=tokens)
+    points = np.random.default_rng(seed).standard_normal((tokens, 16)) if inputs is None else np.asarray(inputs, float)
     found = Studied(data, about=dict(about or {}))
     say("Gram matrices", 1, 4)
     _spectra(found, points)
@@ -151,7 +157,7 @@ def _spectra(found: Studied, points: np.ndarray) -> None:
 
     below = [title_of(name) for name in spectra if spectra[name][0] < -errors[name]]
     alt = f"Eigenvalues of {len(spectra)} Gram matrices; negative ones: {', '.join(below) or 'none'}."
-    found.pictures["spectra"] = Picture(draw, alt, 9.2, 2.1 * -(-len(spectra) // 4))
+    found.pictures["spectra"] = Picture(draw, alt, 2.3 * min(4, len(spectra)), 2.1 * -(-len(spectra) // 4))
 
 
 def _maps(found: Studied, points: np.ndarray, labels: Sequence[str] | None) -> None:
@@ -173,8 +179,11 @@ def _maps(found: Studied, points: np.ndarray, labels: Sequence[str] | None) -> N
         tokens = None if labels is None else labels[:SHOWN]
         plot.attention_maps({title_of(name): table for name, table in tables.items()}, tokens=tokens, figure=figure)
 
+    from ..plot.attention import columns_of
+
     alt = f"Attention of {len(shown)} tokens to one another, one map a mechanism, on one scale."
-    found.pictures["maps"] = Picture(draw, alt, 12, 6)
+    columns = min(columns_of(len(tables)), len(tables))
+    found.pictures["maps"] = Picture(draw, alt, 2.5 * columns + 1.6, 2.7 * -(-len(tables) // columns) + 0.8)
 
 
 def _profiles(found: Studied) -> None:
@@ -195,7 +204,7 @@ def _profiles(found: Studied) -> None:
         plot.kernel_profiles({title_of(name): score for name, score in scores.items()}, figure=figure)
 
     alt = "Weight of a pair against its score, one panel a mechanism, each divided by its largest value."
-    found.pictures["profiles"] = Picture(draw, alt, 9.5, 1.75 * -(-len(scores) // 5))
+    found.pictures["profiles"] = Picture(draw, alt, 1.9 * min(5, len(scores)), 1.75 * -(-len(scores) // 5))
 
 
 def _depth(found: Studied, seed: int) -> None:
@@ -298,6 +307,8 @@ def markdown(found: Studied, files: Sequence[str] = ()) -> str:
     lines += [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     lines += [f"| {titles[name]} | {' | '.join(cells)} |" for name, cells in rows.items()]
     lines += ["", "## Why", ""]
+    if _unprinted(claimed):
+        lines += [f"{WHOLE}.", ""]
     for name, title in titles.items():
         lines += [f"### {title}", ""]
         if "formula" in data and (formula := str(data["formula"].sel(mechanism=name).item())):
@@ -334,12 +345,19 @@ def page(found: Studied) -> str:
             heads=heads,
             rows=rows,
             failures=_failures(claimed),
+            whole=WHOLE.replace("`", "") if _unprinted(claimed) else "",
             finding=finding(found),
             svgs={name: Markup(p.svg(f"study-{name}")) for name, p in found.pictures.items()},
+            widths={name: p.width for name, p in found.pictures.items()},
             alts={name: p.alt for name, p in found.pictures.items()},
             about=found.about,
         )
     )
+
+
+def _unprinted(claimed: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bool:
+    """Whether an array of a witness is named by its shape only."""
+    return any("array (" in claim["witness"] for claims in claimed.values() for claim in claims.values())
 
 
 def _failures(claimed: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from .._runtime import devices
 from .._runtime.checks import as_floating
+from ..attention._inputs import is_number
 
 UNIT = 2.0**-53
 _ROOM = 1.01  # for the rounding of the bounds themselves: a few thousand sums of positive numbers
@@ -80,7 +81,8 @@ def certify(matrix, *, entry_error: float = 0.0) -> Certificate:
     Raises
     ------
     ValueError
-        If the matrix is empty, not square, not finite or not exactly symmetric.
+        If the matrix is empty, not square, not finite or not exactly symmetric; if entry_error is negative or not
+        finite; if an eigenvalue or the bound lies beyond float64.
 
     Notes
     -----
@@ -104,10 +106,12 @@ def certify(matrix, *, entry_error: float = 0.0) -> Certificate:
     ([-1.0, 3.0], True, 'negative')
     """
     a = symmetric(matrix)
-    scale = float(abs(a).max())
+    if not is_number(entry_error) or entry_error < 0:
+        raise ValueError(f"entry_error is {entry_error!r}: a finite number, 0 or more, is wanted")
+    scale, meant = float(abs(a).max()), _above(len(a) * float(entry_error)) if entry_error else 0.0
     if scale == 0:
-        return Certificate(np.zeros(len(a)), len(a) * entry_error, np.eye(len(a))[0])
-    exponent = int(np.frexp(scale)[1])  # by a power of two: nothing over- or underflows, and nothing is rounded
+        return _finite(np.zeros(len(a)), meant, np.eye(len(a))[0])
+    exponent = int(np.frexp(scale)[1])  # by a power of two: what underflows here is below what is added as tiny
     a = np.ldexp(a, -exponent)
     values, vectors = np.linalg.eigh(a)
     n = len(a)
@@ -119,8 +123,20 @@ def certify(matrix, *, entry_error: float = 0.0) -> Certificate:
         raise ValueError("the eigenvectors came out far from orthogonal: the matrix is beyond what float64 can certify")
     tiny = n * float(np.finfo(float).tiny)  # what underflow may have taken
     error = _ROOM * (np.linalg.norm(residual) + np.linalg.norm(hidden) + tiny) / np.sqrt(1 - _ROOM * defect)
-    error = float(np.ldexp(error, exponent)) + n * float(entry_error)
-    return Certificate(np.ldexp(values, exponent), error, vectors[:, 0])
+    with np.errstate(over="ignore", under="ignore"):  # eigenvalues and bound may be rounded where they are subnormal
+        values, error = np.ldexp(values, exponent), _above(_above(float(np.ldexp(error, exponent))))
+    return _finite(values, _above(error + meant) if meant else error, vectors[:, 0])
+
+
+def _above(x: float) -> float:
+    """The next larger number."""
+    return float(np.nextafter(x, np.inf))
+
+
+def _finite(values: np.ndarray, error: float, vector: np.ndarray) -> Certificate:
+    if not (np.isfinite(values).all() and np.isfinite(error)):
+        raise ValueError("an eigenvalue or its bound lies beyond float64: divide the matrix and entry_error by 2**64")
+    return Certificate(values, error, vector)
 
 
 def symmetric(matrix) -> np.ndarray:

@@ -166,7 +166,8 @@ def counterexample(
     Raises
     ------
     ValueError
-        For other names, mechanisms without a kernel, tables of a wrong shape.
+        For other names, mechanisms without a kernel, no stage; for tables of a wrong shape, without a finite number, or
+        that change from call to call.
 
     Notes
     -----
@@ -188,7 +189,7 @@ def counterexample(
     if property not in _PROPERTIES:
         raise ValueError(f"property is {property!r}: one of {', '.join(map(repr, _PROPERTIES))} is wanted")
     stages = (search,) if isinstance(search, str) else tuple(search)
-    for stage in stages:
+    for stage in stages or (None,):
         if stage not in STAGES:
             raise ValueError(f"search is {search!r}: stages of {', '.join(map(repr, STAGES))} are wanted")
     for name, value in (("width", width), ("primes", primes)):

@@ -18,10 +18,12 @@ import numpy as np
 
 from .._runtime.checks import as_floating, as_generator
 from ..attention import MECHANISMS, Holds, Mechanism, Property
+from ..attention._inputs import is_number
 from ._synchrony import Synchrony, synchrony
 
 SPACES = ("sphere", "torus", "free")
 _TOLERANCE = 1e-2  # radians, or shares of the first diameter
+_TURNED = 2.0**40  # radians; phases beyond are right to 1e-4 only
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -219,7 +221,7 @@ def dynamics_of(
     ------
     ValueError
         For another name or space, angles where a mechanism takes vectors or the reverse, tokens that are not finite or
-        have no direction, a step that is not positive.
+        have no direction, a step that is not positive or throws tokens beyond float64, a tolerance below 0.
     TypeError
         For an option that the mechanism does not have.
 
@@ -254,25 +256,36 @@ def dynamics_of(
     """
     record = _mechanism(mechanism)
     _check_space(record, space)
-    for name, value in (("tokens", tokens), ("width", width), ("depth", depth + 1)):
-        if value < 1:
-            raise ValueError(f"{name} is {value - (name == 'depth')}: too small")
-    if not (np.isfinite(step) and step > 0):
+    for name, value, least in (("tokens", tokens, 1), ("width", width, 1), ("depth", depth, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} is {value!r}: an integer, {least} or more, is wanted")
+    if not is_number(step) or step <= 0:
         raise ValueError(f"step is {step!r}: a positive number is wanted")
+    if not is_number(tolerance) or tolerance < 0:
+        raise ValueError(f"tolerance is {tolerance!r}: a finite number, 0 or more, is wanted")
     known = set(inspect.signature(record.forward).parameters) - {*record.inputs, "return_weights", "step"}
     if unknown := set(options) - known:
         raise TypeError(f"{record.name} has no option {', '.join(sorted(unknown))}: {', '.join(sorted(known))} it has")
     x = _start(x0, space, tokens, width, runs, as_generator(rng))
     layer = _Layer(record, space, options, float(step))
     path, tables = [x], []
-    for _ in range(depth):
-        x, table = layer(x)
-        path.append(x)
-        tables.append(_attended(table))
-    tables.append(_attended(layer(x)[1]))
-    line = np.stack(path)
+    try:
+        with np.errstate(over="raise"):
+            for _ in range(depth):
+                x, table = layer(x)
+                path.append(x)
+                tables.append(_attended(table))
+            tables.append(_attended(layer(x)[1]))
+            line = np.stack(path)
+            order, distances = _order(line, space), _distances(line, space)
+            if space == "torus" and abs(line - line[0]).max() > _TURNED:
+                raise FloatingPointError
+    except FloatingPointError:
+        raise ValueError(
+            f"tokens go beyond what float64 tells apart within {max(1, len(path) - 1)} layers of step {step:g}: a "
+            f"smaller step is wanted, 1 is a plain layer"
+        ) from None
     energy, claims = _energy(record, space, options, line)
-    distances = _distances(line, space)
     diameter = distances.max(axis=(-2, -1))
     within = tolerance if space != "free" else tolerance * diameter[0]
     settings = {"step": float(step), "tolerance": float(tolerance), "options": dict(options)}
@@ -283,7 +296,7 @@ def dynamics_of(
         space=space,
         t=step * np.arange(depth + 1),
         x=line,
-        R=_order(line, space),
+        R=order,
         energy=energy,
         diameter=diameter,
         attended=np.stack(tables),

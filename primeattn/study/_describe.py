@@ -15,7 +15,10 @@ def describe(sample: Sample, inputs, prop: Property) -> str:
     # keys are the queries themselves, and values do not matter, where the kernel of one batch is judged
     used = len(inputs) if prop not in (Property.SYMMETRIC, Property.PSD) else 1
     named = [*list(zip(inputs, sample.inputs, strict=True))[:used], *sample.options.items()]
-    return ", ".join(f"{name} = {_value(x)}" for name, x in named)
+    says = [f"{name} = {_value(x)}" for name, x in named]
+    if prop is Property.KEY_SHIFT_INVARIANT and inputs[:2] == ("q", "k"):
+        says.append(f"k + {_value(np.linspace(-1, 1, sample.inputs[1].shape[-1]))}")  # the shift that is measured
+    return ", ".join(says)
 
 
 def _value(x: Any) -> str:

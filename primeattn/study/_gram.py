@@ -83,7 +83,7 @@ def gram(kernel: Any, a: Any, b: Any = None) -> np.ndarray:
     Raises
     ------
     ValueError
-        For another name, a mechanism without a kernel, or points that are not finite.
+        For another name, a mechanism without a kernel, or points that are not finite or whose kernel is not.
     TypeError
         For states where vectors are wanted.
 
@@ -103,6 +103,18 @@ def gram(kernel: Any, a: Any, b: Any = None) -> np.ndarray:
     True
     """
     which = check_kernel(kernel)
+    table = table_of(which, a, b)
+    if isinstance(which, Mechanism) and not np.isfinite(table).all():
+        i, j = np.argwhere(~np.isfinite(table))[0]
+        raise ValueError(
+            f"the kernel of {which.name} at points {i} and {j} is {table[i, j]}: float64 does not hold their scores or "
+            f"weights; divide the points by their largest length"
+        )
+    return table
+
+
+def table_of(which: "Mechanism | Callable", a: Any, b: Any = None) -> np.ndarray:
+    """`gram` of what `check_kernel` gives; NaN where the kernel is undefined."""
     if not isinstance(which, Mechanism):
         return _called(which, a, b)
     x = check_points(a)
@@ -121,7 +133,8 @@ def gram(kernel: Any, a: Any, b: Any = None) -> np.ndarray:
 
 
 def _called(kernel: Callable, a, b) -> np.ndarray:
-    table = as_floating("the kernel's table", kernel(a, a if b is None else b), dtype=np.float64)
+    own, other = (np.copy(x) if type(x) is np.ndarray else x for x in (a, a if b is None else b))  # it may write there
+    table = as_floating("the kernel's table", kernel(own, other), dtype=np.float64)
     shape = (len(a), len(a if b is None else b))
     if table.shape != shape:
         raise ValueError(

@@ -39,10 +39,10 @@ class Drawn(NamedTuple):
     seed: int  # every measure draws from a stream of its own, so that none depends on which others run
 
 
-def drawn_for(which: Mechanism, points, sets: int, timing: bool, seed: int) -> Drawn:
+def drawn_for(which: Mechanism, points, sets: int, timing: bool, seed: int, tokens: int = TOKENS) -> Drawn:
     if points is None:
-        sample = which.sample(np.random.default_rng(seed), batch=(), heads=1, tokens=TOKENS, width=WIDTH)
-        itself = which.of_vectors(np.random.default_rng(seed).standard_normal((TOKENS, WIDTH)))
+        sample = which.sample(np.random.default_rng(seed), batch=(), heads=1, tokens=tokens, width=WIDTH)
+        itself = which.of_vectors(np.random.default_rng(seed).standard_normal((tokens, WIDTH)))
     else:
         sample = itself = of_points(which, points)
     return Drawn(sample, itself, points is not None, sets, timing, seed)

@@ -15,7 +15,7 @@ import numpy as np
 from .. import resonance
 from ..attention import Mechanism
 from ..states import PrimeStates
-from ._gram import gram
+from ._gram import table_of
 from ._sure import Sure, is_sure, sure
 
 PRIMES = (2, 3, 5, 7, 11)
@@ -29,15 +29,24 @@ class Vectors:
         self.kernel, self.width = kernel, width
         # a mechanism may learn something of all its points: then subsets have tables of their own
         some = list(np.random.default_rng(0).standard_normal((5, width or 2)))
-        self.pointwise = bool(np.allclose(self.table(some)[:3, :3], self.table(some[:3]), equal_nan=True))
+        table = self.table(some)
+        if not isinstance(kernel, Mechanism):
+            if not np.isfinite(table).any():
+                raise ValueError("the kernel gave NaN or infinity for all pairs of 5 drawn points: nothing can be told")
+            if not np.allclose(table, self.table(some), rtol=1e-9, atol=1e-12, equal_nan=True):
+                raise ValueError(
+                    "the kernel gave two tables for the same points: a function of the points alone is wanted; fix its "
+                    "seed at every call"
+                )
+        self.pointwise = bool(np.allclose(table[:3, :3], self.table(some[:3]), equal_nan=True))
 
     def table(self, points: Sequence[Point]) -> np.ndarray:
         """All pairs, float64; NaN where the kernel is undefined."""
         x = np.array(points, float)
         with np.errstate(all="ignore"):
             if isinstance(self.kernel, Mechanism):
-                return gram(self.kernel, x)
-            return gram(self.kernel, x, x)
+                return table_of(self.kernel, x)
+            return table_of(self.kernel, x, x)
 
     def sure_table(self, points: Sequence[Point], *, balanced: bool) -> np.ndarray | None:
         """The same in sure numbers; None if the kernel cannot compute with them.
@@ -47,7 +56,7 @@ class Vectors:
         x = sure(np.array(points, object))
         try:
             if not isinstance(self.kernel, Mechanism):
-                table = np.asarray(self.kernel(x, x), object)
+                table = np.asarray(self.kernel(x.copy(), x.copy()), object)
                 return _promoted(table) if table.shape == (len(x), len(x)) else None
             sample = self.kernel.of_vectors(np.array(points, float))
             own = [sure(v) for v in sample.inputs]

@@ -17,7 +17,15 @@ CAUSAL_WARNING = (
 _JACOBIAN = "power iteration; J w by the complex step on the reference, J^T u by the hand-derived vjp"
 
 
-def properties(mechanisms: Any = None, inputs: Any = None, rng: Any = 0, *, sets: int = 20, timing: bool = True) -> Any:
+def properties(
+    mechanisms: Any = None,
+    inputs: Any = None,
+    rng: Any = 0,
+    *,
+    sets: int = 20,
+    tokens: int = TOKENS,
+    timing: bool = True,
+) -> Any:
     r"""What mechanisms are: theorems on drawn samples, witnesses of what fails, and measures of weights and gradients.
 
     Parameters
@@ -27,10 +35,12 @@ def properties(mechanisms: Any = None, inputs: Any = None, rng: Any = 0, *, sets
         own). Default all of them.
     inputs : array_like of float, shape (n, d), or PrimeStates, optional
         Tokens that attend themselves (``of_vectors``); states for the kernels between states. Default: Gaussian samples
-        of 64 tokens and width 16, queries and keys drawn apart, and 64 Gaussian vectors for kernels.
+        of width 16, queries and keys drawn apart, and Gaussian vectors for kernels.
     rng : int or Generator
     sets : int
         Samples on which a claim that holds is tested.
+    tokens : int
+        Of what is drawn where inputs are not given.
     timing : bool
         Measure seconds and bytes, which no other run repeats exactly.
 
@@ -81,9 +91,11 @@ def properties(mechanisms: Any = None, inputs: Any = None, rng: Any = 0, *, sets
     chosen = subjects(mechanisms)
     if isinstance(sets, bool) or not isinstance(sets, (int, np.integer)) or sets < 1:
         raise ValueError(f"sets is {sets!r}: an integer, 1 or more, is wanted")
+    if isinstance(tokens, bool) or not isinstance(tokens, (int, np.integer)) or tokens < 2:
+        raise ValueError(f"tokens is {tokens!r}: an integer, 2 or more, is wanted")
     points = None if inputs is None else check_points(inputs, least=2)
     seed = int(as_generator(rng).integers(2**63))
-    rows = [row_of(which, drawn_for(which, points, sets, timing, seed)) for which in chosen]
+    rows = [row_of(which, drawn_for(which, points, sets, timing, seed, int(tokens))) for which in chosen]
     arguments = sorted({a for row in rows for a in row["gradient_norm"]}, key=lambda a: (len(a), a))
     for row in rows:
         row["gradient_norm"] = [row["gradient_norm"].get(a, np.nan) for a in arguments]
@@ -101,10 +113,12 @@ def properties(mechanisms: Any = None, inputs: Any = None, rng: Any = 0, *, sets
         "argument": arguments,
     }
     if points is None:
-        shape: tuple[int, ...] = (TOKENS, WIDTH)
+        shape: tuple[int, ...] = (tokens, WIDTH)
     else:
         shape = (len(points),) if isinstance(points, PrimeStates) else np.shape(points)
-    about = {"inputs": "drawn" if points is None else "given", "shape": str(shape), "seed": str(seed), "sets": sets}
+    given = str(rng) if isinstance(rng, int | np.integer) else "of a generator"
+    about = {"inputs": "drawn" if points is None else "given", "shape": str(shape), "seed": given, "sets": sets}
+    about["seed_of_samples"] = str(seed)
     return xarray.Dataset(variables, coords, attrs=about)
 
 

@@ -39,8 +39,9 @@ def outcome(material: Material) -> str:
     if len(a) < 10:
         return f"With {_count(len(a), 'pair')} there is little to rank; all scores stand side by side below."
     both = agreement(a, b)
+    verb = "is" if both.shared == 1 else "are"
     text = (
-        f"Of the {both.top} closest pairs by the {lead.title}, {both.shared} are also among the {both.top} closest "
+        f"Of the {both.top} closest pairs by the {lead.title}, {both.shared} {verb} also among the {both.top} closest "
         f"by {baseline.title} (chance would give {both.expected:.0f})"
     )
     mine, other = (neighbours(material.scores(v.name), material.documents) for v in (lead, baseline))

@@ -14,6 +14,7 @@ MOST = 300  # passages; beyond, evenly spaced ones
 COUPLINGS = np.concatenate([[0.0, 0.5, 1.0], np.arange(1.25, 3.01, 0.25), [3.5, 4.0]])
 RUNS = 4  # ways to deal the frequencies out to the passages
 UNTIL, SETTLED, STEP = 60.0, 30.0, 0.1
+ENOUGH = 30  # passages, for a half order that is more than chance makes of few
 LEAST = 3  # passages of a document that has an order of its own
 
 
@@ -154,7 +155,7 @@ def find(material: Material) -> Finding:
             "name": name,
             "title": material.views[name].heading,
             "critical": one.critical,
-            "half": one.half,
+            "half": one.half if len(taken) >= ENOUGH else math.nan,
             "order_at_half": float(one.mean[one.halfway()]),
             "within": float(one.within[one.halfway()]),
             "shuffled": float(one.shuffled[one.halfway()]),
@@ -166,6 +167,8 @@ def find(material: Material) -> Finding:
         facts={
             "views": rows,
             "passages": len(taken),
+            "few": len(taken) < ENOUGH,
+            "chance": 1 / math.sqrt(len(taken)),
             "coupling_shown": float(COUPLINGS[at]),
             "critical_even": dynamics.theory.critical_coupling("gaussian"),
             "documents": int((np.bincount(codes) >= LEAST).sum()) if judged else 0,
