@@ -248,15 +248,6 @@ def test_generation_is_refused_in_words():
     assert model.generate(np.array([1, 2]), np.int64(2), temperature=np.float32(1)).shape == (2,)
 
 
-<<<<<<< HEAD
-def test_a_bound_of_a_gradient_is_a_number_from_0_on():
-    for bound in (np.nan, -1.0):
-        with pytest.raises(ValueError, match=r"bound is .*: a number from 0 on"):
-            nn.clip(np.ones(2), bound)
-
-
-=======
->>>>>>> w-n1
 @pytest.mark.parametrize("options", [{}, {"orientation": "primes"}])
 def test_a_resonant_model_of_zeros_has_a_value_and_a_gradient(options):
     model = tiny(mechanism="resonant", dtype="float64", **options)
