@@ -129,7 +129,7 @@ def test_lipschitz(some):
     assert says["position_only"] == "linear in its inputs"
     # there the Jacobian is alpha times the identity: its norm is that of alpha
     drawn = MECHANISMS["position_only"].sample(
-        np.random.default_rng(int(some.attrs["seed"])), batch=(), heads=1, tokens=64, width=16
+        np.random.default_rng(int(some.attrs["seed_of_samples"])), batch=(), heads=1, tokens=64, width=16
     )
     expected = np.linalg.norm(drawn.options["alpha"][0], 2)
     found = float(some.jacobian_at.sel(mechanism="position_only", factor=1))
