@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -165,8 +166,8 @@ class LanguageModel:
 
     def _share(self, work, sequences: int, workers: int) -> None:
         """``work(worker, start, stop)`` for contiguous shares of the sequences, each on a thread of its own."""
-        if workers == 1:  # what is inside may share
-            with linalg.single_threaded():
+        if workers == 1:  # what is inside may share, if there is another thread; to ask takes 3 us
+            with linalg.single_threaded(), alone() if numba.get_num_threads() == 1 else nullcontext():
                 work(0, 0, sequences)
             return
 
