@@ -15,11 +15,11 @@ import numba
 import numpy as np
 
 from .._runtime import devices, linalg
+from .._runtime.arguments import true_or_false, whole_number, whole_numbers
 from .._runtime.checks import as_floating
 from .._runtime.files import whole
 from .._runtime.owners import alone, share
 from . import phases, transformer
-from .arguments import true_or_false, whole_number, whole_numbers
 from .checkpointed import Checkpointed
 from .cross_entropy import CROSS_ENTROPY, total_loss
 from .decode import check_choice, stream
