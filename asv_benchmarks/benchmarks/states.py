@@ -9,7 +9,9 @@ import numpy as np
 
 import primeattn as pa
 
-N, K = 62_500, 16  # 10^6 entries
+from . import size
+
+N, K = size(62_500, 300), 16  # 10^6 entries
 
 
 def _states(dtype, rng=0, n=N):
