@@ -26,7 +26,7 @@ class Step:
     def setup(self, name):
         self.model = model_of(name)
         self.optimizer = pa.nn.AdamW(self.model.parameters)
-        self.ids = np.random.default_rng(0).integers(0, 256, (8, self.model.context + 1))
+        self.ids = np.random.default_rng(0).integers(0, 256, (8, self.model.config["context"] + 1))
         self.time_step(name)
 
     def time_step(self, name):
