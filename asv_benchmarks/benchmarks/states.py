@@ -30,7 +30,7 @@ def _median(function, repeat=5):
 class Build:
     """Validation of 10^6 entries."""
 
-    params = (["float32", "float64"], ["sorted units", "unsorted", "any length"])
+    params = (size(["float32", "float64"], ["float32"]), ["sorted units", "unsorted", "any length"])
     param_names = ("dtype", "input")
 
     def setup(self, dtype, kind):
@@ -52,7 +52,7 @@ class Build:
 class Operations:
     """One batch, or two of them row by row, 10^6 entries each."""
 
-    params = (["float32", "float64"],)
+    params = (size(["float32", "float64"], ["float32"]),)
     param_names = ("dtype",)
 
     def setup(self, dtype):
