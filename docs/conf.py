@@ -36,14 +36,19 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True  # fields of a NamedTuple are objects already
 
+# Formulas that are wider than the page break at their relations: a phone has no room for two in a row.
+mathjax4_config = {"output": {"displayOverflow": "linebreak", "linebreaks": {"width": "100%"}}}
+
 html_theme = "pydata_sphinx_theme"
 html_title = "primeattn"
 html_static_path = ["_static"]
 html_css_files = ["primeattn.css"]
+html_js_files = ["figures.js"]
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("index", "quickstart", "compare", "study", "notation")}
+html_sidebars = {page: [] for page in ("index", "quickstart", "compare", "study", "search_texts", "notation")}
 html_theme_options = {
     "navbar_align": "left",
+    "header_links_before_dropdown": 9,
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
