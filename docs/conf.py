@@ -1,7 +1,11 @@
 """Sphinx configuration. Builds without a network: MathJax and the theme come from their packages."""
 
+import re
 import shutil
 from pathlib import Path
+
+from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import primeattn
 
@@ -36,9 +40,6 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True  # fields of a NamedTuple are objects already
 
-# Formulas that are wider than the page break at their relations: a phone has no room for two in a row.
-mathjax4_config = {"output": {"displayOverflow": "linebreak", "linebreaks": {"width": "100%"}}}
-
 html_theme = "pydata_sphinx_theme"
 html_title = "primeattn"
 html_static_path = ["_static"]
@@ -63,3 +64,35 @@ _copies = _here / "notebooks"
 _copies.mkdir(exist_ok=True)
 for _notebook in sorted((_here.parent / "notebooks").glob("*.ipynb")):
     shutil.copy(_notebook, _copies / _notebook.name)
+
+
+class FormulasInARow(SphinxPostTransform):
+    r"""Display formulas that \qquad keeps apart become boxes that wrap: a phone has no room for two in a row."""
+
+    default_priority = 700
+    formats = ("html",)
+
+    def run(self, **kwargs):
+        for block in list(self.document.findall(nodes.math_block)):
+            pieces = apart(block.astext())
+            if len(pieces) > 1 and not block.get("number") and not block.get("label"):
+                row = nodes.container(classes=["formulas"])
+                row += [nodes.math("", rf"\displaystyle {piece}") for piece in pieces]
+                block.replace_self(row)
+
+
+def apart(formula: str) -> list[str]:
+    r"""The pieces between those \qquad that stand in no group."""
+    depth, pieces = 0, [""]
+    for token in re.split(r"(\\[a-zA-Z]+|\\.|[{}])", formula):
+        depth += token in ("{", r"\begin", r"\left")
+        depth -= token in ("}", r"\end", r"\right")
+        if token == r"\qquad" and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += token
+    return [piece.strip() for piece in pieces if piece.strip()]
+
+
+def setup(app):
+    app.add_post_transform(FormulasInARow)
