@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import primeattn
@@ -94,5 +95,43 @@ def apart(formula: str) -> list[str]:
     return [piece.strip() for piece in pieces if piece.strip()]
 
 
+class WordsAreNoTypes(SphinxPostTransform):
+    """The "shape" in "ndarray of float, shape (n,)" is a word: it links to no attribute of that name."""
+
+    default_priority = 5  # before references are resolved
+
+    def run(self, **kwargs):
+        for link in list(self.document.findall(addnodes.pending_xref)):
+            target = link.get("reftarget", "")
+            if link.get("reftype") == "class" and target[:1].islower() and "." not in target:
+                link.replace_self(link.children)
+
+
+def one_name_a_line(app, what, name, obj, options, lines):
+    """Attributes that share a type and a description, "keys, values : ndarray", one by one: napoleon knows one name."""
+    found, at, inside = [], 0, False
+    while at < len(lines):
+        if at + 1 < len(lines) and re.fullmatch(r"-{3,}", lines[at + 1]):
+            inside = lines[at] == "Attributes"
+        names = re.fullmatch(r"(\w+(?:, \w+)+)( : .*)?", lines[at]) if inside else None
+        stop = at + 1
+        while names and stop < len(lines) and lines[stop].startswith(" "):
+            stop += 1
+        for each in names[1].split(", ") if names else ():
+            found += [each + (names[2] or ""), *lines[at + 1 : stop]]
+        if not names:
+            found.append(lines[at])
+        at = stop
+    lines[:] = found
+
+
+def skip_fields(app, what, name, obj, skip, options):
+    """A field of a NamedTuple is described in its class; by itself it says "Alias for field number 0"."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def setup(app):
     app.add_post_transform(FormulasInARow)
+    app.add_post_transform(WordsAreNoTypes)
+    app.connect("autodoc-process-docstring", one_name_a_line, priority=400)  # napoleon has 500
+    app.connect("autodoc-skip-member", skip_fields)

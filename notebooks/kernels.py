@@ -37,7 +37,8 @@ symbolic = pa.study.symbolic
 # ## Profiles
 #
 # Most mechanisms weigh a pair by a function $f$ of one number, $z = \alpha\, q \cdot k$. Each curve is divided by its largest
-# value in the window, as rows of attention are divided by their sums.
+# value in the window, as rows of attention are divided by their sums. (Scores of linear attention are never negative: the left half of its panel is not
+# reached.)
 
 # %%
 names = ["dot_product", "expressive", "squared", "linear", "uniform"]

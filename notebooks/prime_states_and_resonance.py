@@ -158,10 +158,9 @@ np.linalg.eigvalsh(pa.resonance.matrix(absolute, kind="original")).round(3)
 # theory). The smallest eigenvalues of the kernel on the two witnesses:
 
 # %%
-[
-    np.linalg.eigvalsh(pa.resonance.matrix(witness))[0].round(3)
-    for witness in (averaging, absolute)
-]
+witnesses = {"three states": averaging, "four quaternions": absolute}
+for name, witness in witnesses.items():
+    print(name, round(np.linalg.eigvalsh(pa.resonance.matrix(witness))[0], 12) + 0.0)
 
 # %% [markdown]
 # The first is well above 0. The second is 0 up to rounding: four quaternions in one plane have squares $q q^\mathsf{T}$ that

@@ -83,8 +83,8 @@ table = pa.study.properties(
 table.verdict.to_pandas().T
 
 # %% [markdown]
-# Expressive attention and the published resonance score are no kernels. How far their witnesses are below zero (the smallest
-# eigenvalue, over the largest entry):
+# Expressive attention and the published resonance score are no kernels. How far the smallest
+# eigenvalue of their witness is below zero:
 
 # %%
 fails = table.verdict.sel(property="PSD") == "fails"
