@@ -7,7 +7,8 @@ attends itself and what came before), or it has adders only, or readers only. Ea
 stored once for four multiply-adds in and four out.
 
 Where readers and adders are the same entries, the last group of a prime is filled up with entries of base 0: one by
-one they would wait for each other's sums.
+one they would wait for each other's sums. And what the next group and the next prime need is asked for in time: 60 ms
+in place of 74 for 65,536 tokens of 16 primes and 64 columns on two threads.
 
 Threads share vectors of columns for the values, and primes for the gradients of features: nobody writes where another
 one writes, and the sums do not depend on the number of threads.
