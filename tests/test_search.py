@@ -290,6 +290,22 @@ def test_command_refuses_in_one_line(capsys, arguments, code, message):
     assert message in err
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "empty"), (b" \n\n", "white space only"), (b"a\0b", "binary"), (b"caf\xe9", "--encoding latin-1")],
+)
+def test_command_refuses_a_file_that_is_no_text(capsys, files, tmp_path, content, message):
+    """Among others that are: it is named, and no index is left behind."""
+    path, place = tmp_path / "odd.txt", tmp_path / "i.npz"
+    path.write_bytes(content)
+    code, out, err = ask(capsys, *files, str(path), "--index", str(place), "--query", "x")
+    assert (code, out) == (3, "")
+    assert err.startswith(f"primeattn: {path}: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not place.exists()
+
+
 def test_command_never_overwrites_a_foreign_file(capsys, files, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("my notes")
