@@ -36,17 +36,18 @@ def test_parameters_are_views_of_one_buffer_by_kind():
 
 def test_adamw_equals_the_loop(rng):
     p = nn.Parameters(DECLARED, rng=3, dtype="float64")
-    opt = nn.AdamW(p, rate=0.1, betas=(0.8, 0.9), eps=1e-6, decay=0.3)
+    opt = nn.AdamW(p, rate=0.1, betas=(0.8, 0.9), eps=1e-6, decay=0.3, turn=3.0)
     expected = p.copy()
     moments = {n: (np.zeros(s), np.zeros(s)) for n, s in p.shapes.items()}
     for step in range(1, 4):
         g = rng.standard_normal(len(p))
-        for name in ("a.w", "a.b", "m"):
-            decay = 0.0 if name == "a.b" else 0.3
-            naive.adamw(expected[name], p.view(name, g), *moments[name], step, 0.1, 0.8, 0.9, 1e-6, decay)
+        for name in ("a.w", "a.b", "m", "angle"):
+            decay, rate = 0.3 if name in ("a.w", "m") else 0.0, 0.3 if name == "angle" else 0.1
+            naive.adamw(expected[name], p.view(name, g), *moments[name], step, rate, 0.8, 0.9, 1e-6, decay)
         opt.update(g)
     for name in ("a.w", "a.b", "m"):
         np.testing.assert_allclose(p.view(name), expected[name], rtol=1e-13)
+    np.testing.assert_allclose(np.exp(1j * p.view("angle")), np.exp(1j * expected["angle"]), rtol=1e-13)
 
 
 def test_sgd_equals_its_formula(rng):

@@ -26,7 +26,7 @@ SHORT = {"steps": 6, "batch": 2}
         ({"betas": (1, 1)}, ValueError, r"betas\[0\] is 1: a number from 0 to below 1"),
         ({"betas": (0.9, 2)}, ValueError, r"betas\[1\] is 2"),
         ({"betas": 0.9}, ValueError, "betas is 0.9: two numbers"),
-        ({"momentum": 0.9}, TypeError, "fit has no option 'momentum', and adamw has none but betas, eps, decay"),
+        ({"momentum": 0.9}, TypeError, "fit has no option 'momentum', and adamw has none but betas, eps, decay, turn"),
         ({"optimizer": "sgd", "momentum": 1.0}, ValueError, "momentum is 1.0"),
         ({"checkpoint": ""}, ValueError, "checkpoint is ''"),
         ({"checkpoint": 3}, ValueError, "checkpoint is 3"),

@@ -3,7 +3,8 @@ r"""AdamW: Adam with decoupled decay of matrices.
     m = b1 m + (1 - b1) g,    v = b2 v + (1 - b2) g^2,
     x = x (1 - rate decay) - rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
-On a torus angles are wrapped afterwards; on spheres see `riemannian`.
+On a torus angles move ``turn`` times as far and are wrapped afterwards; on spheres see `riemannian`. A step of Adam is
+about the rate, whatever the scale of what moves: weights are about 1 / sqrt(width) at the start, angles about 2.
 
 I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
 """
@@ -50,6 +51,8 @@ class AdamW:
     eps : float
     decay : float
         Of matrices only, see `Parameter`.
+    turn : float
+        Factor of the rate of angles, which are larger than weights by about that.
 
     Examples
     --------
@@ -67,8 +70,10 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         decay: float = 0.1,
+        turn: float = 10.0,
     ):
         self.parameters, self.rate, self.betas, self.eps, self.decay = parameters, rate, betas, eps, decay
+        self.turn = turn
         self.steps = 0
         self.mean, self.square = parameters.zeros(), parameters.zeros()
 
@@ -85,7 +90,8 @@ class AdamW:
         )
         for kind, where in self.parameters.flat_segments():
             keep = 1 - rate * self.decay if kind == "decayed" else 1.0
-            ADAMW(where.stop - where.start, *(x[where] for x in buffers), *map(real, (step, keep, *rest)))
+            length = step * self.turn if kind == "torus" else step
+            ADAMW(where.stop - where.start, *(x[where] for x in buffers), *map(real, (length, keep, *rest)))
             if kind == "torus":
                 WRAP(where.stop - where.start, self.parameters.values[where])
         for where, width in self.parameters.spheres():

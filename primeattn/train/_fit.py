@@ -155,7 +155,7 @@ def fit(
     progress : bool or callable, optional
         None: a bar if standard error is a terminal. A callable is given the newest row at every step.
     **options
-        Of the optimiser: ``decay``, ``betas``, ``eps``; ``momentum``.
+        Of the optimiser: ``decay``, ``betas``, ``eps``, ``turn``; ``momentum``.
 
     Returns
     -------
@@ -247,11 +247,11 @@ def _fitting(optimizer: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Options of an optimiser that has a name, checked; those of another are its own matter."""
     if callable(optimizer):
         return options
-    own = ("betas", "eps", "decay") if optimizer == "adamw" else ("momentum", "decay")
+    own = ("betas", "eps", "decay", "turn") if optimizer == "adamw" else ("momentum", "decay")
     for name, value in options.items():
         if name not in own:
             raise TypeError(f"fit has no option {name!r}, and {optimizer} has none but {', '.join(own)}")
-        if name in ("eps", "decay"):
+        if name in ("eps", "decay", "turn"):
             from_zero(name, value)
         elif name == "momentum":
             below_one(name, value)
