@@ -52,13 +52,13 @@ class Jacobian:
         """Dense."""
         return self.local.toarray() + self.left @ self.right.T
 
-    def tosparse(self):
+    def tosparse(self) -> Any:
         """scipy.sparse.csr_array; as dense as the part of low rank makes it."""
         from scipy import sparse
 
         return self.local if not self.left.shape[1] else self.local + sparse.csr_array(self.left @ self.right.T)
 
-    def operator(self):
+    def operator(self) -> Any:
         """scipy.sparse.linalg.LinearOperator."""
         from scipy.sparse.linalg import LinearOperator
 
