@@ -208,7 +208,7 @@ def test_an_upstream_gradient_that_is_no_real_array_is_refused(name, kind):
         pullback(dout)
 
 
-@pytest.mark.parametrize("name", ["expressive", "kuramoto", "elliptical"])
+@pytest.mark.parametrize("name", MECHANISMS)
 def test_a_labelled_upstream_gradient_is_matched_by_name(name):
     import xarray
 

@@ -45,12 +45,12 @@ from ._kuramoto import (
 from ._linear import LinearState, linear, linear_step
 from ._masks import heaviest, window_mask
 from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Sample, Score
-from ._position_only import Symmetry, position_only, square_patches
+from ._position_only import Symmetry, position_only, position_only_step, square_patches
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
 from ._rope import alibi_slopes, rope
 from ._squared import SquaredState, squared, squared_step
-from ._uniform import uniform
+from ._uniform import UniformState, uniform, uniform_step
 
 MECHANISMS: dict[str, Mechanism] = {
     m.name: m
@@ -87,6 +87,7 @@ __all__ = [
     "Score",
     "SquaredState",
     "Symmetry",
+    "UniformState",
     "alibi_slopes",
     "collective_modes",
     "dot_product",
@@ -109,6 +110,7 @@ __all__ = [
     "phase_feed_forward",
     "phase_gate",
     "position_only",
+    "position_only_step",
     "random_relevance",
     "resonant",
     "resonant_step",
@@ -119,6 +121,7 @@ __all__ = [
     "squared_step",
     "top_k_mask",
     "uniform",
+    "uniform_step",
     "violation",
     "vjp",
     "von_mises_readout",

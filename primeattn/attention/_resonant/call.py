@@ -93,7 +93,10 @@ def _checked_arrays(q, k, v, mask, given):
     devices.on_cuda(q=q, k=k, v=v, mask=mask, **given)
     q, k, v, group = check_arrays(q, k, v)
     if group != 1:
-        raise ValueError(f"q has shape {tuple(q.shape)} but k has shape {tuple(k.shape)}: leading axes must be equal")
+        raise ValueError(
+            f"q has shape {tuple(q.shape)} but k has shape {tuple(k.shape)}: leading axes must be equal, because the "
+            f"rotors of a head turn its queries, too; pass numpy.repeat(k, {group}, axis=-3), and so v"
+        )
     given = {name: as_floating(name, x) for name, x in given.items()}
     if devices.is_device_array(q):
         for name, x in given.items():
