@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -111,6 +112,19 @@ def test_public_functions_have_numpydoc_docstrings():
             if "Parameters\n" not in doc or "Examples\n" not in doc:
                 missing.append(f"{room}.{name}")
     assert not missing
+
+
+def test_strictly_typed_scripts_may_call_public_functions():
+    """A function without annotations is refused by ``mypy --strict`` where it is called, not where it is made."""
+    untyped = []
+    for room in primeattn._ROOMS:
+        module = importlib.import_module(f"primeattn.{room}")
+        for name in module.__all__:
+            value = getattr(module, name)
+            made = vars(value).get("__init__") if isinstance(value, type) else value
+            if inspect.isfunction(made) and not inspect.unwrap(made).__annotations__:
+                untyped.append(f"{room}.{name}")
+    assert not untyped
 
 
 def test_a_loop_is_named_for_its_row():
