@@ -135,3 +135,10 @@ def test_a_loop_is_named_for_its_row():
     for owner in OWNERS:
         if owner.row.__module__.split(".")[1] not in ("attention", "resonance"):  # not renamed yet
             assert owner.cpu.__name__ == owner.row.__name__.removesuffix("_row") + "_cpu", owner.row.__module__
+
+
+def test_no_page_of_the_docs_has_the_name_of_one_that_sphinx_writes():
+    """Sphinx wrote its search page over a page named search, without a warning."""
+    pages = {path.stem for path in (ROOT.parent / "docs").glob("*.md")}
+    assert "quickstart" in pages
+    assert not pages & {"search", "genindex", "modindex", "py-modindex"}
