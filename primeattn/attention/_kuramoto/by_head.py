@@ -33,12 +33,12 @@ def forward_cpu(
     full_width()
     v, q, k = rows
     m, lse, total = kept
-    tokens, zero = Sizes(*sizes).tokens, start - start  # a literal would have the loops compiled once more
+    tokens, parts, step = Sizes(*sizes).tokens, np.int64(1), np.int64(0)  # literals would compile their callees anew
     for line in range(start, stop):
         first, last = line * tokens, (line + 1) * tokens
         features_cpu(first, last, theta, sizes, shown, spins, queries, keys, v, q, k)
-        forward_tiles.forward(line, line + 1, problem, layout, plan, zero + 1, work, m, lse, total, clean)
-        update_cpu(first, last, sizes, theta, v, m, one, zero, kappa[0], kappa[1], out)
+        forward_tiles.forward(line, line + 1, problem, layout, plan, parts, work, m, lse, total, clean)
+        update_cpu(first, last, sizes, theta, v, m, one, step, kappa[0], kappa[1], out)
 
 
 @scalar
@@ -62,15 +62,11 @@ def backward_cpu(
     delta, dm, upstream_m, dq, dk, dv, nothing = flowing
     dreal, dimag, sums, dgate_q, dgate_k = found
     z, spin, query, key = Sizes(*sizes), Turn(*spins), Side(*queries), Side(*keys)
-    n, pieces, zero = z.width, (z.tokens + PIECE - 1) // PIECE, start - start  # no literal, as above
+    n, pieces, zero, unit = z.width, (z.tokens + PIECE - 1) // PIECE, np.int64(0), np.int64(1)  # as above
     for line in range(start, stop):
         row, one_piece = line * z.tokens, line * pieces * n
-        wide, deep, wide_end, deep_end = (
-            row * 2 * n,
-            row * z.depth,
-            (row + z.tokens) * 2 * n,
-            (row + z.tokens) * z.depth,
-        )
+        wide, wide_end = row * 2 * n, (row + z.tokens) * 2 * n
+        deep, deep_end = row * z.depth, (row + z.tokens) * z.depth
         _, head, angles = place(row, z)
         v_own, m_own, lse_own, dtheta_own = v[deep:deep_end], m[deep:deep_end], lse[row:], dtheta[angles:]
         values_own, upstream_own = values[deep:deep_end], upstream[angles:]
@@ -81,7 +77,7 @@ def backward_cpu(
         tiles.deltas(zero, z.tokens, m_own, upstream_m, z.depth, delta)
         own = (q[wide:wide_end], k[wide:wide_end], values_own, mask, mask_at[line:], slopes[line:], scale)
         backward_tiles.backward(
-            0, 1, own, layout, plan, 1, 0, work, (lse_own, delta, upstream_m),
+            zero, unit, own, layout, plan, unit, zero, work, (lse_own, delta, upstream_m),
             (dq, dk, dv, nothing), clean[line:],
         )  # fmt: skip
         spun = spin.head * head
