@@ -35,7 +35,7 @@ def aligned_zeros(size: int, dtype) -> np.ndarray:
 
 
 def _on_a_line(room: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
-    start = -ctypes.addressof(ctypes.c_char.from_buffer(room)) % LINE  # room.ctypes takes three times as long
+    start = -ctypes.addressof(ctypes.c_char.from_buffer(room.data)) % LINE  # room.ctypes takes three times as long
     return room[start : start + size * dtype.itemsize].view(dtype)
 
 

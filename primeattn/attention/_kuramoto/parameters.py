@@ -80,7 +80,7 @@ def of_parameters(call: Call, steps, sums, dgate_q, dgate_k) -> dict[str, Any]:
         0, z.heads, tuple(z), side.rows // z.tokens, tuple(query), tuple(key), steps, sums, counts, room, out
     )
     grads = {name: out[place].reshape(shape) for name, place, shape in places}
-    for name, of_tokens, shape, x in (("gate_query", dgate_q, of_query, query), ("gate_key", dgate_k, of_key, key)):
+    for name, of_tokens, x in (("gate_query", dgate_q, query), ("gate_key", dgate_k, key)):
         if x.token:
-            grads[name] = _inputs.sum_to(of_tokens.reshape((*call.lead, z.tokens, call.width)), shape)
+            grads[name] = _inputs.sum_to(of_tokens.reshape((*call.lead, z.tokens, call.width)), shapes[name])
     return grads

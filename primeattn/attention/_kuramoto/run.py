@@ -77,8 +77,8 @@ def band(call: Call, *, causal, strict, mask, window) -> tuple[tuple, Layout]:
 
 
 @lru_cache(256, typed=True)
-def _unmasked(z, keys, lead, dtype, *options):
-    return _band(z, keys, lead, np.empty(0, dtype), *options, None)
+def _unmasked(z, keys: int, lead, dtype, causal, strict, window):
+    return _band(z, keys, lead, np.empty(0, dtype), causal, strict, window, None)
 
 
 def _band(z, keys: int, lead, like, causal, strict, window, mask):
