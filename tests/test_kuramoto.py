@@ -183,7 +183,7 @@ def test_a_remembered_check_gives_what_the_check_gives():
 
 
 def test_one_huge_angle_among_near_ones():
-    """Others see its sine and cosine, which NumPy takes of any angle; what it turns by is rounded away in its own sum."""
+    """Others see its sine and cosine, which NumPy takes of any angle; what it turns by is rounded away in its sum."""
     theta, options = draw(tokens=70, drift=None)
     near = theta.copy()
     theta[1, 40, 1] = 1e12
