@@ -596,6 +596,8 @@ def test_labels_come_back():
     np.testing.assert_array_equal(out, attention.kuramoto(theta, **options))
     out, pullback = attention.vjp("kuramoto", labelled, **options)
     assert pullback(out)["theta"].dims == labelled.dims
+    weights = attention.kuramoto(labelled.rename(text="head"), **options, return_weights=True)[1]
+    assert weights.dims == ("head", "attention_head", "token", "key_token")  # the name is taken
 
 
 # --- CUDA twins ------------------------------------------------------------------------------------------------------

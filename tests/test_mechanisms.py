@@ -208,7 +208,7 @@ def test_an_upstream_gradient_that_is_no_real_array_is_refused(name, kind):
         pullback(dout)
 
 
-@pytest.mark.parametrize("name", ["expressive", "kuramoto", "elliptical"])
+@pytest.mark.parametrize("name", MECHANISMS)
 def test_a_labelled_upstream_gradient_is_matched_by_name(name):
     import xarray
 
@@ -308,6 +308,24 @@ def test_what_is_no_cache_or_that_of_another_is_refused(name):
 def test_a_cache_refuses_a_window_that_is_no_number():
     with pytest.raises(ValueError, match="window is True"):
         pa.attention.Cache(window=True)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "says"),
+    [
+        (
+            0,
+            {},
+            r"missing a required argument: 'q': vjp\('dot_product', q, k, v\) is wanted, with options among",
+        ),
+        (2, {}, "missing a required argument: 'v'"),
+        (3, {"casual": True}, "got an unexpected keyword argument 'casual': .* with options among causal, mask, scale"),
+        (4, {}, "too many positional arguments"),
+    ],
+)
+def test_what_a_pullback_takes_is_said(inputs, options, says):
+    with pytest.raises(TypeError, match=says):
+        pa.attention.vjp("dot_product", *np.ones((4, 1, 2))[:inputs], **options)
 
 
 def test_a_wrong_name_is_refused():

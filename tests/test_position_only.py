@@ -138,7 +138,7 @@ def test_shifts_serve_every_length_and_the_table_is_exactly_causal(rng):
 
 
 def test_long_convolutions_are_taken_and_agree(rng, monkeypatch):
-    products, taken = attention._position_only.mechanism.products, []
+    products, taken = attention._position_only.run.products, []
     real = products.Convolution
     monkeypatch.setattr(products, "Convolution", lambda call: taken.append(call.shape.keys) or real(call))
     v, alpha = rng.standard_normal((1024, 2)).astype(np.float32), rng.standard_normal((32, 32)) / 32

@@ -231,3 +231,11 @@ def test_a_file_keeps_its_link_and_its_mode(tmp_path):
         beside.write_text("newer")
     assert target.read_text() == "newer"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("seed", ["x", -1, 1.5, [1, -1]])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(ValueError, match=r"rng is .*: an integer, 0 or more, a numpy\.random\.Generator, or"):
+        pa.study.counterexample("expressive", "psd", rng=seed)
+    drawn = checks.as_generator(np.int64(3)).random()
+    assert drawn == checks.as_generator(3).random() == checks.as_generator(np.random.default_rng(3)).random()

@@ -6,8 +6,10 @@ each, and a ratio is that of one round. Our mechanism and our dot_product take t
 Inputs are drawn by the mechanism's own ``sample``; PyTorch reads them from a file.
 
     python asv_benchmarks/peers/family.py [--only NAME ...] [--threads 1] [--rounds 7] [--torch-python PYTHON]
+    python asv_benchmarks/peers/family.py --part gradients [--only NAME ...] [--torch-python PYTHON]
 
-Prints a Markdown table (milliseconds: medians of rounds) and one line of JSON.
+Prints a Markdown table (milliseconds: medians of rounds) and one line of JSON. The second compares the gradients of
+every variant and takes no times: `family_gradients`.
 
 An entry is the text of the mechanism in PyTorch. It finds the inputs and parameters of the mechanism by their names,
 ``allowed`` (queries, keys) of booleans for the causal band, and ``torch``, and sets ``out``.
@@ -21,6 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import family_gradients
 from attention import TORCH, Peer, install, timed
 
 SIZES = ((256, 4, 32), (256, 4, 64), (1024, 4, 64))  # tokens, heads, width
@@ -214,9 +217,10 @@ def measure(name, start, folder, threads, rounds) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=TORCH_TEXTS, default=list(TORCH_TEXTS), metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices={**TORCH_TEXTS, **family_gradients.TEXTS}, metavar="NAME")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--part", choices=("all", "gradients"), default="all", help="every variant, no times")
     parser.add_argument("--torch-python", help=f"an interpreter that has {TORCH} and numpy")
     parser.add_argument("--worker", choices=("primeattn", "torch"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -230,7 +234,11 @@ def main() -> int:
         def start(peer):
             return Peer(peer, pythons[peer], options.threads, __file__)
 
-        found = [measure(one, start, folder, options.threads, options.rounds) for one in options.only]
+        if options.part == "gradients":
+            print(family_gradients.table(family_gradients.compare(folder, pythons["torch"], options.only)))
+            return 0
+        only = options.only or TORCH_TEXTS
+        found = [measure(one, start, folder, options.threads, options.rounds) for one in only]
     print(f"one sequence, causal, float32, {options.threads} thread(s), ms; ratio: times faster than {TORCH} eager;")
     print("beside: our time, forward + backward, over that of our dot_product; gradients: float64, relative\n")
     print("| mechanism | gradients | tokens, heads, width | forward | torch | ratio | f + b | torch | ratio | beside |")

@@ -45,12 +45,12 @@ from ._kuramoto import (
 from ._linear import LinearState, linear, linear_step
 from ._masks import heaviest, window_mask
 from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Sample, Score
-from ._position_only import Symmetry, position_only, square_patches
+from ._position_only import Symmetry, position_only, position_only_step, square_patches
 from ._properties import violation
 from ._resonant import ResonantState, resonant, resonant_step
 from ._rope import alibi_slopes, rope
 from ._squared import SquaredState, squared, squared_step
-from ._uniform import uniform
+from ._uniform import UniformState, uniform, uniform_step
 
 MECHANISMS: dict[str, Mechanism] = {
     m.name: m
@@ -87,6 +87,7 @@ __all__ = [
     "Score",
     "SquaredState",
     "Symmetry",
+    "UniformState",
     "alibi_slopes",
     "collective_modes",
     "dot_product",
@@ -109,6 +110,7 @@ __all__ = [
     "phase_feed_forward",
     "phase_gate",
     "position_only",
+    "position_only_step",
     "random_relevance",
     "resonant",
     "resonant_step",
@@ -119,6 +121,7 @@ __all__ = [
     "squared_step",
     "top_k_mask",
     "uniform",
+    "uniform_step",
     "violation",
     "vjp",
     "von_mises_readout",
@@ -159,12 +162,30 @@ def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], d
     >>> out, pullback([[1.0]])["v"].tolist()
     (array([[2.]]), [[0.5], [0.5]])
     """
-    if name in MECHANISMS:
-        return MECHANISMS[name].vjp(*inputs, **options)
-    if name not in _kuramoto.PULLBACKS:
+    if not isinstance(name, str) or (name not in MECHANISMS and name not in _kuramoto.PULLBACKS):
         names = ", ".join(map(repr, [*MECHANISMS, *_kuramoto.PULLBACKS]))
         raise ValueError(f"name is {name!r}: one of {names} is wanted")
-    return _kuramoto.PULLBACKS[name](*inputs, **options)
+    function = MECHANISMS[name].vjp if name in MECHANISMS else _kuramoto.PULLBACKS[name]
+    try:
+        return function(*inputs, **options)
+    except TypeError:
+        _check_arguments(name, function, inputs, options)
+        raise
+
+
+def _check_arguments(name: str, function: Callable, inputs: tuple, options: dict) -> None:
+    """Say what ``vjp(name, ...)`` takes, where that is what is wrong."""
+    from inspect import Parameter, signature
+
+    takes = signature(function)
+    try:
+        takes.bind(*inputs, **options)
+    except TypeError as error:
+        positional = [n for n, p in takes.parameters.items() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+        optional = [n for n, p in takes.parameters.items() if p.kind is Parameter.KEYWORD_ONLY]
+        options_too = f", with options among {', '.join(optional)}" if optional else ""
+        wanted = f"vjp({name!r}, {', '.join(positional)}) is wanted{options_too}"
+        raise TypeError(f"{error}: {wanted}") from None
 
 
 def top_k_mask(name: str, *inputs: Any, keep: int, **options: Any) -> Any:

@@ -12,6 +12,7 @@ from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
 from ._cores import run
 from ._inputs import Call, check_arrays, check_call
+from ._labels import unwrap
 from ._rope import rope as rotate
 
 
@@ -37,10 +38,15 @@ def _place(x, start, rows, out, first) -> None:
     """``out[..., first : first + rows, :] = x[..., start : start + rows, :]``."""
     if not devices.is_device_array(x):
         out[..., first : first + rows, :] = x[..., start : start + rows, :]
-    elif rows:
+    elif rows and tuple(x.shape)[-1]:
         (*lead, room, width), out_room = tuple(x.shape), tuple(out.shape)[-2]
         flat, target = x.reshape(math.prod(lead) * room * width), out.reshape(math.prod(lead) * out_room * width)
         PLACE(math.prod(lead) * rows, flat, rows, room, start, target, out_room, first, width)
+
+
+def no_keys(v):
+    """Keys of width 0, for mechanisms that have values alone."""
+    return devices.empty((*tuple(v.shape)[:-1], 0), v.dtype, like=v)
 
 
 class Cache:
@@ -232,12 +238,15 @@ def step(
     scale: float | None = None,
     alibi: Any = None,
     rope: float | None = None,
+    compact: bool = False,
 ) -> Any:
     """A step of any mechanism: new tokens join the cache, and ``attend(call)`` gives their outputs, flat.
 
-    The call is causal, on the keys and values of the cache. If it is refused, the cache is as it was.
+    The call is causal, on the keys and values of the cache. If it is refused, the cache is as it was. ``compact``: on
+    a copy of what is kept, for loops that look beyond the keys in use.
     """
     check_cache(cache)
+    (q, k, v), wrap = unwrap(q, k, v)
     q, k, v, _ = check_arrays(q, k, v)
     queries, new = tuple(q.shape)[-2], tuple(k.shape)[-2]
     if queries != new:
@@ -247,12 +256,12 @@ def step(
         q, k = rotate(q, positions, rope), rotate(k, positions, rope)
     with cache.unchanged_on_error():
         cache.append(k, v)
-        keys, values = cache._buffers
+        keys, values = (cache.keys, cache.values) if compact else cache._buffers
         call = check_call(
             q, keys, values, keys=cache._kept, causal=True, mask=mask, scale=scale, window=cache.window, alibi=alibi
         )
-        x, g = call.problem, call.layout
-        x = x._replace(k=x.k[cache._start * g.width :], v=x.v[cache._start * g.depth :])
+        x, g, start = call.problem, call.layout, 0 if compact else cache._start
+        x = x._replace(k=x.k[start * g.width :], v=x.v[start * g.depth :])
         out = attend(call._replace(problem=x))
         cache.trim()
-    return call.shaped(out, g.queries, g.depth)
+    return wrap.out(call.shaped(out, g.queries, g.depth))

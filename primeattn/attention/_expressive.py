@@ -25,7 +25,7 @@ from ._cache import Cache, step
 from ._cores import ratio_run
 from ._cores import reference as plain
 from ._cores.ratio import register
-from ._inputs import Call, check_call, check_upstream, is_number, scale_gradient
+from ._inputs import EPS, Call, check_call, check_eps, check_upstream, scale_gradient
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import turn_both
@@ -82,7 +82,7 @@ def expressive(
     mask: Any = None,
     scale: float | None = None,
     window: int | None = None,
-    eps: float = 1e-6,
+    eps: float = EPS,
     rope: float | None = None,
     return_weights: bool = False,
 ) -> Any:
@@ -163,12 +163,6 @@ def expressive(
     return result, wrap.weights(call.shaped(table, g.queries, g.keys))
 
 
-def check_eps(eps) -> float:
-    if not is_number(eps) or eps < 0:
-        raise ValueError(f"eps is {eps!r}: a finite number, 0 or more, is wanted")
-    return float(eps)
-
-
 def _forward(call: Call, eps: float):
     """y and r, flat."""
     x = call.problem
@@ -182,7 +176,7 @@ def _vjp(q, k, v, *, causal=False, mask=None, scale=None, window=None, eps=None,
         q, k = turn_both(q, k, rope)
     call = check_call(q, k, v, causal=causal, mask=mask, scale=scale, window=window, alibi=None)
     x, g = call.problem, call.layout
-    out, total = _forward(call, check_eps(1e-6 if eps is None else eps))
+    out, total = _forward(call, check_eps(EPS if eps is None else eps))
     result = wrap.out(call.shaped(out, g.queries, g.depth))
 
     def pullback(dout) -> dict[str, Any]:
@@ -208,7 +202,7 @@ def expressive_step(
     *,
     mask: Any = None,
     scale: float | None = None,
-    eps: float = 1e-6,
+    eps: float = EPS,
     rope: float | None = None,
 ) -> Any:
     """Causal `expressive` attention of new tokens to all tokens so far; their keys and values join the cache.
@@ -250,7 +244,7 @@ def expressive_step(
     return step(lambda call: _forward(call, eps)[0], q, k, v, cache, mask=mask, scale=scale, rope=rope)
 
 
-def reference(q, k, v, *, causal=False, mask=None, scale=None, window=None, eps=1e-6, rope=None, return_weights=False):
+def reference(q, k, v, *, causal=False, mask=None, scale=None, window=None, eps=EPS, rope=None, return_weights=False):
     """The equations in plain NumPy, with the (..., Tq, Tk) table; analytic, so complex inputs work, too."""
     q, k, v = plain.joined(q, k, v, rope)
     square = (q @ np.swapaxes(k, -1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)) ** 2
@@ -304,7 +298,7 @@ def plan(
     key_heads: int | None = None,
     window: int | None = None,
     scale: float | None = None,
-    eps: float = 1e-6,
+    eps: float = EPS,
 ) -> Plan:
     """q, k, v."""
     options = given(causal=place.causal, window=window, scale=scale, eps=eps)

@@ -109,6 +109,15 @@ def is_number(x, dtype=np.dtype(np.float64)) -> bool:  # noqa: B008
         return False
 
 
+EPS = 1e-6  #: What mechanisms that divide by a sum add to it, unless told otherwise.
+
+
+def check_eps(eps) -> float:
+    if not is_number(eps) or eps < 0:
+        raise ValueError(f"eps is {eps!r}: a finite number >= 0 is wanted")
+    return float(eps)
+
+
 _ALL = np.ones(1, np.uint8)  # a mask that forbids nothing
 _ALL.flags.writeable = False
 
@@ -197,17 +206,8 @@ def check_slopes(alibi, lead: tuple[int, ...], like):
     return _placed(np.ascontiguousarray(slopes.reshape(-1), dtype=like.dtype), like)
 
 
-def _read_only(x):
-    """A view of the one type that kernels are compiled for: Numba counts read-only arrays as another type."""
-    if devices.is_device_array(x) or not x.flags.writeable:
-        return x
-    x = x.view()
-    x.flags.writeable = False
-    return x
-
-
 def flat(x):
-    """All of x as one axis, read-only as in `_read_only`."""
+    """All of x as one axis, of the one type that kernels are compiled for: Numba counts read-only arrays as another."""
     x = x.reshape(x.size)
     if type(x) is np.ndarray:
         x.setflags(write=False)

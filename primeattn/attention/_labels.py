@@ -26,7 +26,7 @@ class Wrap(NamedTuple):
         if self.q is None:
             return x
         token = self.k.dims[-2]
-        key = f"key_{token}" if token in self.q.dims[:-1] else token
+        key = unused(token, self.q.dims[:-1], "key")
         keys = self.k.rename({token: key}) if key != token else self.k
         return _data_array(x, (*self.q.dims[:-1], key), (self.q, self.q.dims[:-1]), (keys, (key,)))
 
@@ -38,6 +38,23 @@ class Wrap(NamedTuple):
 
 
 _PLAIN = Wrap()
+
+
+def plain(x):
+    """The array of a DataArray; anything else as it is."""
+    return x.values if _labelled.is_labelled(x) else x
+
+
+def like(labels, x):
+    """x with the labels of a DataArray of its shape; as it is if there are none."""
+    return labels.copy(data=x) if _labelled.is_labelled(labels) else x
+
+
+def unused(name: str, dims, prefix: str) -> str:
+    """A name for a further dimension."""
+    while name in dims:
+        name = f"{prefix}_{name}"
+    return name
 
 
 def unwrap(q, k, v):

@@ -16,10 +16,11 @@ from .._runtime import devices
 from .._runtime import elementary as el
 from .._runtime.jit import kernel, nonnegative, scalar
 from .._runtime.owners import Owner
+from ._cache import Cache, step
 from ._cores import forms
 from ._cores import reference as plain
 from ._cores.scan_stream import State, check_state
-from ._inputs import _read_only, check_arrays, check_call, check_upstream
+from ._inputs import check_arrays, check_call, check_upstream, flat
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Formula, Holds, Mechanism, Property, Score
 from ._samples import gaussian, generic, itself
@@ -147,7 +148,7 @@ def _attend(q, k, v, causal, mask, window):
 
 def _features(x):
     out = devices.empty(tuple(x.shape), x.dtype, like=x)
-    FEATURES(x.size, _read_only(x.reshape(x.size)), out.reshape(out.size))
+    FEATURES(x.size, flat(x), out.reshape(out.size))
     return out
 
 
@@ -160,7 +161,7 @@ def _vjp(q, k, v, *, causal=False, mask=None, window=None) -> tuple[Any, Callabl
     def pullback(dout) -> dict[str, Any]:
         gradients = done.backward(check_upstream(dout, out, call.problem.q))
         for x, d in zip(inputs, gradients, strict=False):
-            PULL_FEATURES(d.size, _read_only(x.reshape(x.size)), d)
+            PULL_FEATURES(d.size, flat(x), d)
         return wrap.gradients({n: d.reshape(call.shapes[n]) for n, d in zip("qkv", gradients, strict=True)})
 
     return out, pullback
@@ -189,7 +190,7 @@ class LinearState(State):
     degree = 1
 
 
-def linear_step(q: Any, k: Any, v: Any, state: LinearState) -> Any:
+def linear_step(q: Any, k: Any, v: Any, state: LinearState | Cache, *, mask: Any = None) -> Any:
     """Causal `linear` attention of new tokens to all tokens so far, in constant time and memory for a token.
 
     Step by step it gives what ``linear(..., causal=True)`` gives for the whole sequence.
@@ -200,8 +201,11 @@ def linear_step(q: Any, k: Any, v: Any, state: LinearState) -> Any:
         Queries of the next t tokens, usually 1.
     k, v : ndarray of float, shape (..., t, D) and (..., t, Dv)
         Their keys and values; heads in groups as in `dot_product`.
-    state : LinearState
-        Changed in place.
+    state : LinearState, or Cache
+        Changed in place. A `Cache` holds keys and values themselves, for ``Cache(window)``, whose window the result
+        has, or for masks; time is then that of the tokens kept.
+    mask : ndarray of bool, broadcastable to (..., t, kept + t), optional
+        With a `Cache` only.
 
     Returns
     -------
@@ -210,7 +214,8 @@ def linear_step(q: Any, k: Any, v: Any, state: LinearState) -> Any:
     Raises
     ------
     ValueError
-        As `linear`, or if the arrays do not continue the state, which is then as it was.
+        As `linear`, or if the arrays do not continue the state, which is then as it was, or for a mask without a
+        `Cache`.
     TypeError
         For another state, or arrays on two devices.
 
@@ -223,10 +228,17 @@ def linear_step(q: Any, k: Any, v: Any, state: LinearState) -> Any:
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.linear(x, x, x, causal=True)))
     True
     """
-    check_state(state, LinearState)
+    (q, k, v), wrap = unwrap(q, k, v)
+    if isinstance(state, Cache):
+        q, k, v, _ = check_arrays(q, k, v)
+        out = step(lambda call: forms.Pairs(call.problem, call.layout, call.heads, 1, 0.0).out, _features(q),
+                   _features(k), v, state, mask=mask, scale=1.0)  # fmt: skip
+        return wrap.out(out)
+    check_state(state, LinearState, mask)
     q, k, v, _ = check_arrays(q, k, v)
     call = check_call(_features(q), _features(k), v, causal=True, mask=None, scale=1.0, window=None, alibi=None)
-    return call.shaped(state.step(call.problem, call.layout, call.lead, 0.0), call.layout.queries, call.layout.depth)
+    out = state.step(call.problem, call.layout, call.lead, 0.0)
+    return wrap.out(call.shaped(out, call.layout.queries, call.layout.depth))
 
 
 def reference(q, k, v, *, causal=False, mask=None, window=None, return_weights=False):
@@ -271,8 +283,7 @@ SCORE = Score(
 def plan(place: Place, *, key_heads: int | None = None, window: int | None = None) -> Plan:
     """q, k, v, turned before their features: scores depend on both positions, not on their difference alone."""
     options = given(causal=place.causal, window=window)
-    projected = queries_keys_values(place, key_heads=key_heads)
-    return Plan(projected, {}, place.columns, options, recomputes=window is not None)
+    return Plan(queries_keys_values(place, key_heads=key_heads), {}, place.columns, options)
 
 
 MECHANISM = Mechanism(

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from ._cache import Cache, step
 from ._cores import forms
 from ._cores import reference as plain
 from ._cores.scan_stream import State, check_state
-from ._inputs import check_arrays, check_call, check_upstream, is_number
+from ._inputs import EPS, check_arrays, check_call, check_eps, check_upstream
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample
 from ._rope import rope as rotate
@@ -41,7 +42,7 @@ def squared(
     mask: Any = None,
     scale: float | None = None,
     window: int | None = None,
-    eps: float = 1e-6,
+    eps: float = EPS,
     rope: float | None = None,
     return_weights: bool = False,
 ) -> Any:
@@ -136,12 +137,6 @@ def _attend(q, k, v, form, causal, mask, scale, window, eps, rope):
     return call, (forms.Sums if by_sums else forms.Pairs)(x, g, call.heads, 2, eps)
 
 
-def check_eps(eps) -> float:
-    if not is_number(eps) or eps < 0:
-        raise ValueError(f"eps is {eps!r}: a finite number >= 0 is wanted")
-    return float(eps)
-
-
 def faster_by_sums(keys: int, width: int, causal: bool) -> bool:
     """Where sums were ahead in float32 on one core, widths 16, 32 and 64: 1.4 D^2, and 1.7 D for what is not a product.
 
@@ -151,7 +146,7 @@ def faster_by_sums(keys: int, width: int, causal: bool) -> bool:
 
 
 def _vjp(
-    q, k, v, *, form="auto", causal=False, mask=None, scale=None, window=None, eps=1e-6, rope=None
+    q, k, v, *, form="auto", causal=False, mask=None, scale=None, window=None, eps=EPS, rope=None
 ) -> tuple[Any, Callable]:
     """Output and pullback: gradients of q, k, v. The scale cancels, eps being relative; eps itself is a constant."""
     (q, k, v), wrap = unwrap(q, k, v)
@@ -192,8 +187,15 @@ class SquaredState(State):
 
 
 def squared_step(
-    q: Any, k: Any, v: Any, state: SquaredState, *, eps: float = 1e-6, rope: float | None = None
-) -> Any:  # fmt: skip
+    q: Any,
+    k: Any,
+    v: Any,
+    state: SquaredState | Cache,
+    *,
+    mask: Any = None,
+    eps: float = EPS,
+    rope: float | None = None,
+) -> Any:
     """Causal `squared` attention of new tokens to all tokens so far, in constant time and memory for a token.
 
     Step by step it gives what ``squared(..., causal=True)`` gives for the whole sequence.
@@ -204,8 +206,11 @@ def squared_step(
         Queries of the next t tokens, usually 1.
     k, v : ndarray of float, shape (..., t, D) and (..., t, Dv)
         Their keys and values; heads in groups as in `dot_product`.
-    state : SquaredState
-        Changed in place.
+    state : SquaredState, or Cache
+        Changed in place. A `Cache` holds keys and values themselves, for ``Cache(window)``, whose window the result
+        has, or for masks; time is then that of the tokens kept.
+    mask : ndarray of bool, broadcastable to (..., t, kept + t), optional
+        With a `Cache` only.
     eps, rope
         As in `squared`; the same at every step.
 
@@ -216,7 +221,8 @@ def squared_step(
     Raises
     ------
     ValueError
-        As `squared`, or if the arrays do not continue the state, which is then as it was.
+        As `squared`, or if the arrays do not continue the state, which is then as it was, or for a mask without a
+        `Cache`.
     TypeError
         For another state, or arrays on two devices.
 
@@ -229,17 +235,23 @@ def squared_step(
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.squared(x, x, x, causal=True)))
     True
     """
-    check_state(state, SquaredState)
+    if isinstance(state, Cache):
+        eps = check_eps(eps)
+        return step(lambda call: forms.Pairs(call.problem, call.layout, call.heads, 2, eps).out, q, k, v, state,
+                    mask=mask, rope=rope, compact=True)  # fmt: skip
+    check_state(state, SquaredState, mask)
+    (q, k, v), wrap = unwrap(q, k, v)
     q, k, v, _ = check_arrays(q, k, v)
     eps = check_eps(eps)
     if rope is not None:
         q, k = (rotate(x, np.arange(state.position, state.position + np.shape(x)[-2]), rope) for x in (q, k))
     call = check_call(q, k, v, causal=True, mask=None, scale=None, window=None, alibi=None)
-    return call.shaped(state.step(call.problem, call.layout, call.lead, eps), call.layout.queries, call.layout.depth)
+    out = state.step(call.problem, call.layout, call.lead, eps)
+    return wrap.out(call.shaped(out, call.layout.queries, call.layout.depth))
 
 
 def reference(
-    q, k, v, *, form="auto", causal=False, mask=None, scale=None, window=None, eps=1e-6, rope=None,
+    q, k, v, *, form="auto", causal=False, mask=None, scale=None, window=None, eps=EPS, rope=None,
     return_weights=False,
 ):  # fmt: skip
     """The equations in plain NumPy, with the (..., Tq, Tk) table; analytic, so complex inputs work, too."""
@@ -278,12 +290,11 @@ def plan(
     key_heads: int | None = None,
     window: int | None = None,
     form: str = "auto",
-    eps: float = 1e-6,
+    eps: float = EPS,
 ) -> Plan:
     """q, k, v."""
     options = given(causal=place.causal, window=window, form=form, eps=eps)
-    projected = queries_keys_values(place, key_heads=key_heads)
-    return Plan(projected, {}, place.columns, options, recomputes=window is not None)
+    return Plan(queries_keys_values(place, key_heads=key_heads), {}, place.columns, options)
 
 
 MECHANISM = Mechanism(

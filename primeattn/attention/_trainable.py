@@ -186,11 +186,13 @@ def cached(function: Callable, kind: type[Cache] = Cache) -> Callable:
 
 
 def summed(function: Callable, kind: type) -> Callable:
-    """A ``step`` from one that takes q, k, v and sums over keys."""
+    """A ``step`` from one that takes q, k, v and sums over keys, or a cache if there is a window."""
 
     def step(plan, arrays, learned, memory, before):
-        options = {n: x for n, x in plan.options.items() if n not in ("causal", "form")}
-        return function(arrays["q"], arrays["k"], arrays["v"], memory.setdefault("past", kind()), **options)
+        options = {n: x for n, x in plan.options.items() if n not in ("causal", "form", "window")}
+        window = plan.options.get("window")
+        past = memory.setdefault("past", kind() if window is None else Cache(window))
+        return function(arrays["q"], arrays["k"], arrays["v"], past, **options)
 
     return step
 

@@ -17,10 +17,12 @@ from .._runtime import devices
 from .._runtime.checks import as_floating, as_generator
 from .._runtime.jit import kernel, nonnegative, scalar
 from .._runtime.owners import Owner
+from ._cache import Cache, no_keys
 from ._cores import ratio_sums
 from ._cores import reference as plain
 from ._cores.layout import Layout, key_range
-from ._inputs import _read_only, check_band, check_mask, check_upstream
+from ._cores.scan_stream import check_state
+from ._inputs import check_band, check_mask, check_upstream, flat
 from ._labels import unwrap
 from ._mechanism import Claim, DoesNotApply, Formula, Holds, Mechanism, Property, Sample, Score
 from ._trainable import Place, Plan, Projected, Trainable, given
@@ -58,10 +60,33 @@ def uniform_weights_cpu(start, stop, mask, mask_at, layout, count, weights):
         uniform_weights_row(row, mask, mask_at, layout, count, weights)
 
 
+@scalar
+def uniform_step_row(row, tokens, depth, position, v, before, after, out):
+    """Column ``row`` = head * depth + c: its sum goes on over the next tokens, with what each addition rounds away."""
+    head, c = row // depth, row % depth
+    total, rest = before[2 * row], before[2 * row + 1]
+    for t in range(tokens):
+        at = (head * tokens + t) * depth + c
+        x = v[at] + rest
+        new = total + x
+        rest = x - (new - total)
+        rest = rest if rest - rest == 0 else type(rest)(0)  # of an infinite sum there is no rest
+        total = new
+        out[at] = total / type(total)(position + t + 1)
+    after[2 * row], after[2 * row + 1] = total, rest
+
+
+@kernel
+def uniform_step_cpu(start, stop, tokens, depth, position, v, before, after, out):
+    for row in range(start, stop):
+        uniform_step_row(nonnegative(row), tokens, depth, position, v, before, after, out)
+
+
 DIVIDE = Owner(uniform_divide_row, uniform_divide_cpu, "F1 i F1 F1", grain=4096)
 WEIGHTS = Owner(
     uniform_weights_row, uniform_weights_cpu, f"U1 I1 ({','.join('i' * len(Layout._fields))}) F1 F1", grain=64
 )
+STEP = Owner(uniform_step_row, uniform_step_cpu, "i i i F1 F1 F1 F1", grain=4096)
 
 
 class Reach(NamedTuple):
@@ -129,7 +154,7 @@ def uniform(
     """
     (v, _, _), wrap = unwrap(v, v, v)
     v = check_values(v)
-    r = _reach(v, causal, mask, window)
+    r = _reach(v, tuple(v.shape)[-2], causal, mask, window)
     result = wrap.out(_means(r, v).reshape(tuple(v.shape)))
     if not return_weights:
         return result
@@ -151,25 +176,25 @@ def check_values(v):
     return v
 
 
-def _reach(v, causal, mask, window) -> Reach:
+def _reach(v, queries: int, causal, mask, window) -> Reach:
     devices.on_cuda(v=v, mask=mask)
     shape = tuple(v.shape)
-    lead, tokens = shape[:-2], shape[-2]
-    flat, at, mask_row, mask_key = check_mask(mask, lead, tokens, tokens, v)
-    before, after = check_band(causal, window, tokens, tokens)
-    layout = Layout(1, tokens, tokens, tokens, 0, shape[-1], before, after, mask_row, mask_key)
+    lead, keys = shape[:-2], shape[-2]
+    bytes_, at, mask_row, mask_key = check_mask(mask, lead, queries, keys, v)
+    before, after = check_band(causal, window, queries, keys)
+    layout = Layout(1, queries, keys, keys, 0, shape[-1], before, after, mask_row, mask_key)
     heads = math.prod(lead)
-    ones = np.ones(heads * tokens, v.dtype)
-    r = Reach(_read_only(flat), _read_only(at), layout, heads, devices.empty(heads * tokens, v.dtype, like=v))
-    ones = devices.to_device(ones) if devices.is_device_array(v) else _read_only(ones)
+    ones = np.ones(heads * keys, v.dtype)
+    r = Reach(flat(bytes_), flat(at), layout, heads, devices.empty(heads * queries, v.dtype, like=v))
+    ones = devices.to_device(ones) if devices.is_device_array(v) else flat(ones)
     ratio_sums.sum_keys(r, layout, heads, 1, ones, r.count)
     return r
 
 
 def _means(r: Reach, v):
-    out = devices.empty(v.size, v.dtype, like=v)
+    out = devices.empty(r.count.size * r.layout.depth, v.dtype, like=v)
     if out.size:
-        ratio_sums.sum_keys(r, r.layout, r.heads, r.layout.depth, _read_only(v.reshape(v.size)), out)
+        ratio_sums.sum_keys(r, r.layout, r.heads, r.layout.depth, flat(v), out)
         DIVIDE(r.count.size, r.count, r.layout.depth, out, out)
     return out
 
@@ -178,7 +203,7 @@ def _vjp(v, *, causal=False, mask=None, window=None) -> tuple[Any, Callable]:
     """Output and pullback: the gradient of v."""
     (v, _, _), wrap = unwrap(v, v, v)
     v = check_values(v)
-    r = _reach(v, causal, mask, window)
+    r = _reach(v, tuple(v.shape)[-2], causal, mask, window)
     result = wrap.out(_means(r, v).reshape(tuple(v.shape)))
 
     def pullback(dout) -> dict[str, Any]:
@@ -186,10 +211,111 @@ def _vjp(v, *, causal=False, mask=None, window=None) -> tuple[Any, Callable]:
         shared, dv = (devices.empty(v.size, v.dtype, like=v) for _ in range(2))
         if dv.size:
             DIVIDE(r.count.size, r.count, r.layout.depth, upstream, shared)
-            ratio_sums.sum_queries(r, r.layout, r.heads, r.layout.depth, _read_only(shared), dv)
+            ratio_sums.sum_queries(r, r.layout, r.heads, r.layout.depth, flat(shared), dv)
         return wrap.gradients({"v": dv.reshape(tuple(v.shape))})
 
     return result, pullback
+
+
+class UniformState:
+    """What causal `uniform` attention remembers: the sum of the values so far.
+
+    Attributes
+    ----------
+    position : int
+        Tokens seen in all; the position of the next one.
+    nbytes : int
+        Two numbers for every column: the sum, and what its last addition has rounded away.
+
+    Examples
+    --------
+    >>> import numpy as np, primeattn as pa
+    >>> state = pa.attention.UniformState()
+    >>> for x in np.ones((1000, 1, 4)):
+    ...     y = pa.attention.uniform_step(x, state)
+    >>> state
+    UniformState(1000 tokens, 64 bytes)
+    """
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._kind: tuple[Any, ...] = ()
+        self._sums: Any = np.zeros(0)
+
+    def __repr__(self) -> str:
+        return f"UniformState({self.position} tokens, {self.nbytes:,} bytes)"
+
+    @property
+    def nbytes(self) -> int:
+        return self._sums.nbytes
+
+    def step(self, v):
+        """The means of the next tokens, which join the sum, flat; whatever ends it early leaves the state as it was."""
+        *lead, tokens, depth = tuple(v.shape)
+        kind = tuple(lead), depth, v.dtype, "CUDA" if devices.is_device_array(v) else "host"
+        if self._kind and kind != self._kind:
+            raise ValueError(
+                f"leading axes, width, dtype and device are {kind}, but this state is of {self._kind}: only the number "
+                "of tokens may change"
+            )
+        sums, rows = self._sums, math.prod(lead) * depth
+        if not self._kind:
+            sums = np.zeros(2 * rows, v.dtype)
+            sums = devices.to_device(sums) if devices.is_device_array(v) else sums
+        out = devices.empty(v.size, v.dtype, like=v)
+        if out.size:
+            after = devices.empty(2 * rows, v.dtype, like=v)
+            STEP(rows, tokens, depth, self.position, flat(v), sums, after, out)
+            sums = after
+        vars(self).update(_kind=kind, _sums=sums, position=self.position + tokens)
+        return out
+
+
+def uniform_step(v: Any, state: UniformState | Cache, *, mask: Any = None) -> Any:
+    """Causal `uniform` attention of new tokens to all tokens so far, in constant time and memory for a token.
+
+    Step by step it gives what ``uniform(..., causal=True)`` gives for the whole sequence.
+
+    Parameters
+    ----------
+    v : ndarray of float, shape (..., t, Dv)
+        Values of the next t tokens, usually 1.
+    state : UniformState, or Cache
+        Changed in place. A `Cache` holds the values themselves (keys of width 0), for ``Cache(window)``, whose window
+        the result has, or for masks; time is then that of the tokens kept.
+    mask : ndarray of bool, broadcastable to (..., t, kept + t), optional
+        With a `Cache` only.
+
+    Returns
+    -------
+    ndarray of float, shape (..., t, Dv)
+
+    Raises
+    ------
+    ValueError
+        As `uniform`, or if v does not continue the state, which is then as it was, or for a mask without a `Cache`.
+    TypeError
+        For another state, or arrays that are not where it is, on CUDA or on the host.
+
+    Examples
+    --------
+    >>> import numpy as np, primeattn as pa
+    >>> v, state = np.array([[3.0], [1.0], [2.0]]), pa.attention.UniformState()
+    >>> np.concatenate([pa.attention.uniform_step(v[i : i + 1], state) for i in range(3)]).ravel()
+    array([3., 2., 2.])
+    """
+    if not isinstance(state, Cache):
+        check_state(state, UniformState, mask)
+    (v, _, _), wrap = unwrap(v, v, v)
+    v = check_values(v)
+    if not isinstance(state, Cache):
+        return wrap.out(state.step(v).reshape(tuple(v.shape)))
+    with state.unchanged_on_error():
+        state.append(no_keys(v), v)
+        kept = check_values(state.values)
+        out = _means(_reach(kept, tuple(v.shape)[-2], True, mask, state.window), kept)
+        state.trim()
+    return wrap.out(out.reshape(tuple(v.shape)))
 
 
 def reference(v, *, causal=False, mask=None, window=None, return_weights=False):
@@ -244,18 +370,15 @@ SCORE = Score(Formula("1", ("z",), lambda z: 1.0, {"z": ("0", lambda z: 0.0)}), 
 
 def plan(place: Place, *, window: int | None = None) -> Plan:
     """v alone: it knows neither content nor order."""
-    projected = {"v": Projected(place.columns, place.heads)}
     options = given(causal=place.causal, window=window)
-    return Plan(projected, {}, place.columns, options, recomputes=window is not None)
+    return Plan({"v": Projected(place.columns, place.heads)}, {}, place.columns, options)
 
 
-def step(plan: Plan, arrays, learned, memory, before):
-    """A running sum of the values, in float64."""
-    v = arrays["v"]
-    sums = memory.get("sum", 0) + np.cumsum(v, axis=-2, dtype=np.float64)
-    count = memory.get("count", 0) + np.arange(1, v.shape[-2] + 1)
-    memory["sum"], memory["count"] = sums[..., -1:, :], count[-1]
-    return (sums / count[:, None]).astype(v.dtype)
+def advance(plan: Plan, arrays, learned, memory, before):
+    """A running sum, or the values that a window can see."""
+    window = plan.options.get("window")
+    past = memory.setdefault("past", UniformState() if window is None else Cache(window))
+    return uniform_step(arrays["v"], past)
 
 
 MECHANISM = Mechanism(
@@ -268,7 +391,7 @@ MECHANISM = Mechanism(
     sample=sample,
     of_vectors=of_vectors,
     properties=PROPERTIES,
-    trainable=Trainable(plan, order="none", step=step),
+    trainable=Trainable(plan, order="none", step=advance),
     cite="Zhang, Xiong, Su, Accelerating Neural Transformer via an Average Attention Network, 2018, arXiv:1805.00631",
     score=SCORE,
 )

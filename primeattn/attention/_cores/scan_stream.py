@@ -10,11 +10,16 @@ from . import scan, scan_blocks, scan_room, scan_run
 from .layout import Layout, Problem
 
 
-def check_state(state, kind: type) -> None:
-    """Sums of another kernel would fit, and give wrong numbers."""
+def check_state(state, kind: type, mask) -> None:
+    """Sums of another kernel would fit, and give wrong numbers; and they have no key that a mask could leave out."""
     if not isinstance(state, kind):
         name = kind.__name__
-        raise TypeError(f"state is {type(state).__name__}: {name} is wanted; start with pa.attention.{name}()")
+        raise TypeError(
+            f"state is {type(state).__name__}: {name} is wanted; start with pa.attention.{name}(), or with "
+            "pa.attention.Cache(window) for a window"
+        )
+    if mask is not None:
+        raise ValueError("mask does not go with sums over all keys: start with pa.attention.Cache()")
 
 
 class State:

@@ -13,7 +13,7 @@ from ..._runtime.checks import common_floating
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.linalg import gemm_nn, gemm_nt, gemm_tn
 from ..._runtime.owners import Owner, share
-from .._inputs import _read_only, check_arrays, sum_to, table_offsets
+from .._inputs import check_arrays, flat, sum_to, table_offsets
 
 
 class Basis(NamedTuple):
@@ -148,7 +148,7 @@ def check_basis(name: str, basis, width: int, lead: tuple[int, ...], of: str) ->
             "wanted, broadcastable to one basis a key head, of rank 1 or more"
         )
     at = table_offsets(shape[:-2], lead, shape[-2] * shape[-1], basis)
-    return Basis(_flat(basis), _read_only(at), width, shape[-1], shape, lead)
+    return Basis(flat(basis), flat(at), width, shape[-1], shape, lead)
 
 
 def down(x, basis: Basis):
@@ -167,7 +167,7 @@ def _product(owner, x, basis, before, after):
     if rows:
         with linalg.single_threaded():
             owner(
-                rows, linalg.gemm_address(x.dtype), _flat(x), basis.array, basis.at, rows // basis.at.size,
+                rows, linalg.gemm_address(x.dtype), flat(x), basis.array, basis.at, rows // basis.at.size,
                 basis.width, basis.rank, out.reshape(out.size),
             )  # fmt: skip
     return out
@@ -182,7 +182,7 @@ def basis_gradient(pairs, basis: Basis):
         return sum_to(out, basis.shape)
     blas = linalg.gemm_address(like.dtype)
     calls = [
-        (blas, _flat(x), _flat(dy), x.size // width // heads, width, rank, add, out.reshape(out.size))
+        (blas, flat(x), flat(dy), x.size // width // heads, width, rank, add, out.reshape(out.size))
         for add, (x, dy) in enumerate(pairs)
     ]
     with linalg.single_threaded():
@@ -192,7 +192,3 @@ def basis_gradient(pairs, basis: Basis):
         for call in calls:
             share(lambda start, stop, call=call: gradient_by_rows(start, stop, *call), heads * width, 16)
     return sum_to(out, basis.shape)
-
-
-def _flat(x):
-    return _read_only(x.reshape(x.size))

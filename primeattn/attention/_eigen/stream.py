@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from ..._runtime import devices
 from .._cache import Cache, check_cache, dot_product_step
 from .._cores import run
 from .._inputs import check_call
+from .._labels import unwrap
 from .._rope import rope as rotate
 from .project import check_bases, down, up
 
@@ -49,7 +49,7 @@ class EigenCache(Cache):
 
     @property
     def full_nbytes(self) -> int:
-        return sum(b.nbytes // b.shape[-1] * w for b, w in zip(self._buffers, self._widths, strict=False))
+        return sum(b.nbytes // tuple(b.shape)[-1] * w for b, w in zip(self._buffers, self._widths, strict=False))
 
     @property
     def ratio(self) -> float:
@@ -102,20 +102,20 @@ def eigen_step(
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.eigen(x, x, x, causal=True, **bases)))
     True
     """
-    if devices.on_cuda(q=q, k=k, v=v):
-        raise TypeError("q, k, v are CUDA arrays but the cache is in host memory: pass pa.to_host of them")
     check_cache(cache)
+    (q, k, v), wrap = unwrap(q, k, v)
     q, k, v, of_key, of_value, of_query = check_bases(q, k, v, basis_key, basis_value, basis_query)
-    if q.shape[-2] != k.shape[-2]:
-        raise ValueError(f"q has {q.shape[-2]} tokens but k has {k.shape[-2]}: a step brings a query for every key")
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    queries, keys = (tuple(x.shape)[-2] for x in (q, k))
+    if queries != keys:
+        raise ValueError(f"q has {queries} tokens but k has {keys}: a step brings a query for every key")
+    scale = of_key.width**-0.5 if scale is None else scale
     narrow_k, narrow_v = down(k, of_key), down(v, of_value)
     if rope is None:
         narrow = dot_product_step(down(q, of_query or of_key), narrow_k, narrow_v, cache, mask=mask, scale=scale)
     else:
         narrow = _turned_step(q, narrow_k, narrow_v, cache, of_query or of_key, mask, scale, rope)
-    cache._widths = (k.shape[-1], v.shape[-1])
-    return up(narrow, of_value)
+    cache._widths = (of_key.width, of_value.width)
+    return wrap.out(up(narrow, of_value))
 
 
 def _turned_step(q, k, v, cache, lifting, mask, scale, base):
@@ -125,8 +125,8 @@ def _turned_step(q, k, v, cache, lifting, mask, scale, base):
         positions = np.arange(cache.position - cache._kept, cache.position)
         keys = rotate(up(cache.keys, lifting), positions, base)
         call = check_call(
-            rotate(q, positions[len(positions) - q.shape[-2] :], base), keys, cache.values, causal=True, mask=mask,
-            scale=scale, window=cache.window, alibi=None,
+            rotate(q, positions[len(positions) - tuple(q.shape)[-2] :], base), keys, cache.values, causal=True,
+            mask=mask, scale=scale, window=cache.window, alibi=None,
         )  # fmt: skip
         out, _ = run.forward(call.problem, call.layout, call.heads)
         cache.trim()

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ... import _labelled
 from ..._runtime.checks import as_generator, common_floating
 from .._cores import reference as plain
 from .._cores import run
@@ -31,7 +30,7 @@ from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property,
 from .._rope import turn_both
 from .._samples import gaussian
 from .._scores import EXPONENTIAL, SCALE
-from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, plain_metric, pull
+from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, plain_metric, pull, unlabelled
 from .relevance import layer_relevance, random_relevance
 from .trainable import TRAINABLE
 
@@ -111,7 +110,7 @@ def elliptical(
     """
     (q, k, v), wrap = unwrap(q, k, v)
     ready = _prepare(
-        q, k, v, _plain(relevance, wrap.q), metric=metric, causal=causal, mask=mask, scale=scale, window=window,
+        q, k, v, unlabelled(relevance, wrap.q), metric=metric, causal=causal, mask=mask, scale=scale, window=window,
         rope=rope,
     )  # fmt: skip
     call = ready.call
@@ -129,7 +128,7 @@ def _vjp(
     """Output and pullback: gradients of q, k, v and of the relevance, and of scale if it was given."""
     (q, k, v), wrap = unwrap(q, k, v)
     ready = _prepare(
-        q, k, v, _plain(relevance, wrap.q), metric=metric, causal=causal, mask=mask, scale=scale, window=window,
+        q, k, v, unlabelled(relevance, wrap.q), metric=metric, causal=causal, mask=mask, scale=scale, window=window,
         rope=rope,
     )  # fmt: skip
     call = ready.call
@@ -177,20 +176,6 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
         alibi=None,
     )  # fmt: skip
     return Ready(q, k, chosen, call)
-
-
-def _plain(relevance, q):
-    """A labelled relevance in the order of the dimensions of q, with the token axis only if it has one."""
-    if not _labelled.is_labelled(relevance):
-        return relevance
-    if q is None or not set(relevance.dims) <= set(q.dims) or q.dims[-1] not in relevance.dims:
-        raise TypeError(
-            f"relevance has dimensions {relevance.dims}, q {getattr(q, 'dims', 'no labels')}: pass one with dimensions "
-            "of q, the last among them, or relevance.values"
-        )
-    given = [d for d in q.dims if d in relevance.dims]
-    kept = [d for d in q.dims if d in relevance.dims or d != q.dims[-2]]
-    return relevance.transpose(*given).values.reshape([relevance.sizes.get(d, 1) for d in kept])
 
 
 def reference(

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import kernel, nonnegative, scalar
 from ..._runtime.owners import Owner, share
 from ..._runtime.width import full_width
 from .._cores.tiles import summing
-from .._inputs import _read_only, check_arrays, sum_to, table_offsets
+from .._inputs import check_arrays, flat, sum_to, table_offsets
 
 DOT, COLUMN, WIDE = 0, 1, 2
 _GRAIN = 1 << 18  # numbers worth a thread
@@ -228,7 +229,7 @@ def changed_query(q, metric: Metric):
     *lead, tokens, width = q.shape
     out = devices.empty((*lead, tokens, metric.wide), q.dtype, like=q)
     QUERY(
-        q.size // width, _flat(q), metric.m, metric.at, metric.step, tokens, width, metric.form, metric.wide,
+        q.size // width, flat(q), metric.m, metric.at, metric.step, tokens, width, metric.form, metric.wide,
         out.reshape(out.size),
     )  # fmt: skip
     return out
@@ -241,7 +242,7 @@ def changed_key(k, metric: Metric):
     *lead, tokens, width = k.shape
     out = devices.empty((*lead, tokens, metric.wide), k.dtype, like=k)
     KEY(
-        k.size // width, _flat(k), metric.m, metric.at, tokens, width, metric.form, metric.wide, out.reshape(out.size)
+        k.size // width, flat(k), metric.m, metric.at, tokens, width, metric.form, metric.wide, out.reshape(out.size)
     )  # fmt: skip
     return out
 
@@ -257,7 +258,7 @@ def pull(q, k, metric: Metric, dquery, dkey):
     if form == DOT and not metric.step and not devices.is_device_array(q):
         heads = math.prod(metric.lead)
         one = empty(heads * width)
-        arguments = _flat(q), metric.m, metric.at, queries, width, dquery, one
+        arguments = flat(q), metric.m, metric.at, queries, width, dquery, one
         grain = _GRAIN // max(queries * width, 1) + 1
         if heads < 2 * grain:
             metric_dot_back_cpu(0, heads, *arguments)
@@ -266,16 +267,16 @@ def pull(q, k, metric: Metric, dquery, dkey):
         return dquery.reshape(q.shape), dkey.reshape(k.shape), _of_heads(one, metric)
     dq, dk, rows = empty(q.size), dkey, empty(q.size if metric.step else 0)
     QUERY_BACK(
-        q.size // width, _flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery, dq, rows
+        q.size // width, flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery, dq, rows
     )  # fmt: skip
     if form != DOT:
         dk = empty(k.size)
-        KEY_BACK(k.size // width, _flat(k), metric.m, metric.at, keys, width, form, wide, dkey, dk)
+        KEY_BACK(k.size // width, flat(k), metric.m, metric.at, keys, width, form, wide, dkey, dk)
     if metric.step:
         dm = sum_to(rows.reshape(q.shape), metric.shape)
     else:
         one = empty(math.prod(metric.lead) * width)
-        GRADIENT(one.size, _flat(q), _flat(k), queries, keys, width, form, wide, dquery, dkey, one)
+        GRADIENT(one.size, flat(q), flat(k), queries, keys, width, form, wide, dquery, dkey, one)
         dm = _of_heads(one, metric)
     return dq.reshape(q.shape), dk.reshape(k.shape), dm
 
@@ -288,7 +289,7 @@ def _of_heads(one, metric: Metric):
 
 def plain_metric(m, q, k, v, metric: str) -> Metric:
     """`check_relevance` of arrays that are as kernels take them."""
-    return Metric(_flat(m), *_of_shapes(m.shape, q.shape, k.shape, v.shape, q.dtype, metric))
+    return Metric(flat(m), *_of_shapes(m.shape, q.shape, k.shape, v.shape, q.dtype, metric))
 
 
 @lru_cache(256)
@@ -320,7 +321,7 @@ def check_relevance(m, q, group: int, metric: str) -> Metric:
     own = shape[:-2] if by_query else shape[:-1]
     form = DOT if metric == "dot" else COLUMN if group == 1 and not step else WIDE
     at = table_offsets(own, lead, rows * width, q)
-    return Metric(_flat(m), _read_only(at), step, form, width, shape, lead)
+    return Metric(flat(m), flat(at), step, form, width, shape, lead)
 
 
 def check_pairs(m) -> None:
@@ -338,5 +339,15 @@ def check_pairs(m) -> None:
         )
 
 
-def _flat(x):
-    return _read_only(x.reshape(x.size))
+def unlabelled(relevance, q):
+    """A labelled relevance in the order of the dimensions of q, with the token axis only if it has one."""
+    if not _labelled.is_labelled(relevance):
+        return relevance
+    if q is None or not set(relevance.dims) <= set(q.dims) or q.dims[-1] not in relevance.dims:
+        raise TypeError(
+            f"relevance has dimensions {relevance.dims}, q {getattr(q, 'dims', 'no labels')}: pass one with dimensions "
+            "of q, the last among them, or relevance.values"
+        )
+    given = [d for d in q.dims if d in relevance.dims]
+    kept = [d for d in q.dims if d in relevance.dims or d != q.dims[-2]]
+    return relevance.transpose(*given).values.reshape([relevance.sizes.get(d, 1) for d in kept])

@@ -23,7 +23,7 @@ from ..._runtime import devices
 from ..._runtime.checks import as_floating, as_generator, common_floating
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.owners import Owner
-from .._inputs import _placed, _read_only, check_flag, is_number
+from .._inputs import _placed, check_flag, flat, is_number
 
 _NORMALIZE = {None: 0, "max": 1, "mean": 2}
 
@@ -263,7 +263,7 @@ def layer_relevance_vjp(
         if tuple(drelevance.shape) != own:
             raise ValueError(f"drelevance has shape {tuple(drelevance.shape)}: {own} is wanted, that of the relevance")
         du, dv, dw = (devices.empty(n, v.dtype, like=v) for n in (rows * width, v.size, v.size))
-        NORMALIZE_BACK(rows, u, _read_only(drelevance.reshape(u.size)), width, how, du)
+        NORMALIZE_BACK(rows, u, flat(drelevance), width, how, du)
         CHANGE_BACK(columns, v, w, present, delta, du, tokens, width, int(causal), dv, dw)
         grads = {"v_now": dv.reshape(shape), "v_previous": dw.reshape(shape)}
         return grads if labels is None else {name: labels.copy(data=x) for name, x in grads.items()}
@@ -318,13 +318,13 @@ def _check(v, w):
         raise ValueError(f"v_now has shape {shape} but v_previous has shape {other}: same heads, tokens and width")
     if len(shape) < 2 or not shape[-1]:
         raise ValueError(f"v_now has shape {shape}: (..., tokens, width) is wanted, of width 1 or more")
-    return _read_only(v.reshape(v.size)), _read_only(w.reshape(w.size)), shape
+    return flat(v), flat(w), shape
 
 
 def _check_present(mask, shape, like):
     """Bytes, 1 for a token that counts."""
     if mask is None:
-        return _read_only(_placed(np.ones(math.prod(shape), np.uint8), like))
+        return flat(_placed(np.ones(math.prod(shape), np.uint8), like))
     if isinstance(mask, np.ma.MaskedArray):
         raise TypeError("mask is a masked array, whose own mask would be lost: pass mask.filled(False)")
     mask = devices.to_host(mask)
@@ -334,7 +334,7 @@ def _check_present(mask, shape, like):
         full = np.broadcast_to(mask, shape)
     except ValueError:
         raise ValueError(f"mask has shape {mask.shape}: it must broadcast to {shape}, (..., tokens)") from None
-    return _read_only(_placed(np.ascontiguousarray(full).reshape(-1).view(np.uint8), like))
+    return flat(_placed(np.ascontiguousarray(full).reshape(-1).view(np.uint8), like))
 
 
 def _check_delta(delta, dtype):

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from ..._runtime import devices
 from ..._runtime.checks import common_floating
 from .._cache import Cache, check_cache, dot_product_step
 from .._inputs import check_arrays
+from .._labels import unwrap
 from .._rope import rope as rotate
-from .metric import DOT, WIDE, changed_key, changed_query, check_pairs, check_relevance
+from .metric import DOT, WIDE, changed_key, changed_query, check_pairs, check_relevance, unlabelled
 
 
 def elliptical_step(
@@ -58,16 +58,16 @@ def elliptical_step(
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.elliptical(x, x, x, relevance=m, causal=True)))
     True
     """
-    if devices.on_cuda(q=q, k=k, v=v):
-        raise TypeError("q, k, v are CUDA arrays but the cache is in host memory: pass pa.to_host of them")
     check_cache(cache)
-    q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=relevance)
+    (q, k, v), wrap = unwrap(q, k, v)
+    q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=unlabelled(relevance, wrap.q))
     q, k, v, group = check_arrays(q, k, v)
     chosen = check_relevance(m, q, group, metric)
     chosen = chosen._replace(form=DOT if metric == "dot" else WIDE)
     if rope is not None:
         check_pairs(m)
-        positions = np.arange(cache.position, cache.position + k.shape[-2])
-        q, k = rotate(q, positions[: q.shape[-2]], rope), rotate(k, positions, rope)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return dot_product_step(changed_query(q, chosen), changed_key(k, chosen), v, cache, mask=mask, scale=scale)
+        positions = np.arange(cache.position, cache.position + tuple(k.shape)[-2])
+        q, k = rotate(q, positions[: tuple(q.shape)[-2]], rope), rotate(k, positions, rope)
+    scale = chosen.width**-0.5 if scale is None else scale
+    out = dot_product_step(changed_query(q, chosen), changed_key(k, chosen), v, cache, mask=mask, scale=scale)
+    return wrap.out(out)

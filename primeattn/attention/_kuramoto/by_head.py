@@ -29,12 +29,12 @@ def forward_cpu(
     full_width()
     v, q, k = rows
     m, lse, total = kept
-    tokens = Sizes(*sizes).tokens
+    tokens, parts, step = Sizes(*sizes).tokens, np.int64(1), np.int64(0)  # literals would compile their callees anew
     for line in range(start, stop):
         first, last = line * tokens, (line + 1) * tokens
         features_cpu(first, last, theta, sizes, shown, spins, queries, keys, v, q, k)
-        forward_tiles.forward(line, line + 1, problem, layout, plan, 1, work, m, lse, total, clean)
-        update_cpu(first, last, sizes, theta, v, m, one, 0, kappa[0], kappa[1], out)
+        forward_tiles.forward(line, line + 1, problem, layout, plan, parts, work, m, lse, total, clean)
+        update_cpu(first, last, sizes, theta, v, m, one, step, kappa[0], kappa[1], out)
 
 
 @kernel
@@ -48,17 +48,18 @@ def backward_cpu(
     v, m, lse = kept
     delta, dm, upstream_m, dq, dk, dv, nothing = flowing
     dreal, dimag, sums, dgate_q, dgate_k = found
-    z = Sizes(*sizes)
+    z, parts, sides, step = Sizes(*sizes), np.int64(1), np.int64(0), np.int64(0)
     pieces = (z.tokens + PIECE - 1) // PIECE
     for line in range(start, stop):
         first, last = line * pieces, (line + 1) * pieces
         pull_update_cpu(
-            first, last, sizes, upstream, upstream, v, m, one, 0, kappa[0], kappa[1], dm, dtheta, dreal, dimag
+            first, last, sizes, upstream, upstream, v, m, one, step, kappa[0], kappa[1], dm, dtheta, dreal, dimag
         )
         tiles.deltas(line * z.tokens, (line + 1) * z.tokens, m, upstream_m, z.depth, delta)
         backward_tiles.backward(
-            line, line + 1, problem, layout, plan, 1, 0, work, (lse, delta, upstream_m), (dq, dk, dv, nothing), clean
-        )
+            line, line + 1, problem, layout, plan, parts, sides, work, (lse, delta, upstream_m), (dq, dk, dv, nothing),
+            clean,
+        )  # fmt: skip
         pull_cpu(
             first, last, sizes, spins, queries, keys, problem[2], dq, dk, dv, nothing, dtheta, dgate_q, dgate_k, sums
         )

@@ -9,7 +9,7 @@ from ..._runtime import devices
 from ..._runtime.checks import common_floating
 from ..._runtime.elementary.arrays import SINCOS
 from .. import _inputs
-from .._inputs import _placed, _read_only, check_flag
+from .._inputs import _placed, check_flag, flat
 from .ablations import DIRECTION, GEODESIC
 from .features import Side, Sizes, Turn
 from .sums import PIECE
@@ -240,12 +240,12 @@ def _turns(omega: bytes, first: int, tokens: int, dtype):
     sine, cosine = np.empty_like(angles), np.empty_like(angles)
     if angles.size:
         SINCOS(angles.size, angles, sine, cosine)
-    return _read_only(cosine.astype(dtype)), _read_only(sine.astype(dtype))
+    return flat(cosine.astype(dtype)), flat(sine.astype(dtype))
 
 
 @lru_cache(64)
 def _same(value: int, n: int, dtype):
-    return _read_only(np.full(n, value, dtype))
+    return flat(np.full(n, value, dtype))
 
 
 def _constant(value: int, n: int, like):

@@ -46,10 +46,10 @@ def _backward(call: Call, result: Result, upstream, dm, *flowing) -> dict[str, A
         terms.append(dkappa)
         if dn.size:
             SHARE_PULL(result.share.size, tuple(call.queries.sizes), before.moments, dm, dn)
-    dm = _inputs._read_only(dm)
+    dm = _inputs.flat(dm)
     dq, dk, dv, _ = run.backward(main.problem, main.layout, main.moments, main.lse, dm, False, flowing)
     if before:
-        dn = _inputs._read_only(dn)
+        dn = _inputs.flat(dn)
         again = run.backward(before.problem, before.layout, before.moments, before.lse, dn, False)
         dq, dk, dnext = _sum(dq, again[0]), _sum(dk, again[1]), again[2]
     return _pull(call, result, dtheta, (dq, dk, dv, dnext), upstream) | _kernel_gradients(call, terms, dtheta)
@@ -65,7 +65,7 @@ def _pull_updated(call: Call, before, upstream, phasors, moments, share, delay: 
         PULL_ABLATED(side.pieces, z, call.form, upstream, phasors, moments, call.real, dm, dtheta, dreal)
     elif theta.size:
         PULL_UPDATE(
-            side.pieces, z, _inputs._read_only(before), upstream, phasors, moments, *shares(share, theta),
+            side.pieces, z, _inputs.flat(before), upstream, phasors, moments, *shares(share, theta),
             *kappa(call, delay), dm, dtheta, dreal, dimag,
         )  # fmt: skip
     return dtheta, dreal, dimag
@@ -112,7 +112,7 @@ def _pull_side(call: Call, side: Tokens, values, dq, dk, dv, dnext, dtheta):
     sums = room(side.pieces * SUMS * side.sizes.width, dtheta)
     if side.rows:
         PULL(
-            side.pieces, tuple(side.sizes), tuple(side.spins), tuple(query), tuple(key), _inputs._read_only(values), dq,
+            side.pieces, tuple(side.sizes), tuple(side.spins), tuple(query), tuple(key), _inputs.flat(values), dq,
             dk, dv, dnext, dtheta, dgate_q, dgate_k, sums,
         )  # fmt: skip
     return dgate_q, dgate_k, over_pieces(sums, side, SUMS)

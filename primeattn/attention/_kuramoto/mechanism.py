@@ -18,6 +18,7 @@ from ..._runtime import elementary as el
 from ..._runtime.checks import as_generator
 from .._cores.reference import softmax
 from .._inputs import check_upstream
+from .._labels import like, plain, unused
 from .._mechanism import Formula, Mechanism, Sample, Score
 from .._scores import EXPONENTIAL
 from . import run
@@ -121,13 +122,13 @@ def kuramoto(
     array([[0.163],
            [0.837]])
     """
-    labels, (theta, memory) = theta, (_plain(theta), _plain(memory))
+    labels, (theta, memory) = theta, (plain(theta), plain(memory))
     call = check_call(
         theta, memory=memory, heads=heads, gate_query=gate_query, gate_key=gate_key, beta=beta, drift=drift,
         drift_values=drift_values, step=step, coupling=coupling, update=update, causal=causal, strict=strict,
     )  # fmt: skip
     result = run.forward(call, causal=causal, strict=strict, mask=mask, window=window)
-    out = _like(labels, result.out.reshape(call.shapes["theta"]))
+    out = like(labels, result.out.reshape(call.shapes["theta"]))
     if not return_weights:
         return out
     return out, _labelled_weights(labels, memory is None, run.weights(call, result))
@@ -141,7 +142,7 @@ def _vjp(
 
     The gradient g of a complex coupling is such that the loss changes by Re(conj(g) dkappa).
     """
-    labels, (theta, memory) = theta, (_plain(theta), _plain(memory))
+    labels, (theta, memory) = theta, (plain(theta), plain(memory))
     call = check_call(
         theta, memory=memory, heads=heads, gate_query=gate_query, gate_key=gate_key, beta=beta, drift=drift,
         drift_values=drift_values, step=step, coupling=coupling, update=update, causal=causal, strict=strict,
@@ -150,18 +151,10 @@ def _vjp(
     out = result.out.reshape(call.shapes["theta"])
 
     def pullback(dout) -> dict[str, Any]:
-        grads = backward(call, result, check_upstream(dout, _like(labels, out), call.queries.theta))
-        return {**grads, "theta": _like(labels, grads["theta"])}
+        grads = backward(call, result, check_upstream(dout, like(labels, out), call.queries.theta))
+        return {**grads, "theta": like(labels, grads["theta"])}
 
-    return _like(labels, out), pullback
-
-
-def _plain(x):
-    return x.values if _labelled.is_labelled(x) else x
-
-
-def _like(labels, x):
-    return labels.copy(data=x) if _labelled.is_labelled(labels) else x
+    return like(labels, out), pullback
 
 
 def _labelled_weights(labels, own, table):
@@ -170,8 +163,9 @@ def _labelled_weights(labels, own, table):
         return table
     import xarray
 
-    token, key = labels.dims[-2], f"key_{labels.dims[-2]}"
-    dims = (*labels.dims[:-2], "head", token, key)
+    token, head = labels.dims[-2], unused("head", labels.dims, "attention")
+    key = unused(f"key_{token}", labels.dims, "key")
+    dims = (*labels.dims[:-2], head, token, key)
     coords = {name: c for name, c in labels.coords.items() if c.dims and labels.dims[-1] not in c.dims}
     if own and token in coords:
         coords[key] = (key, coords[token].values)

@@ -2,7 +2,7 @@
 
 from ... import _labelled
 from ..._runtime.checks import common_floating
-from .._inputs import _read_only
+from .._inputs import flat
 
 
 def checked(shapes: dict[str, tuple[str, ...]], theta, **arrays):
@@ -27,9 +27,7 @@ def checked(shapes: dict[str, tuple[str, ...]], theta, **arrays):
         if not fits:
             wanted = ", ".join(str(lengths.get(letter, letter)) for letter in letters)
             raise ValueError(f"{name} has shape {shape} but theta has {lengths['d']} angles: ({wanted}) is wanted")
-    return {name: _read_only(x.reshape(x.size)) for name, x in given.items()}, {
-        n: tuple(x.shape) for n, x in given.items()
-    }
+    return {name: flat(x) for name, x in given.items()}, {n: tuple(x.shape) for n, x in given.items()}
 
 
 def labelled_out(flat, theta, shape, *, same: bool = False):

@@ -5,7 +5,7 @@ from ..._runtime import elementary as el
 from ..._runtime.elementary.maps import POINTS, PULL_POINTS
 from ..._runtime.jit import kernel, nonnegative, scalar
 from ..._runtime.owners import Owner
-from .._inputs import _read_only
+from .._inputs import flat
 from .sums import column_sums
 
 
@@ -45,7 +45,7 @@ def each(owner: Owner, *inputs, results: int = 1):
     """New arrays of an elementwise owner, of the size of its first input."""
     made = [_like(inputs[0]) for _ in range(results)]
     if inputs[0].size:
-        owner(inputs[0].size, *(_read_only(x) for x in inputs), *made)
+        owner(inputs[0].size, *(flat(x) for x in inputs), *made)
     return made if results > 1 else made[0]
 
 
@@ -62,6 +62,6 @@ def pull_points(x, dx, width: int, factor, *, before=None, factors: bool = False
     dtheta, dfactor = _like(x, x.size // 2), _like(x, x.size // 2 if factors else 0)
     if x.size:
         PULL_POINTS(
-            x.size // (2 * width), width, factor, _read_only(x), _read_only(dx), _read_only(before), dtheta, dfactor
+            x.size // (2 * width), width, factor, flat(x), flat(dx), flat(before), dtheta, dfactor
         )  # fmt: skip
     return dtheta, column_sums(dfactor, width) if factors else None

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..._runtime.elementary.maps import SOFTPLUS, SOFTPLUS_PULL
-from .._inputs import _placed, _read_only, check_upstream
+from .._inputs import _placed, check_upstream, flat
 from .call import ones
 from .phase_arguments import checked, labelled_out
 from .phase_loops import SWIGLU, SWIGLU_PULL, each, points_of, pull_points
@@ -197,18 +197,19 @@ def _von_mises_readout_vjp(theta, embedding, kappa=None, bias=None) -> tuple[Any
     wanted = {"embedding": ("V", "d"), "kappa": ("d",), "bias": ("V",)}
     x, shapes = checked(wanted, theta, embedding=embedding, kappa=kappa, bias=bias)
     d, vocabulary = shapes["embedding"][-1], shapes["embedding"][0]
-    one, flat = ones(d, x["theta"]), x["theta"]
-    size = x["kappa"] if kappa is not None else _placed(np.full(d, (2 / d) ** 0.5, flat.dtype), flat)
-    points, targets = points_of(flat, d, one), points_of(x["embedding"], d, _read_only(size))
-    tokens = flat.size // d
+    angles = x["theta"]
+    one = ones(d, angles)
+    size = x["kappa"] if kappa is not None else _placed(np.full(d, (2 / d) ** 0.5, angles.dtype), angles)
+    points, targets = points_of(angles, d, one), points_of(x["embedding"], d, flat(size))
+    tokens = angles.size // d
     scores = product(points, targets, tokens, 2 * d, vocabulary, before=x.get("bias"), turn_b=True)
     out = labelled_out(scores, theta, (*shapes["theta"][:-1], vocabulary))
 
     def pullback(dout) -> dict[str, Any]:
-        dz = check_upstream(dout, out, flat)
+        dz = check_upstream(dout, out, angles)
         dtargets = product(dz, points, vocabulary, tokens, 2 * d, turn_a=True)
         dembedding, dkappa = pull_points(
-            points_of(x["embedding"], d, one), dtargets, d, _read_only(size), factors=kappa is not None
+            points_of(x["embedding"], d, one), dtargets, d, flat(size), factors=kappa is not None
         )
         grads = {
             "theta": pull_points(points, product(dz, targets, tokens, vocabulary, 2 * d), d, one)[0],

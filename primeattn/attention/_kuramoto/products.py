@@ -6,7 +6,7 @@ from ..._runtime import devices, linalg
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.linalg import gemm_nn, gemm_nt, gemm_tn
 from ..._runtime.owners import Owner
-from .._inputs import _read_only
+from .._inputs import flat
 
 
 @scalar
@@ -54,7 +54,7 @@ def product(a, b, rows: int, inner: int, columns: int, *, before=None, turn_a: b
         of_a = (1, rows) if turn_a else (inner, 1)
         of_b = (1, inner) if turn_b else (columns, 1)
         step = 0 if before.size == columns else columns
-        a, b, before = (_read_only(x) for x in (a, b, before))
+        a, b, before = (flat(x) for x in (a, b, before))
         blas = linalg.gemm_address(np.dtype(a.dtype))
         with linalg.single_threaded():
             PRODUCT(rows, blas, columns, inner, a, *of_a, b, *of_b, before, step, out)

@@ -81,7 +81,7 @@ def problem(call: Call, q, k, v, *, causal, strict, mask, window) -> tuple[Probl
     before, after = _inputs.check_band(causal, window, z.tokens, keys)
     layout = Layout(1, z.tokens, keys, keys, 2 * z.width, z.depth, before, -1 if strict else after, *steps)
     slopes = _inputs.check_slopes(None, lead, q)
-    q, k, v, flat, at = (_inputs._read_only(x) for x in (q, k, v, flat, at))
+    q, k, v, flat, at = (_inputs.flat(x) for x in (q, k, v, flat, at))
     return Problem(q, k, v, flat, at, slopes, q.dtype.type(1)), layout
 
 
@@ -97,7 +97,7 @@ def forward(call: Call, *, causal, strict, mask, window) -> Result:
     v = phasors
     if not call.own:
         v, _, k = features(call, call.keys)
-    x = x._replace(q=_inputs._read_only(q), k=_inputs._read_only(k), v=_inputs._read_only(v))
+    x = x._replace(q=_inputs.flat(q), k=_inputs.flat(k), v=_inputs.flat(v))
     heads = g.queries and call.queries.rows // g.queries
     main = Pass(x, g, *run.forward(x, g, heads))
     out = updated(call, call.queries.theta, phasors, main.moments, None, 0)
@@ -106,7 +106,7 @@ def forward(call: Call, *, causal, strict, mask, window) -> Result:
     successors, share = room(v.size, v), room(main.lse.size, v)
     if v.size:
         SUCCESSOR(call.keys.rows, tuple(call.keys.sizes), v, successors)
-    x = x._replace(v=_inputs._read_only(successors), **successors_too(mask, call, call.keys.sizes.tokens))
+    x = x._replace(v=_inputs.flat(successors), **successors_too(mask, call, call.keys.sizes.tokens))
     g = g._replace(after=-1)
     before = Pass(x, g, *run.forward(x, g, heads))
     if share.size:
@@ -124,7 +124,7 @@ def successors_too(mask, call: Call, keys: int) -> dict[str, Any]:
     z, like = call.queries.sizes, call.queries.theta
     placed = _inputs._placed(np.ascontiguousarray(host), like)
     flat, at, *_ = _inputs.check_mask(placed, (*call.lead, z.heads), z.tokens, keys, like)
-    return {"mask": _inputs._read_only(flat), "mask_at": _inputs._read_only(at)}
+    return {"mask": _inputs.flat(flat), "mask_at": _inputs.flat(at)}
 
 
 def kappa(call: Call, delay: int):
@@ -134,7 +134,7 @@ def kappa(call: Call, delay: int):
 
 def shares(share, like):
     """rho and its step: one a row, or 1 for all."""
-    return (ones(1, like), 0) if share is None else (_inputs._read_only(share), 1)
+    return (ones(1, like), 0) if share is None else (_inputs.flat(share), 1)
 
 
 def updated(call: Call, before, phasors, moments, share, delay: int):
@@ -144,7 +144,7 @@ def updated(call: Call, before, phasors, moments, share, delay: int):
     if out.size and call.form:
         ABLATED(call.queries.rows, z, call.form, theta, phasors, moments, call.real, out)
     elif out.size:
-        before = _inputs._read_only(before)
+        before = _inputs.flat(before)
         UPDATE(call.queries.rows, z, before, phasors, moments, *shares(share, theta), *kappa(call, delay), out)
     return out
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ..._runtime import devices
 from .. import _inputs
 from .._cache import Cache, check_cache
 from .._cores import run
+from .._labels import like, plain
 from .call import check_call
 from .run import features, room, successors_too, updated
 from .update import SHARE
@@ -52,7 +52,7 @@ def kuramoto_step(
     ValueError
         As `kuramoto`, or if the angles do not continue the cache, which is then as it was.
     TypeError
-        For CUDA arrays: the cache is in host memory.
+        If the arrays are not where the cache is, on CUDA or on the host.
 
     Examples
     --------
@@ -62,9 +62,8 @@ def kuramoto_step(
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.kuramoto(theta, drift="rotary", causal=True)))
     True
     """
-    if devices.is_device_array(theta):
-        raise TypeError("theta is a CUDA array but the cache is in host memory: pass pa.to_host(theta)")
     check_cache(cache)
+    labels, theta = theta, plain(theta)
     call = check_call(
         theta, memory=None, heads=heads, gate_query=gate_query, gate_key=gate_key, beta=beta, drift=drift,
         drift_values=drift_values, step=step, coupling=coupling, update=update, causal=True, strict=strict,
@@ -93,4 +92,4 @@ def kuramoto_step(
                 SHARE(share.size, tuple(z), lse, lse_before, moments, later, share)
             out = updated(call, out, phasors, later, share, 1)
         cache.trim()
-    return out.reshape(call.shapes["theta"])
+    return like(labels, out.reshape(call.shapes["theta"]))

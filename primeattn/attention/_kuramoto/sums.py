@@ -7,7 +7,7 @@ from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import nonnegative
 from ..._runtime.owners import Owner
 from .._cores.tiles import kernel, scalar
-from .._inputs import _placed, _read_only
+from .._inputs import _placed, flat
 
 PIECE = 32  # tokens of a head that have one owner
 CHUNK = 256  # tokens added one after the other: a tree of such sums loses less than one long sum
@@ -37,12 +37,12 @@ SUM = Owner(sum_row, sum_cpu, "F1 F1 i i i F1", grain=16)
 
 def column_sums(x, columns: int, weights=None):
     """Sums of the columns of flat rows, plain or weighted by token."""
-    one = _read_only(_placed(np.ones(1, x.dtype), x))
-    weights, rows = one if weights is None else _read_only(weights), x.size // columns
+    one = flat(_placed(np.ones(1, x.dtype), x))
+    weights, rows = one if weights is None else flat(weights), x.size // columns
     while True:
         chunks = max(1, -(-rows // CHUNK))
         out = devices.empty(chunks * columns, x.dtype, like=x)
-        SUM(chunks, _read_only(x), weights, weights.size, rows, columns, out)
+        SUM(chunks, flat(x), weights, weights.size, rows, columns, out)
         if chunks == 1:
             return out
         x, weights, rows = out, one, chunks
@@ -66,10 +66,10 @@ def pieces_cpu(start, stop, x, heads, pieces, numbers, out):
                     out[nonnegative(late + c)] += p * x[nonnegative(at + c)]
 
 
-def over_pieces(flat, side, numbers: int) -> np.ndarray:
+def over_pieces(sums, side, numbers: int) -> np.ndarray:
     """(2, heads, numbers, width) of a side: sums over the pieces of every head, and over piece times its number."""
     z = side.sizes
     out = np.empty((2, z.heads, numbers, z.width))
-    x = _read_only(devices.to_host(flat))
+    x = flat(devices.to_host(sums))
     pieces_cpu(0, z.heads, x, z.heads, -(-z.tokens // PIECE), numbers * z.width, out.reshape(out.size))
     return out

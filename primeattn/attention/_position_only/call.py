@@ -7,7 +7,7 @@ import numpy as np
 
 from ..._runtime import devices
 from ..._runtime.checks import common_floating
-from .._inputs import _placed, _read_only, check_flag, check_mask, table_offsets
+from .._inputs import _placed, check_flag, check_mask, flat, table_offsets
 from .symmetry import Symmetry
 from .table import Shape
 
@@ -41,7 +41,7 @@ class Call(NamedTuple):
         n = len(self.lead)
         host = devices.to_host(x).reshape((*self.lead, tokens, self.depth))
         moved = np.ascontiguousarray(host.transpose([*kept, n, *shared, n + 1])).reshape(-1)
-        return _placed(_read_only(moved), x)
+        return _placed(flat(moved), x)
 
     def unpacked(self, x, tokens: int):
         """The way back, to the full shape."""
@@ -82,15 +82,15 @@ def check_call(v, alpha, symmetry, softmax, causal, mask) -> Call:
         check_mask(mask, lead, queries, keys, v)
         own = np.broadcast_shapes(tables, axes)
     own = (1,) * (len(lead) - len(own)) + tuple(own)
-    flat, at, mask_row, mask_key = check_mask(mask, own, queries, keys, v)
+    bytes_, at, mask_row, mask_key = check_mask(mask, own, queries, keys, v)
     parameters = queries * keys if symmetry is None else given[-1]
     number, partner = numbers(symmetry, queries, keys, parameters)
     full = (1,) * (len(own) - len(tables)) + tables
     columns = math.prod(shape) // (math.prod(own) * keys) if keys and math.prod(own) else 0
     sizes = Shape(queries, keys, columns, parameters, int(softmax), int(causal), mask_row, mask_key)
     return Call(
-        _read_only(alpha.reshape(alpha.size)), table_offsets(full, own, parameters, v), v, _read_only(flat),
-        _read_only(at), _placed(number, v), _placed(partner, v), sizes, own, lead, shape[-1], symmetry,
+        flat(alpha), table_offsets(full, own, parameters, v), v, flat(bytes_),
+        flat(at), _placed(number, v), _placed(partner, v), sizes, own, lead, shape[-1], symmetry,
         mask is not None,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ r"""Position-only (factored) attention: the weights are parameters, of the posit
 
 It is linear in v, so dL/dv_j = sum_i A_ij G_i and dL/dA_ij = <G_i, v_j>; dL/dalpha_n = sum_i dL/dA_{i, n^-1 i} on a
 group, and the softmax has its usual derivative: `table`. On a product of cyclic groups y is a convolution and so are
-its gradients: `products`. Which groups: `symmetry`.
+its gradients: `products`. `run` chooses; `stream` decodes. Which groups: `symmetry`.
 """
 
 import math
@@ -17,12 +17,11 @@ from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.checks import as_generator
 from .._cores import reference as plain
-from .._inputs import _placed, check_upstream, sum_to
+from .._inputs import check_upstream, sum_to
 from .._labels import Wrap
 from .._mechanism import Claim, DoesNotApply, Fails, Mechanism, Property, Sample
-from . import products
-from . import table as rows
-from .call import Call, check_call, check_symmetry, numbers
+from . import run
+from .call import check_call, check_symmetry, numbers
 from .trainable import TRAINABLE
 
 
@@ -105,11 +104,11 @@ def position_only(
     """
     v, alpha, wrap = _unwrap(v, alpha)
     call = check_call(v, alpha, symmetry, softmax, causal, mask)
-    out, table, _ = _forward(call, form)
+    out, table, _ = run.forward(call, form)
     result = wrap.out(call.unpacked(out, call.shape.queries))
     if not return_weights:
         return result
-    table = _table(call) if table is None else table
+    table = run.table_of(call) if table is None else table
     s = call.shape
     full = devices.to_host(table).reshape((*call.own, s.queries, s.keys))
     full = np.ascontiguousarray(np.broadcast_to(full, (*call.lead, s.queries, s.keys)))
@@ -123,55 +122,13 @@ def _unwrap(v, alpha):
     return v.values, alpha, Wrap(v, v, v)
 
 
-def _forward(call: Call, form: str):
-    """out (tables, queries, columns), flat; the table or None; the convolution or None."""
-    if form not in ("auto", "table", "convolution"):
-        raise ValueError(f"form is {form!r}: pass 'auto', 'table' or 'convolution'")
-    on_cuda = devices.is_device_array(call.v)
-    if form == "convolution" and (on_cuda or not products.transformable(call)):
-        raise ValueError(
-            "form 'convolution' is for host arrays on a symmetry given by its axes and not causal, or 'shift', without "
-            "a mask: pass form='auto'"
-        )
-    if form == "convolution" or (form == "auto" and not on_cuda and products.faster_by_convolution(call)):
-        done = products.Convolution(call)
-        if done.fine():
-            return done.out.reshape(-1), None, done
-    table, s = _table(call), call.shape
-    out = devices.empty(call.tables * s.queries * s.columns, call.v.dtype, like=call.v)
-    if out.size:
-        v = call.packed(call.v, s.keys)
-        if on_cuda or _poisoned(v):
-            rows.MIX(call.tables * s.queries, tuple(s), table, v, out)
-        else:
-            out = products.table_mix(call, table, v)
-    elif s.queries and not s.keys:
-        out = np.zeros(math.prod(call.lead) * s.queries * call.depth, call.v.dtype)
-    return out, table, None
-
-
-def _poisoned(x) -> bool:
-    """In a matrix product 0 * inf is NaN, so values that are not finite go row by row."""
-    return not np.isfinite(x).all()
-
-
-def _table(call: Call):
-    s = call.shape
-    table = devices.empty(call.tables * s.queries * s.keys, call.v.dtype, like=call.v)
-    if table.size:
-        rows.TABLE(
-            call.tables * s.queries, call.alpha, call.alpha_at, call.number, call.mask, call.mask_at, tuple(s), table
-        )
-    return table
-
-
 def _vjp(
     v, *, alpha, symmetry=None, softmax=False, form="auto", causal=False, mask=None
 ) -> tuple[Any, Callable]:  # fmt: skip
     """Output and pullback: gradients of v and alpha."""
     v, alpha, wrap = _unwrap(v, alpha)
     call = check_call(v, alpha, symmetry, softmax, causal, mask)
-    out, table, convolution = _forward(call, form)
+    out, table, convolution = run.forward(call, form)
     result = wrap.out(call.unpacked(out, call.shape.queries))
     given = tuple(np.shape(alpha))
 
@@ -181,7 +138,7 @@ def _vjp(
         if convolution is not None and np.isfinite(upstream).all():
             dv, dalpha = convolution.backward(upstream)
         else:
-            dv, dalpha = _backward(call, _table(call) if table is None else table, upstream)
+            dv, dalpha = run.backward(call, run.table_of(call) if table is None else table, upstream)
         tail = given[len(given) - (2 if call.symmetry is None else 1) :]
         grads = {
             "v": call.unpacked(dv, call.shape.keys),
@@ -190,29 +147,6 @@ def _vjp(
         return wrap.gradients(grads)
 
     return result, pullback
-
-
-def _backward(call: Call, table, dout):
-    """dL/dv and dL/dalpha of every table, flat."""
-    s, like = call.shape, call.v
-    dv = devices.empty(call.tables * s.keys * s.columns, like.dtype, like=like)
-    dalpha = devices.empty(call.tables * s.parameters, like.dtype, like=like)
-    if not (dv.size and s.queries):
-        return _placed(np.zeros(dv.size, like.dtype), like), _placed(np.zeros(dalpha.size, like.dtype), like)
-    v = call.packed(call.v, s.keys)
-    if devices.is_device_array(like) or _poisoned(v) or _poisoned(dout):
-        d = devices.empty(table.size, like.dtype, like=like)
-        if d.size:
-            rows.OUTER(call.tables * s.queries, call.mask, call.mask_at, tuple(s), dout, v, d)
-        rows.MIX_BACK(call.tables * s.keys, tuple(s), table, dout, dv)
-    else:
-        dv, d = products.table_back(call, table, dout, v)
-    if d.size:
-        rows.SCORES(call.tables * s.queries, call.mask, call.mask_at, tuple(s), table, d)
-    if call.symmetry is None:
-        return dv, d
-    rows.GATHER(dalpha.size, tuple(s), call.partner, d, dalpha)
-    return dv, dalpha
 
 
 def reference(

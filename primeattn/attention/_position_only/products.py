@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._runtime import linalg
 from ..._runtime.owners import share
-from .._inputs import _read_only
+from .._inputs import flat
 from .call import Call
 
 
@@ -29,7 +29,7 @@ def table_back(call: Call, table, dout, v):
 def _products(a, b, shape: tuple[int, int], **turned: bool):
     """Of each table; tables are shared by the threads, because BLAS is held to one."""
     out = np.empty((len(a), *shape), a.dtype)
-    a, b = _read_only(a), _read_only(b)
+    a, b = (flat(x).reshape(x.shape) for x in (a, b))
 
     def work(start, stop):
         for i in range(start, stop):

@@ -7,12 +7,39 @@ from typing import Any
 import numpy as np
 
 
+def _lattice(axes: tuple[int, ...]) -> np.ndarray:
+    """The table of Z_L1 x Z_L2 x ..., row-major."""
+    places = np.stack(np.unravel_index(np.arange(math.prod(axes)), axes), axis=-1)
+    sums = (places[:, None] + places[None]) % np.array(axes)
+    return np.ravel_multi_index(np.moveaxis(sums, -1, 0), axes).astype(np.int64)
+
+
+def check_group(table: np.ndarray) -> None:
+    """Refuse a square table of integers that is not that of a group whose element 0 is the identity."""
+    if not table.size:
+        return
+    numbers = np.arange(len(table))
+    for what, lines in (("row", table), ("column", table.T)):
+        for i, line in enumerate(lines):
+            if not np.array_equal(np.sort(line), numbers):
+                raise ValueError(
+                    f"{what} {i} of the table is {line.tolist()}: each of 0 to {len(table) - 1} is wanted once"
+                )
+    if not (np.array_equal(table[0], numbers) and np.array_equal(table[:, 0], numbers)):
+        raise ValueError("element 0 is not the identity: number the identity 0, so row and column 0 are 0, 1, 2, ...")
+    for i in range(len(table)):  # one slice at a time: T^2 numbers, not T^3
+        wrong = np.argwhere(table[table[i]] != table[i][table])
+        if len(wrong):
+            j, k = (int(n) for n in wrong[0])
+            raise ValueError(f"not associative: ({i} * {j}) * {k} is not {i} * ({j} * {k}); this is no group")
+
+
 @dataclass(frozen=True, eq=False)
 class Symmetry:
     """A group of T elements that numbers T positions; position 0 is its identity.
 
     Weights that depend on i j^-1 only stay the same when all positions are multiplied by one element from the right.
-    Make one with `cyclic` or `from_table`.
+    Make one with `cyclic` or `from_table`; either way the table is checked to be that of a group.
 
     Attributes
     ----------
@@ -33,17 +60,19 @@ class Symmetry:
 
     def __post_init__(self) -> None:
         table = np.array(self.table)
-        square = table.ndim == 2 and table.shape[0] == table.shape[1] and table.dtype.kind in "iu"
-        if not square or (table.size and not 0 <= table.min() <= table.max() < len(table)):
-            raise ValueError(
-                f"table is {table.dtype} {table.shape}: a square table of the numbers of its elements is wanted; make "
-                "one with Symmetry.cyclic or Symmetry.from_table"
-            )
-        if self.axes and math.prod(self.axes) != len(table):
-            raise ValueError(f"axes are {self.axes} but the table has {len(table)} elements: use Symmetry.cyclic")
+        if table.ndim != 2 or table.shape[0] != table.shape[1] or table.dtype.kind not in "iu":
+            raise ValueError(f"table is {table.dtype} {table.shape}: a square table of integers is wanted")
         table = table.astype(np.int64, copy=False)
+        if not self.axes:
+            check_group(table)
+        elif math.prod(self.axes) != len(table) or not np.array_equal(table, _lattice(self.axes)):
+            raise ValueError(f"axes are {self.axes} but the table is not that of their lattice: use Symmetry.cyclic")
+        self._set(table, self.axes)
+
+    def _set(self, table: np.ndarray, axes: tuple[int, ...]) -> None:
         table.flags.writeable = False  # loops trust it
         object.__setattr__(self, "table", table)
+        object.__setattr__(self, "axes", axes)
 
     @classmethod
     def cyclic(cls, *axes: int) -> "Symmetry":
@@ -57,9 +86,9 @@ class Symmetry:
         if not axes or any(not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1 for n in axes):
             raise ValueError(f"axes are {axes!r}: one length or more, each at least 1, is wanted")
         axes = tuple(int(n) for n in axes)
-        places = np.stack(np.unravel_index(np.arange(math.prod(axes)), axes), axis=-1)
-        sums = (places[:, None] + places[None]) % np.array(axes)
-        return cls(np.ravel_multi_index(np.moveaxis(sums, -1, 0), axes).astype(np.int64), axes)
+        made = object.__new__(cls)  # a group by construction: what follows need not be checked
+        made._set(_lattice(axes), axes)
+        return made
 
     @classmethod
     def from_table(cls, table: Any) -> "Symmetry":
@@ -70,25 +99,6 @@ class Symmetry:
         ValueError
             If it is not the table of a group whose element 0 is the identity; the message names what fails.
         """
-        table = np.asarray(table)
-        if table.ndim != 2 or table.shape[0] != table.shape[1] or not table.size or table.dtype.kind not in "iu":
-            raise ValueError(f"table is {table.dtype} {table.shape}: a square table of integers is wanted")
-        table, numbers = table.astype(np.int64), np.arange(len(table))
-        for what, lines in (("row", table), ("column", table.T)):
-            for i, line in enumerate(lines):
-                if not np.array_equal(np.sort(line), numbers):
-                    raise ValueError(
-                        f"{what} {i} of the table is {line.tolist()}: each of 0 to {len(table) - 1} is wanted once"
-                    )
-        if not (np.array_equal(table[0], numbers) and np.array_equal(table[:, 0], numbers)):
-            raise ValueError(
-                "element 0 is not the identity: number the identity 0, so row and column 0 are 0, 1, 2, ..."
-            )
-        for i in range(len(table)):  # one slice at a time: T^2 numbers, not T^3
-            wrong = np.argwhere(table[table[i]] != table[i][table])
-            if len(wrong):
-                j, k = (int(n) for n in wrong[0])
-                raise ValueError(f"not associative: ({i} * {j}) * {k} is not {i} * ({j} * {k}); this is no group")
         return cls(table)
 
     def __len__(self) -> int:

@@ -3,7 +3,9 @@
 import numpy as np
 
 from ..._runtime import devices
-from .._trainable import Learned, Place, Plan, Projected, Trainable, normal, recomputed
+from .._cache import Cache
+from .._trainable import Learned, Place, Plan, Projected, Trainable, normal
+from .stream import position_only_step
 
 
 def plan(place: Place, *, lags: bool | None = None, softmax: bool = False) -> Plan:
@@ -43,32 +45,8 @@ def check_length(tokens: int, context: int) -> None:
 
 
 def step(plan: Plan, arrays, learned, memory, before):
-    """Weights of the next rows, times all values so far."""
-    alpha = learned["alpha"]
-
-    def rows(x):
-        v, new = x["v"], arrays["v"].shape[-2]
-        keys = v.shape[-2]
-        check_length(keys, alpha.shape[-1])
-        places = np.arange(keys - new, keys)
-        if alpha.ndim == 2:
-            table = alpha[:, np.maximum(places[:, None] - np.arange(keys), 0)]
-        else:
-            table = alpha[:, places, :keys]
-        return position_rows(v, table, plan.options["softmax"])
-
-    return recomputed(rows, arrays, memory)
-
-
-def position_rows(v, table, softmax: bool):
-    """The last rows of causal attention with these weights; columns beyond a row's own position do not count."""
-    keys, new = v.shape[-2], table.shape[-2]
-    allowed = np.arange(keys) <= np.arange(keys - new, keys)[:, None]
-    if softmax:
-        scores = np.where(allowed, table, -np.inf)
-        table = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        table = table / table.sum(axis=-1, keepdims=True)
-    return np.where(allowed, table, table.dtype.type(0)) @ v
+    options = {name: plan.options[name] for name in ("symmetry", "softmax")}
+    return position_only_step(arrays["v"], memory.setdefault("past", Cache()), alpha=learned["alpha"], **options)
 
 
 TRAINABLE = Trainable(plan, order="own", attend=attend, step=step)

@@ -83,7 +83,7 @@ def check_call(
         for side, tokens in ((x, queries), (y, keys)):
             turning.TURN(side.size // (ENTRY * active), tokens, keys, active, rotor, side)
     mix, tau = check_weights(weights, lead, q), check_temperature(temperature, lead, q)
-    problem = Problem(prime, x, prime_b, y, _flat(v), mix, tau, _flat(flat), at)
+    problem = Problem(prime, x, prime_b, y, _flat(v), _flat(mix), _flat(tau), _flat(flat), _flat(at))
     shapes |= {"weights": np.shape(weights), "temperature": np.shape(temperature)}
     return Call(problem, sizes, lead, logits, made, shapes, rotor)
 
@@ -93,7 +93,10 @@ def _checked_arrays(q, k, v, mask, given):
     devices.on_cuda(q=q, k=k, v=v, mask=mask, **given)
     q, k, v, group = check_arrays(q, k, v)
     if group != 1:
-        raise ValueError(f"q has shape {tuple(q.shape)} but k has shape {tuple(k.shape)}: leading axes must be equal")
+        raise ValueError(
+            f"q has shape {tuple(q.shape)} but k has shape {tuple(k.shape)}: leading axes must be equal, because the "
+            f"rotors of a head turn its queries, too; pass numpy.repeat(k, {group}, axis=-3), and so v"
+        )
     given = {name: as_floating(name, x) for name, x in given.items()}
     if devices.is_device_array(q):
         for name, x in given.items():

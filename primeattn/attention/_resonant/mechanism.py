@@ -51,7 +51,8 @@ def resonant(
         Amplitude logits of the queries over P primes. Leading axes are batch and heads. The ``active`` largest of a
         token are kept (of equal ones those of smaller primes; -inf never); probabilities \|a\|^2 are their softmax.
     k : ndarray of float, shape (..., Tk, P)
-        Amplitude logits of the keys, leading axes as in q.
+        Amplitude logits of the keys, leading axes as in q: heads come in no groups, because the rotors of a head, made
+        of its keys and their order, turn its queries, too.
     v : ndarray of float, shape (..., Tk, Dv)
         Values.
     q_phase, k_phase : ndarray of float, broadcastable to (..., T, P), optional

@@ -10,6 +10,7 @@ from ..._runtime import devices
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.owners import Owner
 from ...resonance._rotation import BASE, BASES, STRIDE, coefficients
+from .._labels import unwrap
 from .call import Call, check_call
 from .pairs import Problem, Sizes
 from .run import floor_of
@@ -154,6 +155,7 @@ def resonant_step(
     >>> bool(np.allclose(np.concatenate(steps), pa.attention.resonant(q, q, np.eye(2), causal=True)))
     True
     """
+    (q, k, v), wrap = unwrap(q, k, v)
     call = check_call(
         q, k, v, q_phase=q_phase, k_phase=k_phase, q_orientation=q_orientation, k_orientation=k_orientation,
         active=active, weights=weights, temperature=None, form="linear", rotors=rotors, causal=True, mask=None,
@@ -167,7 +169,7 @@ def resonant_step(
     if value.size:
         _advance(call, state, out)
     state.position += g.keys
-    return call.shaped(out, g.queries, g.depth)
+    return wrap.out(call.shaped(out, g.queries, g.depth))
 
 
 def _advance(call: Call, state: ResonantState, out) -> None:
