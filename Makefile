@@ -48,9 +48,9 @@ docs: $(VENV)/check/.ready         ## docs/_build/html/index.html
 notebooks: $(VENV)/check/.ready    ## execute every notebook from its text form
 	PATH="$(CURDIR)/$(VENV)/check/bin:$$PATH" $(VENV)/check/bin/python scripts/notebooks.py
 
-bench-smoke: $(VENV)/check/.ready  ## every asv benchmark once
+bench-smoke: $(VENV)/check/.ready  ## every asv benchmark once, at sizes that take no time
 	cd asv_benchmarks && ../$(VENV)/check/bin/asv machine --yes >/dev/null \
-	  && ../$(VENV)/check/bin/asv run --quick --python=same --show-stderr
+	  && PRIMEATTN_SMOKE=1 ../$(VENV)/check/bin/asv run --quick --python=same --show-stderr --launch-method forkserver
 
 kernels: $(VENV)/check/.ready      ## every CUDA kernel to sm_90 machine code, without a GPU
 	$(VENV)/check/bin/python scripts/compile_kernels.py

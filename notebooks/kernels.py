@@ -14,10 +14,10 @@
 # %% [markdown]
 # # Kernels: what is and is not positive semidefinite
 #
-# A score is a *kernel* if its matrix over any points has no negative eigenvalue. Then it is an inner product of features,
-# distances make sense, attention has a linear form, and support vector machines and kernel ridge regression are what their
-# theory says. This notebook asks which scores of this library are kernels, proves the answer, and shows what happens to
-# those who use one that is not.
+# A symmetric score is a *kernel* if its matrix over any points has no negative eigenvalue (*positive semidefinite*). Then it
+# is an inner product of features, distances make sense, attention has a linear form wherever the features are finitely many,
+# and support vector machines and kernel ridge regression are what their theory says. This notebook asks which scores of this
+# library are kernels, proves the answer, and shows what happens to those who use one that is not.
 
 # %%
 import warnings
@@ -37,7 +37,8 @@ symbolic = pa.study.symbolic
 # ## Profiles
 #
 # Most mechanisms weigh a pair by a function $f$ of one number, $z = \alpha\, q \cdot k$. Each curve is divided by its largest
-# value in the window, as rows of attention are divided by their sums.
+# value in the window, as rows of attention are divided by their sums. (Scores of linear attention are never negative: the left half of its panel is not
+# reached.)
 
 # %%
 names = ["dot_product", "expressive", "squared", "linear", "uniform"]
@@ -64,29 +65,37 @@ symbolic.prove_psd("expressive")
 symbolic.prove_psd("resonance:original")
 
 # %%
-[symbolic.prove_psd(name).verdict for name in ("resonance:kernel", "resonant", "kuramoto", "elliptical")]
+[
+    symbolic.prove_psd(name).verdict
+    for name in ("resonance:kernel", "resonant", "kuramoto", "elliptical")
+]
 
 # %% [markdown]
 # ## Spectra
 #
-# Eigenvalues of the Gram matrices of 80 points, or of 80 random states, largest first, on one scale. `certify` bounds what rounding may have done to
-# them, so that a negative one is no accident.
+# Eigenvalues of the Gram matrices of 80 points, or of 80 random states, largest first, on one scale. `certify` bounds what
+# rounding may have done to them, so that a negative one is no accident.
 
 # %%
 points = np.random.default_rng(0).normal(size=(80, 4))
 states = pa.PrimeStates.random(80, 4, n_primes=12, rng=0)
 names = ["dot_product", "expressive", "squared", "resonance:original", "resonance:kernel"]
-grams = {name: pa.study.gram(name, states if "resonance" in name else points) for name in names}
+grams = {
+    name: pa.study.gram(name, states if "resonance" in name else points) for name in names
+}
 certificates = {name: pa.study.certify((gram + gram.T) / 2) for name, gram in grams.items()}
 titles = {name: name.replace("_", " ").replace(":", ", ") for name in names}
 pa.plot.gram_spectra(
     {titles[name]: found.eigenvalues for name, found in certificates.items()},
     bounds={titles[name]: found.error for name, found in certificates.items()},
-    columns=5,
+    columns=3,
 );
 
 # %%
-{titles[name]: (found.verdict, f"{found.smallest:.3g} ± {found.error:.1g}") for name, found in certificates.items()}
+{
+    titles[name]: (found.verdict, f"{found.smallest:.3g} ± {found.error:.1g}")
+    for name, found in certificates.items()
+}
 
 # %% [markdown]
 # ## scikit-learn takes them as they are
@@ -124,14 +133,16 @@ y = (x[:, 0] * x[:, 1] > 0).astype(int)
 scores = {}
 for name in ("dot_product", "expressive", "squared"):
     inner, cross = parts(name)
-    scores[name.replace("_", " ")] = float(SVC(kernel="precomputed", C=10.0).fit(inner, y[train]).score(cross, y[test]))
+    scores[name.replace("_", " ")] = float(
+        SVC(kernel="precomputed", C=10.0).fit(inner, y[train]).score(cross, y[test])
+    )
 scores
 
 # %% [markdown]
 # ## Where it hurts
 #
-# Ridge regression solves $(K + \lambda)\,c = y$, by a Cholesky decomposition, which needs a positive matrix. scikit-learn says so,
-# and falls back on least squares:
+# Ridge regression solves $(K + \lambda)\,c = y$, by a Cholesky decomposition, which needs a positive matrix. scikit-learn
+# says so, and falls back on least squares:
 
 # %%
 target = x[:, 0] * x[:, 1] / (x**2).sum(axis=1)
@@ -139,14 +150,22 @@ for name in ("squared", "expressive"):
     inner, cross = parts(name)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        fit = KernelRidge(alpha=0.1, kernel="precomputed").fit(inner, target[train]).predict(cross)
+        fit = (
+            KernelRidge(alpha=0.1, kernel="precomputed")
+            .fit(inner, target[train])
+            .predict(cross)
+        )
     error = float(np.sqrt(np.mean((fit - target[test]) ** 2)))
-    print(f"{name}: error {error:.3f}.", *(str(warning.message) for warning in said))
+    print(
+        f"{name}: error {error:.3f}",
+        *(f"  {warning.message}" for warning in said),
+        sep="\n",
+    )
 
 # %% [markdown]
 # Every eigenvalue gets $\lambda$ added, and is divided by. With a kernel nothing can be divided by zero. Without one some
-# eigenvalue is $-\lambda$ for the wrong $\lambda$, and near it the predictions explode. The test error against $\lambda$, of the
-# plain solution:
+# eigenvalue is $-\lambda$ for the wrong $\lambda$, and near it the predictions explode. The test error against $\lambda$, of
+# the plain solution:
 
 # %%
 ridges = np.geomspace(1e-2, 10, 241)
@@ -157,7 +176,9 @@ for name in ("squared", "expressive"):
     inside, across = vectors.T @ target[train], cross @ vectors
     fits = (across @ (inside / (values + ridge)) for ridge in ridges)
     errors[name] = [float(np.sqrt(np.mean((fit - target[test]) ** 2))) for fit in fits]
-ax = pa.plot.lines(ridges, errors, accent="expressive", xlabel="ridge λ", ylabel="root mean square error")
+ax = pa.plot.lines(
+    ridges, errors, accent="expressive", xlabel="ridge λ", ylabel="root mean square error"
+)
 ax.set_xscale("log")
 ax.set_yscale("log")
 for line in (*ax.lines, *ax.get_legend().get_lines()):
@@ -175,11 +196,15 @@ float((found.vector @ inner @ found.vector).round(3))
 # %% [markdown]
 # ## What to do
 #
-# Use a kernel that is one and means the same: squared attention is the limit of expressive attention for small scores, and the
-# corrected resonance score measures what the published one measures. Or repair the matrix: cut the negative eigenvalues off.
-# That is a projection, so it changes as little as possible, but it needs all points at once and has no feature map for new ones.
+# Use a kernel that is one and means the same: squared attention is the limit of expressive attention for small scores, and
+# the corrected resonance score measures what the published one measures. Or repair the matrix: cut the negative eigenvalues
+# off. That is the nearest positive semidefinite matrix (in the Frobenius norm), but it needs all points at once and has no
+# feature map for new ones.
 
 # %%
 values, vectors = np.linalg.eigh((inner + inner.T) / 2)
 cut = (vectors * np.maximum(values, 0)) @ vectors.T
-pa.study.certify((cut + cut.T) / 2).verdict, float(np.linalg.norm(cut - inner) / np.linalg.norm(inner))
+(
+    pa.study.certify((cut + cut.T) / 2).verdict,
+    float(np.linalg.norm(cut - inner) / np.linalg.norm(inner)),
+)

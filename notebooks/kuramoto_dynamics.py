@@ -38,7 +38,14 @@ plt.rcParams["figure.dpi"] = 110
 # %%
 theory = pa.dynamics.theory
 model = pa.Kuramoto(pa.dynamics.frequencies.gaussian(1000), coupling=2.0)
-run = pa.simulate(model, (0, 40), rng=0, save_theta=True, observables=("R", "psi", "frequencies"), transient=20)
+run = pa.simulate(
+    model,
+    (0, 40),
+    rng=0,
+    save_theta=True,
+    observables=("R", "psi", "frequencies"),
+    transient=20,
+)
 run
 
 # %% [markdown]
@@ -55,7 +62,11 @@ pa.plot.trajectory(run, theory=theory.stationary_order_parameter("gaussian", 2.0
 
 # %%
 edge = 2.0 * theory.stationary_order_parameter("gaussian", 2.0)
-ax = pa.plot.lines(model.omega, {"natural": model.omega, "effective": run["frequencies"]}, accent="effective")
+ax = pa.plot.lines(
+    model.omega,
+    {"natural": model.omega, "effective": run["frequencies"]},
+    accent="effective",
+)
 for border in (-edge, edge):
     ax.axvline(border, color="#a9a499", linewidth=0.9, linestyle="--")
 ax.set_xlabel("natural frequency");
@@ -67,7 +78,9 @@ ax.set_xlabel("natural frequency");
 # the critical coupling $K_c = \sqrt{8/\pi}$ what is left of $R$ is of the size $1/\sqrt N$, and just at $K_c$ it is slow.
 
 # %%
-data = pa.dynamics.sweep(model, coupling=np.linspace(0, 4, 33), runs=2, transient=40, duration=40, rng=1)
+data = pa.dynamics.sweep(
+    model, coupling=np.linspace(0, 4, 33), runs=2, transient=40, duration=40, rng=1
+)
 pa.plot.synchronization(
     data,
     theory=lambda K: theory.stationary_order_parameter("gaussian", K),
@@ -79,7 +92,9 @@ pa.plot.synchronization(
 
 # %%
 above = data.sel(coupling=slice(1.8, None))
-difference = above.R.mean("run") - theory.stationary_order_parameter("gaussian", above["coupling"].values)
+difference = above.R.mean("run") - theory.stationary_order_parameter(
+    "gaussian", above["coupling"].values
+)
 float(abs(difference).max().round(4)), round(1000**-0.5, 4)
 
 # %% [markdown]
@@ -92,7 +107,13 @@ float(abs(difference).max().round(4)), round(1000**-0.5, 4)
 # %%
 heavy = pa.Kuramoto(pa.dynamics.frequencies.lorentzian(500, 1.0, limit=20.0), inertia=4.0)
 loop = pa.dynamics.sweep(
-    heavy, coupling=np.linspace(0, 12, 25), continuation="both", transient=25, duration=15, dt=0.02, rng=0
+    heavy,
+    coupling=np.linspace(0, 12, 25),
+    continuation="both",
+    transient=25,
+    duration=15,
+    dt=0.02,
+    rng=0,
 )
 pa.plot.synchronization(loop, title="Inertia 4: up and down");
 
@@ -101,7 +122,11 @@ pa.plot.synchronization(loop, title="Inertia 4: up and down");
 
 # %%
 R = loop.R.squeeze("run")
-float((R.sel(direction="backward") - R.sel(direction="forward")).integrate("coupling").round(2))
+float(
+    (R.sel(direction="backward") - R.sel(direction="forward"))
+    .integrate("coupling")
+    .round(2)
+)
 
 # %% [markdown]
 # ## Two populations
@@ -113,20 +138,24 @@ float((R.sel(direction="backward") - R.sel(direction="forward")).integrate("coup
 n, A, beta = 128, 0.2, 0.1
 mu, nu = (1 + A) / 2, (1 - A) / 2
 groups = np.repeat([0, 1], n)
-pair = pa.Kuramoto(np.zeros(2 * n), [[mu, nu], [nu, mu]], groups=groups, phase_lag=np.pi / 2 - beta)
+pair = pa.Kuramoto(
+    np.zeros(2 * n), [[mu, nu], [nu, mu]], groups=groups, phase_lag=np.pi / 2 - beta
+)
 scattered = theory.poisson_phases(n, 0.73, psi=0.2, rng=0)
 start = np.concatenate([np.zeros(n), scattered])
-chimera = pa.simulate(pair, (0, 200), start, observables=("R_group", "chimera"), transient=100)
+chimera = pa.simulate(
+    pair, (0, 200), start, observables=("R_group", "chimera"), transient=100
+)
 pa.plot.lines(
     chimera.t[::4],
-    {"in step": chimera["R_group"][::4, 0], "not": chimera["R_group"][::4, 1]},
-    accent="not",
+    {"in step": chimera["R_group"][::4, 0], "out of step": chimera["R_group"][::4, 1]},
+    accent="out of step",
     xlabel="time",
     ylabel="R of a group",
 );
 
 # %% [markdown]
-# The theory of infinitely many oscillators puts the second group at $R = 0.729$.
+# The theory of infinitely many oscillators puts the second group at $R = 0.729$. Simulated, after the first half:
 
 # %%
 round(float(chimera["R_group"][100:, 1].mean()), 3)
@@ -134,35 +163,47 @@ round(float(chimera["R_group"][100:, 1].mean()), 3)
 # %% [markdown]
 # ## On spheres
 #
-# The same call for unit vectors in three dimensions, each with a rotation of its own. The smallest coupling already orders
-# half of what there is: in odd dimensions every rotation leaves an axis alone, and the axes align (Chandra, Girvan and Ott
-# 2019). On the circle, where nothing is left alone, order has to wait for a threshold.
+# The same call for unit vectors in three dimensions, each with a rotation of its own. Any positive coupling orders half of what
+# there is, given time (of the order of $1/K$): in odd dimensions every rotation leaves an axis alone, and the axes align
+# (Chandra, Girvan and Ott 2019). On the circle, where nothing is left alone, order has to wait for a threshold.
 
 # %%
-couplings = np.array([0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 2.5, 3.0])
-ordered = {}
-for dimension in (2, 3):
-    rotations = pa.dynamics.frequencies.rotations(1000, dimension, rng=0)
+couplings = np.array([0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.1, 2.4, 3.0])
+expected = {
+    2: lambda K: theory.stationary_order_parameter("gaussian", K),
+    3: lambda K: float(theory.sphere_order_parameter(np.array([K]))[0]) if K > 0 else 0.0,
+}
+critical = {2: theory.critical_coupling("gaussian"), 3: None}
+figure = plt.figure(figsize=(9, 3.6), layout="constrained")
+for ax, dimension in zip(figure.subplots(1, 2, sharey=True), expected, strict=True):
+    spheres = pa.dynamics.Spheres(pa.dynamics.frequencies.rotations(1000, dimension, rng=0))
     data = pa.dynamics.sweep(
-        pa.dynamics.Spheres(rotations), coupling=couplings, transient=80, duration=20, samples=21, dt=0.05, rng=1
+        spheres, coupling=couplings, transient=80, duration=20, samples=21, dt=0.05, rng=1
     )
-    ordered[f"D = {dimension}"] = data.R.squeeze("run").values
-ordered["D = 3, theory"] = theory.sphere_order_parameter(couplings)
-ax = pa.plot.lines(couplings, ordered, accent="D = 3", xlabel="coupling K", ylabel="R")
-ax.set_ylim(0, 1);
+    pa.plot.synchronization(
+        data,
+        ax=ax,
+        theory=expected[dimension],
+        critical=critical[dimension],
+        title=f"{'circle' if dimension == 2 else 'sphere'}, D = {dimension}",
+    )
 
 # %% [markdown]
 # ## Weights that learn
 #
-# Sixty oscillators of three natural frequencies, all coupled alike at first. With Hebb's rule those who agree strengthen
-# their bonds and the others forget theirs: the matrix of weights, at the end, has found the three groups.
+# Sixty oscillators of three natural frequencies, all coupled alike at first. With Hebb's rule a weight tends to the cosine of
+# the two phases' difference: those in step end at 1, those half a turn apart at $-1$, and weights between groups that drift
+# past each other average out. The matrix of weights, at the end, has found the three groups, and within a group it shows who
+# settled half a turn from the others: both states are stable.
 
 # %%
-speeds = np.repeat([-2.0, 0.0, 2.0], 20) + 0.05 * np.random.default_rng(0).standard_normal(60)
+speeds = np.repeat([-2.0, 0.0, 2.0], 20) + 0.05 * np.random.default_rng(0).standard_normal(
+    60
+)
 network = 1 - np.eye(60)
 learner = pa.Kuramoto(speeds, 2.0, network, adaptation=0.1)
 run = pa.simulate(learner, (0, 100), rng=0)
 learned = np.zeros((60, 60))
 learned[network > 0] = run.states_end["weights"]
-plt.imshow(learned, cmap="RdBu", vmin=-1, vmax=1)
-plt.colorbar(label="weight");
+group = [f"ω near {center:g}" for center in (-2, 0, 2) for _ in range(20)]
+pa.plot.score_map(learned, labels=group, limits=(-1, 1), colorbar_label="weight");

@@ -49,20 +49,28 @@ pa.plot.quaternion_orbits(orbits, vector=(0.0, -0.8, 0.6), view=(-50, 25));
 # %%
 i, j = np.eye(4)[1], np.eye(4)[2]
 one, half = about_z[-1], about_z[20]
-[float(quaternion.norm(quaternion.commutator(a, b)).round(3)) for a, b in ((i, j), (about_z[-1], about_x[-1]), (one, half))]
+[
+    float(quaternion.norm(quaternion.commutator(a, b)).round(3))
+    for a, b in ((i, j), (about_z[-1], about_x[-1]), (one, half))
+]
 
 # %% [markdown]
 # ## The shortest way
 #
 # `slerp` goes along a great circle of the three-sphere, at constant speed; a mean of rotations is the one that is nearest to
-# all of them, and does not mind that $q$ and $-q$ are the same rotation.
+# all of them, and does not mind that $q$ and $-q$ are the same rotation. Below: how much the steps of the way differ in length,
+# and which share of the way lies before the mean of its ends.
 
 # %%
 a, b = quaternion.random(2, rng=4)
 way = quaternion.slerp(a, b, np.linspace(0, 1, 50))
 steps = quaternion.angular_distance(way[:-1], way[1:])
 middle = quaternion.mean(np.stack([a, -b]))
-float(np.ptp(steps).round(12)), float(quaternion.angular_distance(middle, way[0]) / quaternion.angular_distance(a, b))
+spread = float(np.ptp(steps).round(12))
+share = float(
+    quaternion.angular_distance(middle, way[0]) / quaternion.angular_distance(a, b)
+)
+spread, round(share, 12)
 
 # %% [markdown]
 # ## Rotors: what lies between
@@ -87,7 +95,8 @@ exchanged = rotors.copy()
 exchanged[[2, 5]] = rotors[[5, 2]]
 axes = pa.plot.score_maps(
     {"in order": relative(rotors), "2 and 5 exchanged": relative(exchanged)},
-    colorbar_label="relative angle", limits=(0, np.pi),
+    colorbar_label="relative angle",
+    limits=(0, np.pi),
 )
 
 # %% [markdown]
@@ -134,12 +143,21 @@ def draw(count, lengths, fillers):
 def read_out(sequence, rotors):
     last, rest = sequence[-1:], sequence[:-1]
     return pa.attention.resonant(
-        logits[last], logits[rest], value[rest], q_orientation=orientation[last], k_orientation=orientation[rest],
-        active=2, weights=[0, 1, 0], rotors=rotors,
+        logits[last],
+        logits[rest],
+        value[rest],
+        q_orientation=orientation[last],
+        k_orientation=orientation[rest],
+        active=2,
+        weights=[0, 1, 0],
+        rotors=rotors,
     )[0]
 
 
-train, test = list(draw(100, (4, 12), np.arange(3, 23))), list(draw(200, (12, 30), np.arange(23, vocabulary)))
+train, test = (
+    list(draw(100, (4, 12), np.arange(3, 23))),
+    list(draw(200, (12, 30), np.arange(23, vocabulary))),
+)
 
 
 def accuracy(rotors):

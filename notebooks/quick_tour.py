@@ -35,7 +35,9 @@ plt.rcParams["figure.dpi"] = 110
 
 # %%
 angle = 2 * np.pi * np.arange(12) / 12
-x = 1.5 * np.stack([np.cos(angle), np.sin(angle), np.cos(3 * angle), np.sin(3 * angle)], axis=-1)
+x = 1.5 * np.stack(
+    [np.cos(angle), np.sin(angle), np.cos(3 * angle), np.sin(3 * angle)], axis=-1
+)
 maps = {}
 for name, mechanism in pa.attention.MECHANISMS.items():
     sample = mechanism.of_vectors(x)
@@ -75,14 +77,18 @@ f"{by_hand:.15f} {by_step:.15f}"
 # verified. The study turns the claims into a table.
 
 # %%
-table = pa.study.properties(["dot_product", "expressive", "squared", "resonance:original"], sets=3, timing=False)
+table = pa.study.properties(
+    ["dot_product", "expressive", "squared", "resonance:original"], sets=3, timing=False
+)
 table.verdict.to_pandas().T
 
 # %% [markdown]
-# Expressive attention and the published resonance score are no kernels. How far their witnesses are below zero:
+# Expressive attention and the published resonance score are no kernels. How far the smallest
+# eigenvalue of their witness is below zero:
 
 # %%
-table.violation.sel(property="PSD").to_series()
+fails = table.verdict.sel(property="PSD") == "fails"
+table.violation.sel(property="PSD")[fails].to_series().round(3)
 
 # %% [markdown]
 # ## Prime states
@@ -90,19 +96,31 @@ table.violation.sel(property="PSD").to_series()
 # A text becomes a sparse set of primes, each with an amplitude and a quaternion; texts that share words share primes.
 
 # %%
-texts = ["the cat sat on the mat", "a cat on a mat", "prices fell sharply", "sharp falls in the prices of corn"]
+texts = [
+    "the cat sat on the mat",
+    "a cat on a mat",
+    "prices fell sharply",
+    "sharp falls in the prices of corn",
+]
 states = pa.PrimeStates.from_text(texts)
-pa.plot.score_map(pa.resonance.matrix(states), labels=texts, diagonal=True, title="Resonance");
+pa.plot.score_map(
+    pa.resonance.matrix(states), labels=texts, diagonal=True, title="Resonance"
+);
 
 # %% [markdown]
 # ## Layer after layer
 #
 # Tokens that attend one another again and again are particles that attract one another. On the sphere, with nothing in
-# between the layers, most mechanisms gather all tokens in one point; the order parameter is the length of their mean.
+# between the layers, softmax and linear attention gather all tokens in one point. The order parameter is the length of the
+# tokens' mean: 1 is a single point. (Medians of five runs; 150 layers with a step of 0.1.) On the right the ways of the tokens
+# of one run, from the dark dots to the bright ones.
 
 # %%
 names = ["dot_product", "expressive", "linear", "position_only"]
-runs = {name.replace("_", " "): pa.study.dynamics_of(name, tokens=24, runs=5, depth=150, rng=0) for name in names}
+runs = {
+    name.replace("_", " "): pa.study.dynamics_of(name, tokens=24, runs=5, depth=150, rng=0)
+    for name in names
+}
 figure = plt.figure(figsize=(9, 3.6), layout="constrained")
 left, right = figure.subplots(1, 2, width_ratios=[1.4, 1])
 pa.plot.order_by_layer(runs, ax=left)
@@ -111,4 +129,4 @@ pa.plot.token_paths(runs["dot product"], ax=right, title="dot product");
 # %% [markdown]
 # From here: [prime states and resonance](prime_states_and_resonance.ipynb), [quaternions and
 # order](quaternions_and_order.ipynb), [what is and is not a kernel](kernels.ipynb), [Kuramoto
-# dynamics](kuramoto_dynamics.ipynb).
+# dynamics](kuramoto_dynamics.ipynb), [training one mechanism against another](training_one_against_another.ipynb).

@@ -5,6 +5,10 @@ elsewhere. In the simulator pass nothing else runs, because the JIT is off there
 """
 
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +44,20 @@ def rng():
     import numpy as np
 
     return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def interrupted():
+    """``interrupted(arguments, file)``: run the command line, press Ctrl-C when the file is there; code and stderr."""
+
+    def run(arguments, file):
+        command = [sys.executable, "-m", "primeattn.cli", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+            while not Path(file).exists() and process.poll() is None:
+                pass
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.read()
+        return process.returncode, said
+
+    return run

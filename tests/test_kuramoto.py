@@ -10,7 +10,7 @@ import pytest
 import primeattn as pa
 from primeattn.attention._kuramoto import by_head, gradients, run
 from primeattn.attention._kuramoto.angles import SUMS
-from primeattn.attention._kuramoto.call import check_call
+from primeattn.attention._kuramoto.call import _check_call, check_call
 from tests.naive import kuramoto as naive
 
 attention = pa.attention
@@ -148,6 +148,51 @@ def test_heads_one_after_the_other_give_what_passes_one_by_one_give(monkeypatch,
         np.testing.assert_array_equal(grads[name], g, err_msg=name)
 
 
+@pytest.mark.parametrize("numbers", [False, True])
+def test_gradients_of_parameters_in_one_call_are_those_one_by_one(monkeypatch, numbers):
+    """Up to rounding: sums run in another order. 70 tokens are three pieces, 2 sequences share the parameters."""
+    theta, options = draw(tokens=70, causal=True)
+    if numbers:
+        options |= {"beta": 0.7, "step": 0.4, "drift": options["drift"][:2], "gate_key": None}
+        options["gate_query"] = np.random.default_rng(3).normal(1, 0.5, theta.shape)
+    dout = np.random.default_rng(4).standard_normal(theta.shape)
+    calls = []
+    one_call = gradients.of_parameters
+    monkeypatch.setattr(gradients, "of_parameters", lambda *a: calls.append(1) or one_call(*a))
+    grads = attention.vjp("kuramoto", theta, **options)[1](dout)
+    assert calls
+    monkeypatch.setattr(by_head, "serves", lambda *_: None)
+    others = attention.vjp("kuramoto", theta, **options)[1](dout)
+    assert set(grads) == set(others)
+    for name, g in others.items():
+        assert grads[name].shape == g.shape
+        np.testing.assert_allclose(grads[name], g, rtol=0, atol=1e-14 * abs(g).max() * 10, err_msg=name)
+
+
+def test_a_remembered_check_gives_what_the_check_gives():
+    """Shapes and options are remembered, numbers are not."""
+    for seed in (0, 1):
+        for case in ({}, {"drift": None, "gate_key": None}, {"drift": "rotary"}, {"beta": 0.5 + seed, "step": 0.3}):
+            for drift_values in (False, True):
+                theta, options = draw(seed, causal=True, strict=False, drift_values=drift_values, update="tangent")
+                options |= {"memory": None, "coupling": None, **case}
+                got, wanted = check_call(theta, **options), _check_call(theta, **options, first=None)
+                np.testing.assert_equal(tuple(got), tuple(wanted))
+    with pytest.raises(TypeError, match="drift_values is 1"):
+        check_call(theta, **{**options, "drift_values": 1})
+
+
+def test_one_huge_angle_among_near_ones():
+    """Others see its sine and cosine, which NumPy takes of any angle; what it turns by is rounded away in its sum."""
+    theta, options = draw(tokens=70, drift=None)
+    near = theta.copy()
+    theta[1, 40, 1] = 1e12
+    near[1, 40, 1] = np.arctan2(np.sin(1e12), np.cos(1e12))
+    moved, expected = attention.kuramoto(theta, **options) - theta, naive.reference(near, **options) - near
+    moved[1, 40, 1] = expected[1, 40, 1]
+    np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-14)
+
+
 def test_a_head_that_is_not_finite_is_taken_pass_by_pass():
     theta, options = draw(tokens=20, causal=True)
     theta[1, 11, 1] = np.inf
@@ -177,13 +222,12 @@ def test_gradients_of_a_common_turn_vanish(monkeypatch):
     theta, options = draw(causal=True)
     found = []
 
-    def spy(flat, side, numbers):
-        if numbers == SUMS:
-            found.append(flat.reshape(2, HEADS, -1, numbers, ANGLES // HEADS))  # one piece a head
-        return over_pieces(flat, side, numbers)
+    def spy(call, steps, sums, *gates):
+        found.append(sums.reshape(2, HEADS, -1, SUMS, ANGLES // HEADS))  # one piece a head
+        return of_parameters(call, steps, sums, *gates)
 
-    over_pieces = gradients.over_pieces
-    monkeypatch.setattr(gradients, "over_pieces", spy)
+    of_parameters = gradients.of_parameters
+    monkeypatch.setattr(gradients, "of_parameters", spy)
     out, pullback = attention.vjp("kuramoto", theta, **options)
     dout = np.random.default_rng(0).standard_normal(out.shape)
     dtheta = pullback(dout)["theta"]

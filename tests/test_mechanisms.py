@@ -310,6 +310,24 @@ def test_a_cache_refuses_a_window_that_is_no_number():
         pa.attention.Cache(window=True)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "options", "says"),
+    [
+        (
+            0,
+            {},
+            r"missing a required argument: 'q': vjp\('dot_product', q, k, v\) is wanted, with options among",
+        ),
+        (2, {}, "missing a required argument: 'v'"),
+        (3, {"casual": True}, "got an unexpected keyword argument 'casual': .* with options among causal, mask, scale"),
+        (4, {}, "too many positional arguments"),
+    ],
+)
+def test_what_a_pullback_takes_is_said(inputs, options, says):
+    with pytest.raises(TypeError, match=says):
+        pa.attention.vjp("dot_product", *np.ones((4, 1, 2))[:inputs], **options)
+
+
 def test_a_wrong_name_is_refused():
     with pytest.raises(ValueError, match="'dot_product'"):
         pa.attention.vjp("dot-product", np.eye(2), np.eye(2), np.eye(2))

@@ -203,7 +203,7 @@ def test_numpy_numbers_become_those_of_python():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": 0}, "layers is 0: a whole number of 1 or more"),
+        ({"layers": 0}, "layers is 0: a whole number from 1 on"),
         ({"layers": -1}, "layers is -1"),
         ({"layers": 1.5}, "layers is 1.5"),
         ({"layers": True}, "layers is True"),
@@ -234,7 +234,7 @@ def test_a_base_of_rotary_positions_is_above_0():
 def test_generation_is_refused_in_words():
     model = tiny()
     for n in (-1, 2.5, True):
-        with pytest.raises(ValueError, match=f"n is {n}: a whole number of 0 or more"):
+        with pytest.raises(ValueError, match=f"n is {n}: a whole number from 0 on"):
             model.generate([1], n)
     for prompt in ("ab", b"\x01", 3, [[1]], None):
         with pytest.raises(ValueError, match=r"prompt is .*: a sequence of tokens is wanted"):

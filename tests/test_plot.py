@@ -1,7 +1,9 @@
 """Figures: what is drawn is what was given; nothing global is touched; refusals say what to do."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,6 +231,70 @@ def test_a_tone_belongs_to_a_name_in_every_figure():
     assert ax.lines[1].get_color() == other.lines[0].get_color() == style.tone(3)
     assert len({style.tone(k) for k in range(len(style.TONES))}) == len(style.TONES)
     assert style.ACCENT not in {style.tone(k) for k in range(1, 40)}
+
+
+# Machado, Oliveira and Fernandes, IEEE Trans. Vis. Comput. Graph. 15 (2009), table 1, severity 1, on linear RGB
+_EYES = {
+    "normal": np.eye(3),
+    "no long cones": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "no middle cones": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "no short cones": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+def _lab(color, eye):
+    """CIE L*a*b* (D65) of a colour as such an eye sees it; a distance of 2 is just visible side by side."""
+    c = np.array([int(color[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+    seen = np.clip(np.asarray(eye) @ np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
+    xyz = np.asarray(to_xyz) @ seen / [0.95047, 1, 1.08883]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+_TONES = "accent", "ink", "blue", "green", "violet", "brown"
+
+
+def _page_tones(theme):
+    """The tones of the report's page, in order: its light theme is that of all figures."""
+    css = (Path(pa.__file__).parent / "report" / "page.css").read_text()
+    root = css.split(":root")[1 + theme]
+    return [re.search(rf"--{name}: (#[0-9a-f]{{6}})", root)[1] for name in _TONES]
+
+
+def _nearest(colors, eye):
+    seen = [_lab(color, eye) for color in colors]
+    return min(float(np.linalg.norm(a - b)) for k, a in enumerate(seen) for b in seen[:k])
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("eye", _EYES)
+def test_tones_stay_apart_for_every_eye(theme, eye):
+    tones = _page_tones(theme)
+    if not theme:
+        assert tuple(tones) == style.TONES
+    assert _nearest(tones, _EYES[eye]) > 20  # ten times what can just be seen
+    # the test is alive: blue and violet of one lightness meet without middle cones
+    assert _nearest(["#2b6ca3", "#7b4fa3"], _EYES["no middle cones"]) < 2
+
+
+def test_a_scale_says_that_values_lie_beyond_it():
+    figure = Figure()
+    ax = plot.score_map([[1.0, 0.2], [0.2, 1.0]], ax=figure.subplots(), diagonal=True)
+    assert ax.images[0].colorbar.extend == "max"
+    ax = plot.score_map([[1.0, 0.2], [0.2, 1.0]], ax=Figure().subplots(), diagonal=True, limits=(0, 1))
+    assert ax.images[0].colorbar.extend == "neither"
+
+
+def test_circles_of_a_state_are_named(ax):
+    states = pa.PrimeStates.from_dicts([{2: 0.8, 3: 0.6j}])
+    ax = plot.phases(states, ax=Figure().subplots(subplot_kw={"projection": "polar"}))
+    assert len(ax.get_yticks()) >= 2
+    assert [float(text.get_text()) for text in ax.get_yticklabels()] == pytest.approx(list(ax.get_yticks()))
 
 
 # --- oscillators ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import primeattn as pa
-from primeattn._runtime import checks, devices, files
+from primeattn._runtime import checks, devices, files, jit
 from primeattn._runtime.jit import kernel, scalar
 from primeattn._runtime.owners import OWNERS, Owner, share
 
@@ -231,3 +231,35 @@ def test_a_file_keeps_its_link_and_its_mode(tmp_path):
         beside.write_text("newer")
     assert target.read_text() == "newer"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("seed", ["x", -1, 1.5, [1, -1]])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(ValueError, match=r"rng is .*: an integer, 0 or more, a numpy\.random\.Generator, or"):
+        pa.study.counterexample("expressive", "psd", rng=seed)
+    drawn = checks.as_generator(np.int64(3)).random()
+    assert drawn == checks.as_generator(3).random() == checks.as_generator(np.random.default_rng(3)).random()
+
+
+def test_a_piece_is_a_draft_that_its_callers_optimise():
+    @jit.piece
+    def twice(x):
+        return x + x
+
+    @jit.summing
+    def summed(x):
+        total = x[0] - x[0]
+        for i in range(x.size):
+            total += twice(x[i])
+        return total
+
+    @numba.njit
+    def caller(x):
+        return summed(x)
+
+    assert caller(np.arange(100.0)) == 9900
+    for piece in (twice, summed):
+        (made,) = piece.overloads.values()
+        assert isinstance(made.library, jit._Draft)
+        assert not made.library.codegen._engine.is_symbol_defined(made.fndesc.mangled_name)  # no machine code
+        assert made.fndesc.mangled_name not in caller.inspect_asm(caller.signatures[0])

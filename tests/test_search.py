@@ -206,6 +206,40 @@ def test_command_keeps_an_index(capsys, files, tmp_path):
     assert ask(capsys, "--index", place, "--query", "ship", "--as-is")[0] == 0
 
 
+def test_progress(capsys, files, tmp_path, monkeypatch):
+    """What is being done, and how much of it: each file once, every block of passages, every query."""
+    from primeattn.cli import search as command
+    from primeattn.search import _text_index
+
+    heard = []
+
+    class Listener(command.Progress):
+        def say(self, what, done=None, total=None):
+            heard.append((what, done, total))
+            super().say(what, done, total)
+
+    monkeypatch.setattr(command, "Progress", Listener)
+    monkeypatch.setattr(_text_index, "_BLOCK", 3)  # 4 passages: two blocks
+    place = str(tmp_path / "i")
+    assert ask(capsys, *files, files[0], "--index", place, "--query", "fox", "--query", "ship")[0] == 0
+    assert heard == [
+        ("starting", None, None),
+        ("reading sea.txt", 0, 2),
+        ("reading land.txt", 1, 2),
+        ("weighing words", 0, 4),
+        ("encoding passages", 0, 4),
+        ("encoding passages", 3, 4),
+        ("sorting primes", 4, 4),
+        ("writing the index", None, None),
+        ("searching", 0, 2),
+        ("searching", 1, 2),
+        ("searching", 2, 2),
+    ]
+    heard.clear()
+    assert ask(capsys, "--index", place, "--query", "fox")[0] == 0
+    assert [what for what, *_ in heard] == ["starting", "loading the index", "searching", "searching"]
+
+
 def test_command_only_builds(capsys, files, tmp_path):
     assert ask(capsys, *files, "--index", str(tmp_path / "i")) == (0, "", "")
     assert len(TextIndex.load(tmp_path / "i")) == 4
@@ -254,6 +288,22 @@ def test_command_refuses_in_one_line(capsys, arguments, code, message):
     assert err.startswith("primeattn: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "empty"), (b" \n\n", "white space only"), (b"a\0b", "binary"), (b"caf\xe9", "--encoding latin-1")],
+)
+def test_command_refuses_a_file_that_is_no_text(capsys, files, tmp_path, content, message):
+    """Among others that are: it is named, and no index is left behind."""
+    path, place = tmp_path / "odd.txt", tmp_path / "i.npz"
+    path.write_bytes(content)
+    code, out, err = ask(capsys, *files, str(path), "--index", str(place), "--query", "x")
+    assert (code, out) == (3, "")
+    assert err.startswith(f"primeattn: {path}: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not place.exists()
 
 
 def test_command_never_overwrites_a_foreign_file(capsys, files, tmp_path):

@@ -1,7 +1,6 @@
 """``primeattn simulate``: flags and files, what is written, what is refused, interruption."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -245,22 +244,18 @@ def test_without_R_there_is_no_figure(here, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_writes_what_there_is_and_the_same_command_goes_on(here):
+def test_ctrl_c_writes_what_there_is_and_the_same_command_goes_on(here, interrupted):
     call = ["simulate", "--oscillators", "20", "--time", "1", "--dt", "2e-6", "--samples", "50"]
-    command = [sys.executable, "-m", "primeattn.cli", *call, "--checkpoint", "run.npz", "-o", "run.nc"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    file = Path("early.toml")
-    file.write_text("[simulate]\ncheckpoint_every = 0.01\n")
-    with subprocess.Popen([*command, str(file)], stderr=subprocess.PIPE, text=True, env=environment) as process:
-        while not Path("run.npz").exists() and process.poll() is None:
-            pass
-        process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
-    assert process.returncode == exits.INTERRUPTED
+    call += ["--checkpoint", "run.npz", "-o", "run.nc", "early.toml"]
+    Path("early.toml").write_text("[simulate]\ncheckpoint_every = 0.01\n")
+    code, said = interrupted(call, "run.npz")
+    assert code == exits.INTERRUPTED
     assert "what there is is on disk; the same command goes on" in said
     part = pa.dynamics.Trajectory.load("run.nc")
     assert part.status == "interrupted"
-    done = subprocess.run([*command, str(file)], capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-m", "primeattn.cli", *call]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, "run.nc\nrun.png\n")
     whole = pa.dynamics.Trajectory.load("run.nc")
     assert whole.status == "finished"

@@ -227,3 +227,6 @@ def test_numbers_are_written_for_people():
     assert report.written(1e-12, "small") == "0"
     assert report.written(2.5e-5, "ms") == "0.025"
     assert report.written(-1.5, ".1f") == "−1.5"
+    assert report._bounded("−0.11", -0.1149, 7e-14) == "−0.11 ± 7·10⁻¹⁴"
+    assert report._bounded("−1.7·10⁻¹⁶", -1.7e-16, 6e-14) == "0 ± 6·10⁻¹⁴"
+    assert report._bounded("–", np.nan, np.nan) == "–"

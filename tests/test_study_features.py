@@ -90,6 +90,7 @@ def test_error_falls_as_theory_has_it(kernel, points):
         (lambda: positive_features(VECTORS, 4, scale=-1.0), ValueError, r"scale is -1\.0"),
         (lambda: positive_features([[np.nan]], 4), ValueError, "NaN"),
         (lambda: feature_error("cosine", VECTORS), ValueError, "kernel is 'cosine'"),
+        (lambda: feature_error(VECTORS, VECTORS), ValueError, "kernel is array"),
         (lambda: feature_error("jaccard", VECTORS), TypeError, "do not go with 'jaccard'"),
         (lambda: feature_error("softmax", VECTORS[:1]), ValueError, "at least 2"),
         (lambda: feature_error("softmax", VECTORS, ()), ValueError, "sizes is empty"),

@@ -204,8 +204,11 @@ def test_refusals_say_what_to_do():
         symbolic.score("softmax")
     with pytest.raises(ValueError, match="position_only has no score: its weights do not depend on queries and keys"):
         symbolic.score("position_only")
-    with pytest.raises(ValueError, match="oscillators is 1: 2 or more"):
-        symbolic.kuramoto_jacobian(1)
+    for number in (1, "x", None, 3.5):
+        with pytest.raises(ValueError, match=f"oscillators is {number!r}: an integer, 2 or more, is wanted"):
+            symbolic.kuramoto_jacobian(number)
+        with pytest.raises(ValueError, match=f"tokens is {number!r}: an integer, 2 or more, is wanted"):
+            symbolic.attention_synchrony(number)
     assert symbolic.derivation("position_only").holds
 
 

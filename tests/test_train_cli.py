@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -212,17 +209,11 @@ def test_numbers_that_are_not_finite_say_where(here, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(here):
+def test_ctrl_c_keeps_what_there_is_and_the_same_command_goes_on(here, interrupted):
     call = [*COPY, "--set", "train.checkpoint_every=0", "--set", "train.evaluate_every=0", "-o", "run"]
     call[call.index("--steps") + 1] = "3000"
-    command = [sys.executable, "-m", "primeattn.cli", *call]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        while not Path("run/checkpoint.npz").exists() and process.poll() is None:
-            pass
-        process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
-    assert process.returncode == exits.INTERRUPTED
+    code, said = interrupted(call, "run/checkpoint.npz")
+    assert code == exits.INTERRUPTED
     assert "what there is is on disk; the same command goes on" in said
     with np.load("run/checkpoint.npz") as file:
         assert 0 < json.loads(str(file["progress"]))["step"] < 3000
@@ -252,7 +243,7 @@ def test_eval_says_what_train_said(book, capsys):
     ("arguments", "says"),
     [
         (["none"], "there is no such model"),
-        (["book.txt"], "no model of this version"),
+        (["book.txt"], "is no model of primeattn or is damaged"),
         (["run", "--text", "none.txt"], "no such file"),
         (["run", "--task", "copy", "--set", "task.length=50"], "the model sees 16"),
     ],

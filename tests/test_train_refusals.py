@@ -201,7 +201,7 @@ def test_a_model_whose_header_is_a_list(tmp_path, capsys):
 
     np.savez(tmp_path / "model.npz", header=np.array("[]"))
     assert cli.main(["sample", str(tmp_path / "model.npz")]) == 3
-    assert "model.npz: no model of this version" in capsys.readouterr().err
+    assert "model.npz is no model of primeattn or is damaged" in capsys.readouterr().err
 
 
 # --- the picture ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ import numpy as np
 import primeattn as pa
 from primeattn.attention import MECHANISMS, Sample
 
-SIZES = {"T=256, 4 x 32": (256, 4, 32), "T=1024, 4 x 64": (1024, 4, 64)}
+from . import size
+
+SIZES = size({"T=256, 4 x 32": (256, 4, 32), "T=1024, 4 x 64": (1024, 4, 64)}, {"T=40, 2 x 8": (40, 2, 8)})
 
 
 def draw(name, tokens, heads, width, dtype="float32") -> Sample:
@@ -30,7 +32,7 @@ def both(name, sample):
 class Mechanisms:
     """One sequence, causal."""
 
-    params = (list(MECHANISMS), list(SIZES), ["float32", "float64"])
+    params = (list(MECHANISMS), list(SIZES), size(["float32", "float64"], ["float32"]))
     param_names = ("mechanism", "size", "dtype")
     timeout = 300
 
@@ -55,7 +57,7 @@ class Memory:
 
     def setup(self, name):
         both(name, draw(name, 64, 1, 32))
-        self.sample = draw(name, 4096, 1, 32)
+        self.sample = draw(name, size(4096, 128), 1, 32)
 
     def track_peak(self, name):
         given = sum(x.nbytes for x in self.sample.inputs)
@@ -75,7 +77,7 @@ class Growth:
     unit = "exponent"
 
     def setup(self, name):
-        self.samples = [draw(name, tokens, 2, 32) for tokens in (1024, 2048)]
+        self.samples = [draw(name, tokens, 2, 32) for tokens in size((1024, 2048), (32, 64))]
         for sample in self.samples:
             both(name, sample)
 
@@ -111,7 +113,7 @@ class Decode:
         known = inspect.signature(self.step).parameters
         first, token = (
             MECHANISMS[name].sample(0, batch=(), heads=4, tokens=n, width=64, dtype=np.dtype("float32"))
-            for n in (4096, 1)
+            for n in (size(4096, 40), 1)
         )
         # what belongs to tokens comes with them, what belongs to the mechanism stays
         kept = {n: x for n, x in first.options.items() if np.shape(x) == np.shape(token.options[n])}
@@ -128,7 +130,7 @@ class Decode:
 class DecodeRate:
     """One token to a long cache, float32, 8 heads of 64: seconds, and bytes of the cache read per second."""
 
-    params = ([4096, 32768],)
+    params = (size([4096, 32768], [256]),)
     param_names = ("tokens",)
 
     def setup(self, tokens):

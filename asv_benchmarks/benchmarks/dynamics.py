@@ -8,6 +8,8 @@ from scipy import sparse
 
 import primeattn as pa
 
+from . import size
+
 
 def erdos_renyi(n, degree):
     key = np.unique(np.random.default_rng(0).integers(0, n * n, n * degree))
@@ -21,11 +23,12 @@ def run(model, steps, method="rk4", theta=None, **options):
 
 
 class AllToAll:
-    params = (100, 500, 10**5, 10**6)
+    params = size((100, 500, 10**5, 10**6), (100,))
     param_names = ("N",)
 
     def setup(self, n):
-        self.model, self.steps = pa.Kuramoto(np.random.default_rng(0).normal(size=n), 2.0), max(2, 10**6 // n)
+        self.model = pa.Kuramoto(np.random.default_rng(0).normal(size=n), 2.0)
+        self.steps = max(2, size(10**6, 10**4) // n)
         run(self.model, 1)
 
     def time_rk4(self, n):
@@ -43,7 +46,7 @@ class AllToAll:
 
 
 class Network:
-    params = (10**3, 10**5, 10**6)
+    params = size((10**3, 10**5, 10**6), (100,))
     param_names = ("N",)
 
     def setup(self, n):
@@ -52,7 +55,7 @@ class Network:
         run(self.model, 1)
 
     def time_rk4(self, n):
-        run(self.model, max(2, 10**5 // n))
+        run(self.model, max(2, size(10**5, 10**3) // n))
 
     def time_arrays(self, n):
         """Checking the matrix, and its slices."""
@@ -60,7 +63,7 @@ class Network:
 
     def track_times_scipy_products(self, n):
         """A whole RK4 step against A @ sin and A @ cos four times, one thread each: how many times faster."""
-        steps, c, ratios = max(2, 10**5 // n), np.random.default_rng(2).normal(size=n), []
+        steps, c, ratios = max(2, size(10**5, 10**3) // n), np.random.default_rng(2).normal(size=n), []
         for _ in range(5):
             start = time.perf_counter()
             run(self.model, steps)
@@ -77,9 +80,9 @@ class Lattice:
     """1000 x 10, Dormand and Prince's order 8 to t = 100."""
 
     def setup(self):
-        W = pa.dynamics.networks.lattice((1000, 10))
-        self.model = pa.Kuramoto(np.random.default_rng(0).normal(0, 0.1, 10**4), 2.0, W, normalize="degree")
-        self.theta = np.random.default_rng(1).uniform(-3, 3, 10**4)
+        W = pa.dynamics.networks.lattice((length := size(1000, 10), 10))
+        self.model = pa.Kuramoto(np.random.default_rng(0).normal(0, 0.1, 10 * length), 2.0, W, normalize="degree")
+        self.theta = np.random.default_rng(1).uniform(-3, 3, 10 * length)
         pa.simulate(self.model, (0, 0.1), self.theta, method="dop853")
 
     def time_to_100(self):
@@ -93,8 +96,8 @@ class Ensemble:
 
     def setup(self):
         rng = np.random.default_rng(0)
-        self.omega, self.coupling = rng.normal(size=100), np.linspace(0, 4, 1000)
-        self.theta = rng.uniform(-3, 3, (1000, 100))
+        self.omega, self.coupling = rng.normal(size=100), np.linspace(0, 4, runs := size(1000, 10))
+        self.theta = rng.uniform(-3, 3, (runs, 100))
         self.model = pa.Kuramoto(self.omega, self.coupling)
         run(self.model, 1, theta=self.theta)
 
@@ -132,13 +135,13 @@ class Terms:
     param_names = ("term",)
 
     def setup(self, term):
-        rng, n = np.random.default_rng(0), 10**4
+        rng, n = np.random.default_rng(0), size(10**4, 100)
         make = {
             "amplitudes": lambda: pa.dynamics.StuartLandau(rng.normal(size=n), 2.0),
             "spheres": lambda: pa.dynamics.Spheres(pa.dynamics.frequencies.rotations(n, 3, rng=0), 2.0),
             "learning": lambda: pa.Kuramoto(rng.normal(size=n), 2.0, erdos_renyi(n, 10), "degree", adaptation=0.1),
-            "ring of 2,000": lambda: pa.Kuramoto(rng.normal(size=n), 2.0, pa.dynamics.Ring(1000)),
-            "full matrix of 2,000": lambda: pa.Kuramoto(rng.normal(size=2000), 2.0, rng.random((2000, 2000))),
+            "ring of 2,000": lambda: pa.Kuramoto(rng.normal(size=n), 2.0, pa.dynamics.Ring(n // 10)),
+            "full matrix of 2,000": lambda: pa.Kuramoto(rng.normal(size=n // 5), 2.0, rng.random((n // 5, n // 5))),
         }
         self.model = make[term]()
         self.start = self.model.draw(rng, 1)[0]

@@ -1,6 +1,6 @@
 """Vectorised elementary functions beside ``math`` in njit, NumPy and a plain copy, on one thread.
 
-    python asv_benchmarks/benchmarks/elementary.py
+    python -m asv_benchmarks.benchmarks.elementary
 
 prints the table of docs/theory/elementary.md: medians of interleaved runs, nanoseconds an element.
 """
@@ -15,6 +15,8 @@ from scipy.special import expit
 
 from primeattn._runtime.elementary import arrays
 from primeattn._runtime.jit import MATH
+
+from . import size
 
 NAMES = ("sincos", "sin", "cos", "exp", "expm1", "log", "tanh", "sigmoid", "atan2")
 IN_CACHE, IN_MEMORY = 4096, 1 << 22
@@ -135,7 +137,7 @@ def nanoseconds(name, dtype, n, rounds=15):
 
 
 class Elementary:
-    params = (NAMES, ["float32", "float64"])
+    params = (NAMES, size(["float32", "float64"], ["float32"]))
     param_names = ("function", "dtype")
 
     def setup(self, name, dtype):
@@ -148,7 +150,7 @@ class Elementary:
 class AgainstMath:
     """How many times faster than ``math`` in an njit loop, in the first-level cache."""
 
-    params = (NAMES, ["float32", "float64"])
+    params = (NAMES, size(["float32", "float64"], ["float32"]))
     param_names = ("function", "dtype")
     unit = "times"
 

@@ -5,13 +5,15 @@ import numpy as np
 import primeattn as pa
 from primeattn import corpus
 
+from . import size
+
 
 def halves():
     """Passages of the default corpus as two interleaved halves: every other sentence or clause."""
     import re
 
     even, odd = [], []
-    for passage in corpus.topics(minimum=300):
+    for passage in corpus.topics(minimum=300)[: size(None, 20)]:
         pieces = re.split(r"(?<=[.;:,])\s", passage.text)
         one, other = " ".join(pieces[::2]), " ".join(pieces[1::2])
         if min(len(one), len(other)) >= 100:
@@ -29,7 +31,7 @@ def reciprocal_rank(scores):
 
 class DefaultCorpus:
     def setup(self):
-        self.strings = [passage.text for passage in corpus.topics()]
+        self.strings = [passage.text for passage in corpus.topics()[: size(None, 20)]]
         for call in (self.time_text, self.time_features_of):
             call()
 
@@ -82,7 +84,7 @@ class OtherHalf:
 
 class Dense:
     def setup(self):
-        self.X = np.random.default_rng(0).standard_normal((1000, 4096))
+        self.X = np.random.default_rng(0).standard_normal((size(1000, 20), 4096))
         pa.encode.dense(self.X[:10], k=16)
 
     def time_k_16(self):

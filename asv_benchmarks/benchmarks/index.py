@@ -7,6 +7,8 @@ import numpy as np
 
 import primeattn as pa
 
+from . import size
+
 SCORES = {
     "jaccard": {"weights": (1, 0, 0)},
     "union": {},
@@ -18,11 +20,11 @@ SCORES = {
 class Search:
     """Top 10 of 10,000 states of 16 primes out of 4,096; 1,000 queries."""
 
-    params = (list(SCORES), ["uniform", "zipf"])
+    params = (list(SCORES), size(["uniform", "zipf"], ["zipf"]))
     param_names = ("score", "distribution")
 
     def setup(self, score, distribution):
-        self.states = pa.PrimeStates.random(10_000, 16, rng=0, dtype="float32", distribution=distribution)
+        self.states = pa.PrimeStates.random(size(10_000, 200), 16, rng=0, dtype="float32", distribution=distribution)
         self.index = pa.resonance.Index(self.states, **SCORES[score])
         self.queries = self.states[:1000]
         self.index.query(self.queries[:10])
@@ -42,12 +44,12 @@ class Search:
 class AgainstTheMatrix:
     """How many times faster than all scores and a partial sort, in one run."""
 
-    params = (list(SCORES), ["uniform", "zipf"])
+    params = (list(SCORES), size(["uniform", "zipf"], ["zipf"]))
     param_names = ("score", "distribution")
     unit = "times"
 
     def setup(self, score, distribution):
-        self.states = pa.PrimeStates.random(10_000, 16, rng=0, dtype="float32", distribution=distribution)
+        self.states = pa.PrimeStates.random(size(10_000, 200), 16, rng=0, dtype="float32", distribution=distribution)
         self.run(score, 10)
 
     def run(self, score, n):
@@ -61,14 +63,14 @@ class AgainstTheMatrix:
         return (time.perf_counter() - between) / (between - start)
 
     def track_ratio(self, score, distribution):
-        return statistics.median(self.run(score, 500) for _ in range(5))
+        return statistics.median(self.run(score, size(500, 20)) for _ in range(5))
 
 
 class Growing:
     """A thousand states added one by one, then removed."""
 
     def setup(self):
-        self.states = pa.PrimeStates.random(1_000, 16, rng=0)
+        self.states = pa.PrimeStates.random(size(1_000, 20), 16, rng=0)
         self.time_add()
 
     def time_add(self):

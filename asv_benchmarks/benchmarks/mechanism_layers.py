@@ -5,12 +5,15 @@ import numpy as np
 import primeattn as pa
 from primeattn.attention import MECHANISMS
 
+from . import size
+
 NAMES = [name for name, mechanism in MECHANISMS.items() if mechanism.trainable is not None]
 
 
 def model_of(name):
     """0.2M parameters, 256 tokens of context."""
-    return pa.nn.LanguageModel(**pa.nn.sized(name, 200_000, layers=4, context=256, vocabulary=256))
+    parameters, context = size((200_000, 256), (20_000, 16))
+    return pa.nn.LanguageModel(**pa.nn.sized(name, parameters, layers=size(4, 1), context=context, vocabulary=256))
 
 
 class Step:
@@ -23,7 +26,7 @@ class Step:
     def setup(self, name):
         self.model = model_of(name)
         self.optimizer = pa.nn.AdamW(self.model.parameters)
-        self.ids = np.random.default_rng(0).integers(0, 256, (8, 257))
+        self.ids = np.random.default_rng(0).integers(0, 256, (8, self.model.config["context"] + 1))
         self.time_step(name)
 
     def time_step(self, name):
@@ -43,4 +46,4 @@ class Decode:
         self.model.generate([0], 2)
 
     def time_hundred_tokens(self, name):
-        self.model.generate([0], 100)
+        self.model.generate([0], size(100, 10))

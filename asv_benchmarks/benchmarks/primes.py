@@ -7,6 +7,8 @@ import numpy as np
 
 import primeattn as pa
 
+from . import size
+
 
 def textbook(limit):
     """The sieve that everybody writes with NumPy: one byte a number."""
@@ -19,7 +21,7 @@ def textbook(limit):
 
 
 class Sieve:
-    params = (10**6, 10**8)
+    params = size((10**6, 10**8), (10**6,))
     param_names = ("limit",)
     timeout = 120
 
@@ -40,13 +42,14 @@ class SieveAgainstTextbook:
     timeout = 300
 
     def track_ratio(self):
+        limit = size(10**8, 10**6)
         pa.primes.up_to(100)
         ratios = []
         for _ in range(3):
             start = time.perf_counter()
-            textbook(10**8)
+            textbook(limit)
             between = time.perf_counter()
-            pa.primes.up_to(10**8)
+            pa.primes.up_to(limit)
             ratios.append((between - start) / (time.perf_counter() - between))
         return statistics.median(ratios)
 

@@ -7,7 +7,9 @@ import primeattn as pa
 from primeattn.resonance._options import check_form, profiles
 from primeattn.resonance._pairs import score_table
 
-SIZES = {"n=1000 k=32": (1_000, 32), "n=10000 k=16": (10_000, 16)}
+from . import size
+
+SIZES = size({"n=1000 k=32": (1_000, 32), "n=10000 k=16": (10_000, 16)}, {"n=1000 k=32": (60, 8)})
 
 
 def _states(size, dtype):
@@ -18,7 +20,7 @@ def _states(size, dtype):
 class AllPairs:
     """Every pair of a batch with itself."""
 
-    params = (list(SIZES), ["float32", "float64"], ["original", "kernel"])
+    params = (list(SIZES), size(["float32", "float64"], ["float64"]), ["original", "kernel"])
     param_names = ("size", "dtype", "kind")
 
     def setup(self, size, dtype, kind):
@@ -61,7 +63,7 @@ class IndexAgainstMerge:
         return (time.perf_counter() - between) / (between - start)
 
     def track_ratio(self):
-        return statistics.median(self.run(1_000) for _ in range(5))
+        return statistics.median(self.run(size(1_000, 60)) for _ in range(5))
 
 
 class Gradients:
@@ -84,7 +86,7 @@ class RowByRow:
     timeout = 600
 
     def setup(self):
-        self.states = pa.PrimeStates.random(1_000_000, 10, n_primes=4096, rng=0, dtype="float32")
+        self.states = pa.PrimeStates.random(size(1_000_000, 100), 10, n_primes=4096, rng=0, dtype="float32")
         pa.resonance.score(self.states[:5], self.states[:5])
         pa.resonance.features(self.states[:5])
 
@@ -95,4 +97,4 @@ class RowByRow:
         pa.resonance.score(self.states, self.states)
 
     def time_features_of_a_tenth(self):
-        pa.resonance.features(self.states[:100_000])
+        pa.resonance.features(self.states[: len(self.states) // 10])

@@ -8,6 +8,8 @@ import numpy as np
 
 import primeattn as pa
 
+from . import size
+
 K, D, PRIMES = 16, 64, 4096
 FLOPS = 48 * K * (D + 1)  # a token: twelve features, a multiply-add in and one out, for every prime and column
 
@@ -38,7 +40,7 @@ def median(function, repeat=5):
 class Linear:
     """Causal linear form, float32, k = 16 of 4,096 primes, 64 columns."""
 
-    params = ([4_096, 65_536, 1_000_000],)
+    params = (size([4_096, 65_536, 1_000_000], [256]),)
     param_names = ("n",)
     timeout = 300
 
@@ -60,8 +62,8 @@ class Linear:
 
     def track_share_of_gemm_rate(self, n):
         """Multiply-adds a second over those of a float32 product of two 2,048 x 2,048 matrices."""
-        x = np.random.default_rng(0).standard_normal((2048, 2048)).astype(np.float32)
-        return (FLOPS * n / median(self.forward, 3)) / (2 * 2048**3 / median(lambda: x @ x))
+        x = np.random.default_rng(0).standard_normal((width := size(2048, 64), width)).astype(np.float32)
+        return (FLOPS * n / median(self.forward, 3)) / (2 * width**3 / median(lambda: x @ x))
 
 
 class Exponent:
@@ -70,7 +72,7 @@ class Exponent:
     timeout = 300
 
     def track_exponent(self):
-        sizes, times = [4_096, 16_384, 65_536, 262_144], []
+        sizes, times = size([4_096, 16_384, 65_536, 262_144], [64, 128]), []
         for n in sizes:
             s, v = draw(n)
             times.append(median(lambda s=s, v=v: pa.resonance.attention(s, s, v, form="linear", causal=True), 3))
@@ -80,7 +82,7 @@ class Exponent:
 class LogarithmicSupport:
     """k = ceil(log2 n): O(n log n)."""
 
-    params = ([2**e for e in range(10, 21, 2)],)
+    params = (size([2**e for e in range(10, 21, 2)], [256]),)
     param_names = ("n",)
     timeout = 300
 
@@ -100,7 +102,7 @@ class Gradients:
     unit = "times"
 
     def setup(self, form):
-        self.states, self.value = draw(4_096)
+        self.states, self.value = draw(size(4_096, 100))
         self.dout = np.ones_like(self.value)
 
     def both(self, form):
@@ -122,9 +124,9 @@ class Softmax:
     timeout = 300
 
     def setup(self, primes):
-        self.states, self.value = draw(10_000, d=256, zipf=primes == "zipf")
+        self.states, self.value = draw(n := size(10_000, 100), d=256, zipf=primes == "zipf")
         rng = np.random.default_rng(0)
-        self.q, self.k = rng.standard_normal((2, 10_000, 256)).astype(np.float32)
+        self.q, self.k = rng.standard_normal((2, n, 256)).astype(np.float32)
         pa.resonance.attention(self.states[:9], self.states[:9], self.value[:9])
 
     def ours(self):
@@ -153,7 +155,7 @@ class Softmax:
 class Stream:
     """One token after a thousand, and after none."""
 
-    params = ([0, 1_000, 20_000],)
+    params = (size([0, 1_000, 20_000], [0, 10]),)
     param_names = ("before",)
 
     def setup(self, before):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import primeattn as pa
 
+from . import size
+
 
 class Run:
     """A model of 17,000 parameters on NT(2, 10), 64 sequences a step; a text of 270 kB at a context of 64."""
@@ -14,7 +16,7 @@ class Run:
 
     def setup(self):
         self.task = pa.train.NT(2, 10)
-        self.text = pa.train.TextTask(context=64, most=4096)
+        self.text = pa.train.TextTask(context=64, most=size(4096, 4))
         self.model = self._model(self.task.vocabulary, self.task.context)
         self.reader = self._model(256, 64)
         self.folder = Path(tempfile.mkdtemp())
@@ -31,11 +33,11 @@ class Run:
         self.text.batch(0, 16)
 
     def time_steps(self):
-        pa.train.fit(self.model, self.task, steps=20, batch=64, evaluate_every=0)
+        pa.train.fit(self.model, self.task, steps=size(20, 2), batch=64, evaluate_every=0)
 
     def time_steps_and_checkpoints(self):
         where = self.folder / "run"
-        options = {"steps": 20, "batch": 64, "evaluate_every": 0, "checkpoint_every": 0.0}
+        options = {"steps": size(20, 2), "batch": 64, "evaluate_every": 0, "checkpoint_every": 0.0}
         pa.train.fit(self.model, self.task, checkpoint=where, resume=False, **options)
 
     def time_evaluation(self):

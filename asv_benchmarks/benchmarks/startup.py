@@ -8,6 +8,8 @@ import sys
 import tempfile
 import time
 
+from . import size
+
 FIRST_CALL = "import numpy, primeattn; primeattn.quaternion.multiply(numpy.ones((5, 4)), numpy.ones((5, 4)))"
 
 
@@ -28,7 +30,7 @@ class Import:
 
     def track_import_beyond_numpy(self):
         base, package = [], []
-        for _ in range(11):
+        for _ in range(size(11, 1)):
             base.append(_seconds("import numpy"))
             package.append(_seconds("import numpy, primeattn"))
         return 1e3 * (statistics.median(package) - statistics.median(base))
@@ -51,4 +53,4 @@ class FirstCall:
 
     def track_warm_cache(self):
         _seconds(FIRST_CALL, self.cache)
-        return statistics.median(_seconds(FIRST_CALL, self.cache) for _ in range(5))
+        return statistics.median(_seconds(FIRST_CALL, self.cache) for _ in range(size(5, 1)))

@@ -9,7 +9,9 @@ import numpy as np
 
 import primeattn as pa
 
-N, K = 62_500, 16  # 10^6 entries
+from . import size
+
+N, K = size(62_500, 300), 16  # 10^6 entries
 
 
 def _states(dtype, rng=0, n=N):
@@ -28,7 +30,7 @@ def _median(function, repeat=5):
 class Build:
     """Validation of 10^6 entries."""
 
-    params = (["float32", "float64"], ["sorted units", "unsorted", "any length"])
+    params = (size(["float32", "float64"], ["float32"]), ["sorted units", "unsorted", "any length"])
     param_names = ("dtype", "input")
 
     def setup(self, dtype, kind):
@@ -50,7 +52,7 @@ class Build:
 class Operations:
     """One batch, or two of them row by row, 10^6 entries each."""
 
-    params = (["float32", "float64"],)
+    params = (size(["float32", "float64"], ["float32"]),)
     param_names = ("dtype",)
 
     def setup(self, dtype):

@@ -5,6 +5,8 @@ import numpy as np
 import primeattn as pa
 from primeattn.attention import MECHANISMS
 
+from . import size
+
 
 class Properties:
     """One row of the table, without timings."""
@@ -17,7 +19,7 @@ class Properties:
         pa.study.properties(name, timing=False, sets=1)
 
     def time_row(self, name):
-        pa.study.properties(name, timing=False)
+        pa.study.properties(name, timing=False, sets=size(20, 1))
 
 
 class Counterexamples:
@@ -37,7 +39,7 @@ class Counterexamples:
 class Certificates:
     """All eigenvalues with their bound, beside the eigenvalues alone."""
 
-    params = ([100, 1000],)
+    params = (size([100, 1000], [20]),)
     param_names = ("n",)
 
     def setup(self, n):
@@ -54,7 +56,7 @@ class Certificates:
 class Operators:
     """A product of all original scores with eight vectors, and with one; the sparse matrix beside it."""
 
-    params = ([(20_000, 8), (20_000, 16)], [1, 8])
+    params = (size([(20_000, 8), (20_000, 16)], [(200, 8)]), [1, 8])
     param_names = ("states and primes", "vectors")
     timeout = 600
 
@@ -79,7 +81,9 @@ class Spectra:
     timeout = 600
 
     def setup(self):
-        self.operator = pa.study.operator(pa.PrimeStates.random(5_000, 8, n_primes=1024, rng=0), kind="original")
+        self.operator = pa.study.operator(
+            pa.PrimeStates.random(size(5_000, 100), 8, n_primes=1024, rng=0), kind="original"
+        )
 
     def time_both_ends(self):
         pa.study.spectrum(self.operator, tol=0.1)
@@ -87,8 +91,8 @@ class Spectra:
 
 class Features:
     def setup(self):
-        self.states = pa.PrimeStates.random(10_000, 16, n_primes=4096, rng=0)
-        self.x = np.random.default_rng(0).standard_normal((10_000, 64))
+        self.states = pa.PrimeStates.random(size(10_000, 100), 16, n_primes=4096, rng=0)
+        self.x = np.random.default_rng(0).standard_normal((size(10_000, 100), 64))
 
     def time_minhash(self):
         pa.study.minhash(self.states, 256)
@@ -123,4 +127,4 @@ class Depth:
         self.time_layers(name)
 
     def time_layers(self, name):
-        pa.study.dynamics_of(name, tokens=64, width=8, runs=8, depth=100, rng=0)
+        pa.study.dynamics_of(name, tokens=64, width=8, runs=8, depth=size(100, 3), rng=0)

@@ -5,10 +5,15 @@ import numpy as np
 import primeattn as pa
 from primeattn._runtime import linalg
 
-MODELS = {
-    "1.1M": {"layers": 6, "width": 128, "heads": 4, "context": 256, "hidden": 320},
-    "0.1M": {"layers": 2, "width": 64, "heads": 2, "context": 64, "hidden": 160},
-}
+from . import size
+
+MODELS = size(
+    {
+        "1.1M": {"layers": 6, "width": 128, "heads": 4, "context": 256, "hidden": 320},
+        "0.1M": {"layers": 2, "width": 64, "heads": 2, "context": 64, "hidden": 160},
+    },
+    {"1.1M": {"layers": 1, "width": 16, "heads": 2, "context": 16, "hidden": 16}},
+)
 
 
 class Step:
@@ -47,7 +52,7 @@ class Stream:
         self.model.generate([0], 2)
 
     def time_hundred_tokens(self):
-        self.model.generate([0], 100)
+        self.model.generate([0], size(100, 10))
 
 
 class Products:

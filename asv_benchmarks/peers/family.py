@@ -27,6 +27,7 @@ import family_gradients
 from attention import TORCH, Peer, install, timed
 
 SIZES = ((256, 4, 32), (256, 4, 64), (1024, 4, 64))  # tokens, heads, width
+LONGER = dict.fromkeys(("expressive", "squared"), ((4096, 4, 64),))  # of mechanisms whose time at it is claimed
 CHECKED = (70, 2, 6)  # size of the gradient check
 
 TORCH_TEXTS = {
@@ -199,7 +200,7 @@ def measure(name, start, folder, threads, rounds) -> dict:
     ours, theirs = (np.load(files[peer]) for peer in peers)
     difference = max(float(abs(ours[n] - theirs[n]).max() / abs(theirs[n]).max()) for n in theirs.files)
     found: dict = {"name": name, "gradients": difference, "times": []}
-    for size in SIZES:
+    for size in SIZES + LONGER.get(name, ()):
         answers = []
         for _ in range(rounds):
             ask = {"want": "times", "case": case(size, "float32")}

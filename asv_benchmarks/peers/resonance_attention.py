@@ -1,15 +1,17 @@
 """Linear resonant attention beside PyTorch's scaled_dot_product_attention: causal, one head of 64, float32.
 
 Each peer runs in a process of its own on the same threads (two OpenMP pools in one process falsify both), and they
-take turns: a round is one burst of each, and the ratio is the median of the rounds'. PyTorch goes into a fresh virtual
-environment unless its interpreter is named.
+take turns: a round is one burst of each, and the ratio is the median of the rounds'. A burst is the median of the calls
+of half a second, without the first one where there are more: during PyTorch's turn, up to 60 times as long, our memory
+goes back to the system and the caches to PyTorch. After PyTorch's there is a pause, since OpenMP's threads spin on.
+PyTorch goes into a fresh virtual environment unless its interpreter is named.
 
-    python asv_benchmarks/peers/resonance_attention.py [--threads 2] [--rounds 5] [--largest 65536]
+    python asv_benchmarks/peers/resonance_attention.py [--threads 2] [--rounds 5] [--smallest 512] [--largest 1048576]
         [--torch-python PYTHON] [--json FILE]
 
 k = 16 of 4,096 primes. Prints a Markdown table (milliseconds, medians of rounds; the softmax form beside it up to
 16,384, and the linear form with k = ceil(log2 n)) and one line of JSON, with the slopes of log time against log n from
-4,096 on, and the share of the rate of a float32 product of two 2,048 x 2,048 matrices at the largest n.
+4,096 on and their R squared, and at every n the share of the rate of a float32 product of two 2,048 x 2,048 matrices.
 """
 
 import argparse
@@ -28,6 +30,7 @@ TORCH = "torch==2.13.0"
 SIZES = [2**e for e in range(9, 21)]
 SOFTMAX_UP_TO, TORCH_UP_TO = 16_384, 65_536
 ASYMPTOTIC = 4_096  # tokens from which the slope is taken
+BURST, PAUSE = 0.5, 0.3  # seconds
 K, D, PRIMES, PRODUCT = 16, 64, 4096, 2048
 FLOPS = 48 * K * (D + 1)  # a token of the linear form, as in benchmarks/resonance_attention.py
 
@@ -67,12 +70,14 @@ def worker() -> None:
             made.clear()
             made[key] = make(ask["name"], ask["n"], ask["threads"])
             made[key]()
-        times, end = [], time.perf_counter() + 0.3
+        times, end = [], time.perf_counter() + BURST
         while not times or time.perf_counter() < end:
             start = time.perf_counter()
             made[key]()
             times.append(1e3 * (time.perf_counter() - start))
-        print(json.dumps(statistics.median(times)), flush=True)
+        if ask["name"] == "torch":
+            time.sleep(PAUSE)
+        print(json.dumps(statistics.median(times[1:] or times)), flush=True)
 
 
 class Peer:
@@ -101,10 +106,13 @@ def torch_python(folder: str) -> str:
     return python
 
 
-def slope(rows: list[dict], name: str) -> float | None:
-    """Of log milliseconds against log n, by least squares, from ``ASYMPTOTIC`` tokens on."""
+def slope(rows: list[dict], name: str) -> tuple[float, float] | None:
+    """Of log milliseconds against log n, by least squares, from ``ASYMPTOTIC`` tokens on, and R squared."""
     points = [(math.log(r["n"]), math.log(r[name])) for r in rows if r["n"] >= ASYMPTOTIC]
-    return statistics.linear_regression(*zip(*points, strict=True)).slope if len(points) > 1 else None
+    if len(points) < 3:
+        return None
+    x, y = zip(*points, strict=True)
+    return statistics.linear_regression(x, y).slope, statistics.correlation(x, y) ** 2
 
 
 def measure(peers: dict[str, Peer], sizes: list[int], rounds: int) -> list[dict]:
@@ -127,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--smallest", type=int, default=SIZES[0])
     parser.add_argument("--largest", type=int, default=SIZES[-1])
     parser.add_argument("--torch-python")
     parser.add_argument("--json", type=Path)
@@ -140,17 +149,17 @@ def main() -> None:
         names = ("linear", "softmax", "logarithmic", "product", "torch")
         peers = {n: Peer(n, theirs if n == "torch" else sys.executable, options.threads) for n in names}
         print(f"{options.threads} threads\n")
-        rows = measure(peers, [n for n in SIZES if n <= options.largest], options.rounds)
+        rows = measure(peers, [n for n in SIZES if options.smallest <= n <= options.largest], options.rounds)
         product = statistics.median(peers["product"].milliseconds(PRODUCT) for _ in range(options.rounds))
         for peer in peers.values():
             peer.process.communicate()
-    last = rows[-1]
+    rate = 2 * PRODUCT**3 / product
     result = {
         "threads": options.threads,
-        "rows": rows,
-        "slope": slope(rows, "linear"),
-        "slope_logarithmic": slope(rows, "logarithmic"),
-        "share_of_product_rate": FLOPS * last["n"] / last["linear"] / (2 * PRODUCT**3 / product),
+        "rows": [{**r, "share_of_product_rate": FLOPS * r["n"] / r["linear"] / rate} for r in rows],
+        "slope_and_r2": slope(rows, "linear"),
+        "slope_and_r2_logarithmic": slope(rows, "logarithmic"),
+        "product_gflops": 1e-6 * rate,
     }
     print(f"\n{json.dumps(result)}")
     if options.json:

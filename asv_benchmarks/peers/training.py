@@ -92,47 +92,58 @@ class Ours:
         return loss
 
 
+def torch_held(x, real):
+    """A parameter of ours as torch keeps it: weights as (out, in)."""
+    import torch
+
+    return torch.as_tensor(x.T.copy() if x.ndim == 2 else x, dtype=real).requires_grad_()
+
+
+def torch_losses(layers: int, width: int, heads: int, context: int, real):
+    """``losses(p, ids, targets, reduction)`` of the transformer, from parameters by our names; the table as ours."""
+    import torch
+    from torch.nn import functional
+
+    half = width // heads // 2
+    frequency = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+    angle = torch.arange(context, dtype=torch.float64)[:, None] * frequency
+    cosine, sine = angle.cos().to(real), angle.sin().to(real)
+
+    def turn(x):
+        a, b = x.chunk(2, -1)
+        c, s = cosine[: x.shape[-2]], sine[: x.shape[-2]]
+        return torch.cat([a * c - b * s, b * c + a * s], -1)
+
+    def losses(p, ids, targets, reduction="mean"):
+        x = functional.embedding(ids, p["embedding.table"])
+        b, t, d = x.shape
+        for i in range(layers):
+            h = functional.rms_norm(x, (d,), p[f"{i}.mixing.norm.scale"], 1e-5)
+            qkv = functional.linear(h, p[f"{i}.mixing.inner.project"])
+            q, k, v = qkv.view(b, t, 3, heads, d // heads).permute(2, 0, 3, 1, 4).unbind(0)
+            o = functional.scaled_dot_product_attention(turn(q), turn(k), v, is_causal=True)
+            x = x + functional.linear(o.transpose(1, 2).reshape(b, t, d), p[f"{i}.mixing.inner.out"])
+            h = functional.rms_norm(x, (d,), p[f"{i}.feed_forward.norm.scale"], 1e-5)
+            gate, up = functional.linear(h, p[f"{i}.feed_forward.inner.up"]).chunk(2, -1)
+            x = x + functional.linear(functional.silu(gate) * up, p[f"{i}.feed_forward.inner.down"])
+        x = functional.rms_norm(x, (d,), p["norm.scale"], 1e-5)
+        logits = functional.linear(x, p["embedding.table"])
+        return functional.cross_entropy(logits.reshape(b * t, -1), targets.reshape(-1), reduction=reduction)
+
+    return losses
+
+
 class Torch:
     compiled = False
 
     def __init__(self, model: str, dtype: str, threads: int):
         import torch
-        from torch.nn import functional
 
         torch.set_num_threads(threads)
-        self.torch, self.heads, self.layers = torch, MODELS[model]["heads"], MODELS[model]["layers"]
-        real = getattr(torch, dtype)
-
-        def held(x):
-            """Weights as (out, in), as torch keeps them."""
-            return torch.as_tensor(x.T.copy() if x.ndim == 2 else x, dtype=real).requires_grad_()
-
-        self.p = {n: held(x.T if n == "embedding.table" else x) for n, x in start_values(model).items()}
-        width, tokens = MODELS[model]["width"] // self.heads, MODELS[model]["context"]
-        frequency = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width // 2))
-        angle = torch.arange(tokens, dtype=torch.float64)[:, None] * frequency
-        cosine, sine = angle.cos().to(real), angle.sin().to(real)
-
-        def turn(x):
-            a, b = x.chunk(2, -1)
-            return torch.cat([a * cosine - b * sine, b * cosine + a * sine], -1)
-
-        def loss(p, ids, targets):
-            x = functional.embedding(ids, p["embedding.table"])
-            b, t, d = x.shape
-            for i in range(self.layers):
-                h = functional.rms_norm(x, (d,), p[f"{i}.mixing.norm.scale"], 1e-5)
-                qkv = functional.linear(h, p[f"{i}.mixing.inner.project"])
-                q, k, v = qkv.view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-                o = functional.scaled_dot_product_attention(turn(q), turn(k), v, is_causal=True)
-                x = x + functional.linear(o.transpose(1, 2).reshape(b, t, d), p[f"{i}.mixing.inner.out"])
-                h = functional.rms_norm(x, (d,), p[f"{i}.feed_forward.norm.scale"], 1e-5)
-                gate, up = functional.linear(h, p[f"{i}.feed_forward.inner.up"]).chunk(2, -1)
-                x = x + functional.linear(functional.silu(gate) * up, p[f"{i}.feed_forward.inner.down"])
-            x = functional.rms_norm(x, (d,), p["norm.scale"], 1e-5)
-            logits = functional.linear(x, p["embedding.table"])
-            return functional.cross_entropy(logits.reshape(b * t, -1), targets.reshape(-1))
-
+        self.torch, real = torch, getattr(torch, dtype)
+        values = start_values(model)
+        self.p = {n: torch_held(x.T if n == "embedding.table" else x, real) for n, x in values.items()}
+        loss = torch_losses(*(MODELS[model][n] for n in ("layers", "width", "heads", "context")), real)
         self.loss = torch.compile(loss) if self.compiled else loss
         matrices = [x for x in self.p.values() if x.ndim == 2]
         others = [x for x in self.p.values() if x.ndim != 2]
@@ -275,12 +286,12 @@ def measure_memory(start, names, threads: int) -> dict:
 
 
 def measure_first(threads: int) -> dict:
-    """Seconds from the start of the process to the end of the first step of the 1.1M model."""
+    """Seconds from the start of the process to the end of the first step of the 1.1M model; the warm one twice."""
     found = {}
     with tempfile.TemporaryDirectory() as cache:
-        for state in ("cold", "warm"):
+        for state in ("cold", "warm", "warm again"):
             begin = time.perf_counter()
-            environment = {"NUMBA_CACHE_DIR": cache}
+            environment = {"NUMBA_CACHE_DIR": cache, "PYTHONDONTWRITEBYTECODE": ""}  # as what is installed
             peer = Peer("primeattn", sys.executable, threads, __file__, environment)
             peer.ask(want="first", case=case("1.1M", threads))
             found[state] = time.perf_counter() - begin

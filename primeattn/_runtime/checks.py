@@ -111,4 +111,10 @@ def as_weights(weights, *, shape: tuple[int, ...], axis: int | None, dtype, of: 
 
 def as_generator(rng) -> np.random.Generator:
     """Turn an int, None or a Generator into a Generator."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    if isinstance(rng, np.random.Generator):
+        return rng
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        wanted = "an integer, 0 or more, a numpy.random.Generator, or None is wanted"
+        raise ValueError(f"rng is {rng!r}: {wanted}") from None

@@ -318,7 +318,7 @@ def multiply(a, b, out, *, turn_a: bool = False, turn_b: bool = False, add: bool
     On matrices of one dtype, all in host memory, with rows that are contiguous (any step between them), or all on
     CUDA. Nothing is checked. One thread: callers share the work, and hold BLAS to one thread by `single_threaded`.
     """
-    if devices.is_device_array(out):
+    if type(out) is not np.ndarray and devices.is_device_array(out):
         MULTIPLY(out.size, a, b, int(turn_a), int(turn_b), int(add), out)
     elif config.DISABLE_JIT:
         product = (a.T if turn_a else a) @ (b.T if turn_b else b)

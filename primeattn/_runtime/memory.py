@@ -1,5 +1,6 @@
 """How much memory this machine has, for refusals that come before the work; and room for the work itself."""
 
+import ctypes
 import math
 import os
 import threading
@@ -34,7 +35,7 @@ def aligned_zeros(size: int, dtype) -> np.ndarray:
 
 
 def _on_a_line(room: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
-    start = -room.ctypes.data % LINE
+    start = -ctypes.addressof(ctypes.c_char.from_buffer(room.data)) % LINE  # room.ctypes takes three times as long
     return room[start : start + size * dtype.itemsize].view(dtype)
 
 

@@ -162,12 +162,30 @@ def vjp(name: str, *inputs: Any, **options: Any) -> tuple[Any, Callable[[Any], d
     >>> out, pullback([[1.0]])["v"].tolist()
     (array([[2.]]), [[0.5], [0.5]])
     """
-    if name in MECHANISMS:
-        return MECHANISMS[name].vjp(*inputs, **options)
-    if name not in _kuramoto.PULLBACKS:
+    if not isinstance(name, str) or (name not in MECHANISMS and name not in _kuramoto.PULLBACKS):
         names = ", ".join(map(repr, [*MECHANISMS, *_kuramoto.PULLBACKS]))
         raise ValueError(f"name is {name!r}: one of {names} is wanted")
-    return _kuramoto.PULLBACKS[name](*inputs, **options)
+    function = MECHANISMS[name].vjp if name in MECHANISMS else _kuramoto.PULLBACKS[name]
+    try:
+        return function(*inputs, **options)
+    except TypeError:
+        _check_arguments(name, function, inputs, options)
+        raise
+
+
+def _check_arguments(name: str, function: Callable, inputs: tuple, options: dict) -> None:
+    """Say what ``vjp(name, ...)`` takes, where that is what is wrong."""
+    from inspect import Parameter, signature
+
+    takes = signature(function)
+    try:
+        takes.bind(*inputs, **options)
+    except TypeError as error:
+        positional = [n for n, p in takes.parameters.items() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+        optional = [n for n, p in takes.parameters.items() if p.kind is Parameter.KEYWORD_ONLY]
+        options_too = f", with options among {', '.join(optional)}" if optional else ""
+        wanted = f"vjp({name!r}, {', '.join(positional)}) is wanted{options_too}"
+        raise TypeError(f"{error}: {wanted}") from None
 
 
 def top_k_mask(name: str, *inputs: Any, keep: int, **options: Any) -> Any:

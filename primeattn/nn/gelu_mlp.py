@@ -22,7 +22,8 @@ from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
 from .elementwise import COLUMNS, SHIFT
-from .layer import Layer, flat, rows
+from .feed_forward import FeedForward
+from .layer import flat, rows
 from .parameters import Parameter, constant, normal
 
 _SLOPE = 2 * math.sqrt(2 / math.pi)
@@ -70,7 +71,7 @@ BEND = Owner(bend_row, bend_cpu, "F1 F1")
 BEND_PULL = Owner(bend_pull_row, bend_pull_cpu, "F1 F1")
 
 
-class GeluMLP(Layer):
+class GeluMLP(FeedForward):
     """y = gelu(x W + b) V + c.
 
     Parameters
@@ -81,9 +82,6 @@ class GeluMLP(Layer):
     gain : float
         Factor of the first deviation of V, 1 / sqrt(hidden).
     """
-
-    def __init__(self, width: int, hidden: int, out: int | None = None, *, gain: float = 1.0):
-        self.width, self.hidden, self.out, self.gain = width, hidden, width if out is None else out, gain
 
     def parameters(self):
         return {

@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from .._runtime import devices
+from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
@@ -47,6 +48,7 @@ def split_row(row, x, tokens, rows, step, blocks, cosine, sine, bias, out):
 @bare_kernel
 def split_cpu(start, stop, x, tokens, rows, step, blocks, cosine, sine, bias, out):
     full_width()
+    disjoint()
     sequence, t = start // tokens, start % tokens
     for row in range(start, stop):
         split_token(row, sequence, t, x, tokens, rows, step, blocks, cosine, sine, bias, out)
@@ -79,6 +81,7 @@ def merge_row(row, x, tokens, step, at, heads, width, half, cosine, sine, out):
 @bare_kernel
 def merge_cpu(start, stop, x, tokens, step, at, heads, width, half, cosine, sine, out):
     full_width()
+    disjoint()
     sequence, t = start // tokens, start % tokens
     for row in range(start, stop):
         merge_token(row, sequence, t, x, tokens, step, at, heads, width, half, cosine, sine, out)

@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -14,11 +15,11 @@ import numba
 import numpy as np
 
 from .._runtime import devices, linalg
+from .._runtime.arguments import true_or_false, whole_number, whole_numbers
 from .._runtime.checks import as_floating
 from .._runtime.files import whole
 from .._runtime.owners import alone, share
 from . import phases, transformer
-from .arguments import true_or_false, whole_number, whole_numbers
 from .checkpointed import Checkpointed
 from .cross_entropy import CROSS_ENTROPY, total_loss
 from .decode import check_choice, stream
@@ -165,8 +166,8 @@ class LanguageModel:
 
     def _share(self, work, sequences: int, workers: int) -> None:
         """``work(worker, start, stop)`` for contiguous shares of the sequences, each on a thread of its own."""
-        if workers == 1:  # what is inside may share
-            with linalg.single_threaded():
+        if workers == 1:  # what is inside may share, if there is another thread; to ask takes 3 us
+            with linalg.single_threaded(), alone() if numba.get_num_threads() == 1 else nullcontext():
                 work(0, 0, sequences)
             return
 

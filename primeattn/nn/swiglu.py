@@ -20,7 +20,8 @@ from .._runtime.disjoint import disjoint
 from .._runtime.jit import bare_kernel, nonnegative, piece
 from .._runtime.owners import Owner
 from .._runtime.width import full_width
-from .layer import Layer, flat, rows
+from .feed_forward import FeedForward
+from .layer import flat, rows
 from .parameters import Parameter, normal
 
 
@@ -65,7 +66,7 @@ GATE = Owner(gate_row, gate_cpu, "F1 i F1", grain=64)
 GATE_PULL = Owner(gate_pull_row, gate_pull_cpu, "F1 i F1", grain=64)
 
 
-class SwiGLU(Layer):
+class SwiGLU(FeedForward):
     """y = (silu(a) b) V, (a, b) = x W.
 
     Parameters
@@ -76,9 +77,6 @@ class SwiGLU(Layer):
     gain : float
         Factor of the first deviation of V, 1 / sqrt(hidden).
     """
-
-    def __init__(self, width: int, hidden: int, out: int | None = None, *, gain: float = 1.0):
-        self.width, self.hidden, self.out, self.gain = width, hidden, width if out is None else out, gain
 
     def parameters(self):
         return {

@@ -120,6 +120,8 @@ class Tape:
 
 def _base(x):
     """The array that owns the memory."""
+    if type(x) is np.ndarray:  # views of views name it themselves
+        return x if x.base is None else x.base
     while getattr(x, "base", None) is not None and hasattr(x.base, "dtype"):
         x = x.base
     return x

@@ -70,7 +70,8 @@ def attention_maps(
         reach = float(np.clip(np.log2(max(top, 1)), 1, 5))
     columns = min(columns_of(len(tables)), len(tables))
     rows = -(-len(tables) // columns)
-    size = (2.5 * columns + 1.6, 2.7 * rows + 0.8)
+    side = 1.6 if tokens is None else 2.2  # inches: names need room
+    size = (side * columns + 1.1, (side + 0.25) * rows + 0.3)
     if figure is None:
         from matplotlib import pyplot
 
@@ -92,7 +93,7 @@ def attention_maps(
             if place < columns:
                 ax.xaxis.tick_top()
                 ax.set_xticks(np.arange(keys), tokens, rotation=90, parse_math=False)
-        ax.tick_params(length=0, labelsize=7, colors=MUTED)
+        ax.tick_params(length=0, labelsize=8, colors=MUTED)
         for spine in ax.spines.values():
             spine.set_visible(False)
         set_title(ax, title, parse_math=False)

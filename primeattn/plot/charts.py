@@ -84,7 +84,8 @@ def spectrum(
     ax.set_xlim(left=0)
     plain_decades(ax.yaxis)
     plain_axes(ax, grid="y")
-    ax.set_xlabel("eigenvalue, largest first")
+    ax.set_xlabel("number, largest first")
+    ax.set_ylabel("eigenvalue")
     set_title(ax, title)
     return ax
 

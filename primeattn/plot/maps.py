@@ -51,19 +51,23 @@ def _name_rows(ax, labels: Sequence[str] | None, columns: bool = False) -> None:
     ax.set_yticks(where, names, parse_math=False)  # a dollar sign in a file's name begins no formula
     if columns:
         ax.set_xticks(where, names, rotation=90, parse_math=False)
-    ax.tick_params(length=0, labelsize=8, colors=MUTED)
+    ax.tick_params(length=0, labelsize=9, colors=MUTED)
 
 
 Ticks = Sequence[tuple[float, str]]
 
 
 def _bar(image, axes, label: str, ticks: Ticks | None = None, fraction: float = 0.046) -> None:
-    bar = image.figure.colorbar(image, ax=axes, fraction=fraction, pad=0.03)
+    values, (low, high) = np.ma.masked_invalid(image.get_array()), image.get_clim()
+    # an arrowhead where values lie beyond the scale
+    outside = (bool(values.count() and values.min() < low), bool(values.count() and values.max() > high))
+    beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(outside, "neither")
+    bar = image.figure.colorbar(image, ax=axes, fraction=fraction, pad=0.03, extend=beyond)
     bar.outline.set_visible(False)
     if ticks is not None:
         bar.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
-    bar.ax.tick_params(colors=MUTED, labelsize=8, length=2)
-    bar.set_label(label, color=MUTED, size=9)
+    bar.ax.tick_params(colors=MUTED, labelsize=9, length=2)
+    bar.set_label(label, color=MUTED, size=10)
 
 
 def off_diagonal_limits(*matrices, quantile: float = 1.0) -> tuple[float, float]:
@@ -211,7 +215,7 @@ def score_maps(
     limits = limits or off_diagonal_limits(*matrices.values())
     columns = min(columns, len(matrices))
     rows = -(-len(matrices) // columns)
-    size = (4.4 * columns + 1.0, 4.2 * rows)
+    size = (3.7 * columns + 0.9, 3.6 * rows)
     if figure is None:
         from matplotlib import pyplot
 

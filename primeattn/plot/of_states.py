@@ -182,7 +182,7 @@ def phases(states: PrimeStates, index: int = 0, *, ax: Axes | None = None, title
     ax.vlines(angle, 0, radius, color=FAINT, linewidth=0.9)
     ax.scatter(angle, radius, s=22, color=INK, linewidths=0, zorder=3)
     ax.set_xticks(np.arange(4) * np.pi / 2, ["0", "π/2", "π", "3π/2"])
-    ax.set_yticklabels([])
+    _rings(ax, angle, float(radius.max(initial=0.0)))
     ax.tick_params(colors=MUTED, labelsize=9)
     ax.grid(color=RULE, linewidth=0.6)
     ax.spines["polar"].set_color(RULE)
@@ -193,10 +193,23 @@ def phases(states: PrimeStates, index: int = 0, *, ax: Axes | None = None, title
     return ax
 
 
+def _rings(ax, angle: np.ndarray, top: float) -> None:
+    """A few circles of amplitude, named where no prime is."""
+    from matplotlib.ticker import MaxNLocator
+
+    rings = [float(ring) for ring in MaxNLocator(3).tick_values(0.0, top or 1.0) if 0 < ring <= 1.05 * (top or 1.0)]
+    ax.set_yticks(rings, [f"{ring:g}" for ring in rings])
+    if len(angle):
+        around = np.sort(np.mod(angle, 2 * np.pi))
+        gaps = np.diff(np.append(around, around[0] + 2 * np.pi))
+        widest = int(gaps.argmax())
+        ax.set_rlabel_position(float(np.degrees(around[widest] + gaps[widest] / 2)))
+
+
 def _keep_apart(ax, labels: list) -> None:
     """Remove the labels that would cover an earlier one or a tick's, and those beyond a dozen."""
     ax.figure.figure.draw_without_rendering()  # places are known only after the layout
-    taken = [text.get_window_extent() for text in ax.get_xticklabels()]
+    taken = [text.get_window_extent() for text in (*ax.get_xticklabels(), *ax.get_yticklabels())]
     room = len(taken) + _LABELLED
     for label in labels:
         box = label.get_window_extent()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..study import Depth
 
 _BANDS = 3  # more would cover one another
-_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
+_DASHES = "-", "--", ":", "-."  # curves differ in more than colour
 
 
 def _panels(count: int, columns: int, figure, width: float, height: float, **shared):
@@ -155,7 +155,8 @@ def gram_spectra(
     for place, (ax, (title, values)) in enumerate(zip(axes, shares.items(), strict=True)):
         spectrum(values, ax=ax, bound=limits[title], title=None)
         negative = int((values < -(limits[title] or len(values) * np.finfo(float).eps)).sum())
-        ax.set_xlabel("eigenvalue" if place >= len(shares) - columns else "")
+        ax.set_xlabel("number, largest first" if place >= len(shares) - columns else "")
+        ax.set_ylabel("eigenvalue, of largest" if place % columns == 0 else "")
         text = f"{negative} below 0" if negative else "none below 0"
         place_of = {"xycoords": "axes fraction", "ha": "left", "va": "bottom"}
         ax.annotate(text, (0.03, 0.04), color=ACCENT if negative else MUTED, size=8.5, **place_of)
@@ -163,7 +164,6 @@ def gram_spectra(
     low = min(float(values.min(initial=0.0)) for values in shares.values())
     axes[0].set_ylim(min(1.6 * low, -0.004), 2.0)
     axes[0].set_yticks([-0.1, -0.01, 0, 0.01, 0.1, 1] if low < -0.01 else [0, 0.01, 0.1, 1])
-    axes[0].set_ylabel("share of the largest")
     return np.array(list(axes))
 
 
@@ -212,7 +212,7 @@ def order_by_layer(
     ax = axes_or_new(ax, 5.2, 3.2)
     for number, (name, depth) in enumerate(several.items()):
         values = np.asarray(getattr(depth, of), dtype=float)
-        look: dict[str, Any] = {"color": tone(number), "linestyle": _DASHES[(number // 6) % len(_DASHES)]}
+        look: dict[str, Any] = {"color": tone(number), "linestyle": _DASHES[number % len(_DASHES)]}
         if values.ndim == 2:
             if len(several) <= _BANDS:
                 band = values.min(axis=1), values.max(axis=1)

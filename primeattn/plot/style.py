@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 INK, MUTED, RULE, ACCENT, FAINT = "#22211e", "#6f6b63", "#d8d4ca", "#c8430a", "#a9a499"
-BLUE, GREEN, VIOLET, BROWN = "#2b6ca3", "#2f6f5e", "#7b4fa3", "#8a6d1f"
+# Apart for every kind of colour-blindness, by lightness where hues meet (tests/test_plot.py simulates them).
+BLUE, GREEN, VIOLET, BROWN = "#03476c", "#0e998a", "#cf3dc5", "#665130"
 TONES = ACCENT, INK, BLUE, GREEN, VIOLET, BROWN  # of curves that stand for one thing each; the first is the subject
 SCORES = "viridis"
 

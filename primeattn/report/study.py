@@ -272,12 +272,23 @@ def written(value: Any, kind: str) -> str:
     return format(number, kind).replace("-", "−")
 
 
+def _bounded(cell: str, value: float, error: float) -> str:
+    """An eigenvalue with its certified error; what the error hides is 0."""
+    if cell == "–" or not np.isfinite(error):
+        return cell
+    return f"{'0' if abs(value) <= error else cell} ± {scientific(float(error), 1)}"
+
+
 def measures_of(data: Any) -> tuple[list[str], dict[str, list[str]]]:
     """Heads, and a row for every mechanism; columns without any number are left out."""
     rows: dict[str, list[str]] = {str(name): [] for name in data["mechanism"].values}
     heads = []
     for variable, head, kind in MEASURES:
         cells = [written(value, kind) for value in data[variable].values] if variable in data else []
+        if kind == "signed" and cells:
+            cells = [
+                _bounded(*given) for given in zip(cells, data[variable].values, data["gram_error"].values, strict=True)
+            ]
         if all(cell == "–" for cell in cells):
             continue
         heads.append(head)

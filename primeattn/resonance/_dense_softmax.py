@@ -227,7 +227,7 @@ def by_table(a: Profile, b: Profile, index: Postings, choice, weights, tau, limi
     width = value.shape[1] // heads
     out = np.empty((a.n, value.shape[1]), value.dtype)
     stats = np.empty(2 * a.n * heads, value.dtype)
-    flags = np.ones(1, np.uint8) if mask is None else np.ascontiguousarray(mask).view(np.uint8).reshape(-1)
+    flags = frozen(np.ones(1, np.uint8) if mask is None else np.ascontiguousarray(mask).view(np.uint8))
     steps = (0, 0) if mask is None else (b.n, 1)
     c = coefficients(weights.reshape(heads, 3)).reshape(-1)
     primes, features, features_b, rest = common_primes(a, b, index, choice)

@@ -25,6 +25,7 @@ from .._runtime.vectors import LANES, broadcast, fma, load, store
 from ._inverted import CHUNKS
 from ._linear import Walk, perform, read_all, sorted_blocks
 from ._march import GROUP, alternate, rows_at
+from ._profiles import frozen
 from ._rotation import STRIDE, pull_base_row, pull_coefficients
 from ._softmax import DELTA
 from ._walk import row_at
@@ -156,7 +157,7 @@ def pull_by_walking(walk: Walk, c: np.ndarray, value, inverse, out, dout):
     width = value.shape[1] // heads
     flat = c.reshape(-1)
     delta = np.empty(n * heads, dtype)
-    DELTA(n * heads, width, dout.reshape(-1), out.reshape(-1), delta)
+    DELTA(n * heads, width, frozen(dout), frozen(out), delta)
     dsums = (dout.reshape(n, heads, width) * inverse.reshape(n, heads, 1)).reshape(dout.shape)
     x = with_last_column(dsums, heads, -(delta * inverse).reshape(n, heads))
     y = with_last_column(value, heads, 1)

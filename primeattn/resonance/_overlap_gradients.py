@@ -12,7 +12,7 @@ from .._runtime.owners import share
 from ._gradients import add_shared
 from ._inverted import BLOCK, CHUNKS, GRAIN, postings
 from ._overlaps import excess
-from ._profiles import Profile
+from ._profiles import Profile, frozen
 from ._scalars import ENTRY, MAGNITUDE, components, dcomponents, shared_terms
 from ._softmax import DELTA, dot_rows, mix, pull_score
 
@@ -127,12 +127,12 @@ def pull_by_overlaps(a: Profile, b: Profile, choice, weights, tau, limit, mask, 
     heads = weights.size // 3
     width = value.shape[1] // heads
     dtype = value.dtype
-    delta = np.empty(a.n * heads, dtype)
-    DELTA(a.n * heads, width, dout.reshape(-1), out.reshape(-1), delta)
+    delta, flat, flat_dout = np.empty(a.n * heads, dtype), frozen(value), frozen(dout)
+    DELTA(a.n * heads, width, flat_dout, frozen(out), delta)
     dvalue = background_gradient(stats, heads, float(tau), limit, mask, dout, b.n)
     dx, dy = np.empty_like(a.entries), np.empty_like(b.entries)
     dweights, dtau, unused = np.zeros(3 * a.n * heads, dtype), np.zeros(a.n, dtype), np.zeros(3 * b.n, dtype)
-    flags = np.ones(1, np.uint8) if mask is None else np.ascontiguousarray(mask).view(np.uint8).reshape(-1)
+    flags = frozen(np.ones(1, np.uint8) if mask is None else np.ascontiguousarray(mask).view(np.uint8))
     steps = (0, 0) if mask is None else (b.n, 1)
     for by_key, x, y, index, dentries, by_weights in (
         (False, a, b, postings(a, b), dx, dweights),
@@ -142,7 +142,7 @@ def pull_by_overlaps(a: Profile, b: Profile, choice, weights, tau, limit, mask, 
         def work(start, stop, by_key=by_key, x=x, y=y, index=index, dentries=dentries, by_weights=by_weights):
             pull_overlaps(
                 start, stop, by_key, heads, width, tau, limit, flags, *steps, x, y, index, choice, weights,
-                value.reshape(-1), stats, delta, dout.reshape(-1), dvalue.reshape(-1), dentries, by_weights, dtau,
+                flat, stats, delta, flat_dout, dvalue.reshape(-1), dentries, by_weights, dtau,
             )  # fmt: skip
 
         share(work, x.n, GRAIN, CHUNKS)

@@ -202,8 +202,9 @@ class TextIndex:
             sources = [Source(name, "", 0, 0, version) for name in dict.fromkeys(p.source for p in found)]
             return cls.build(found, sources=sources, say=say, **score)
         passages, lines, sources = [], [], []
-        for i, path in enumerate(dict.fromkeys(os.fspath(p) for p in paths)):
-            say(f"reading {os.path.basename(path)}", i, len(paths))
+        distinct = dict.fromkeys(os.fspath(p) for p in paths)
+        for i, path in enumerate(distinct):
+            say(f"reading {os.path.basename(path)}", i, len(distinct))
             text = corpus.read(path, encoding=encoding, limit=limit)
             sources.append(Source.of(path, path))
             found = corpus.passages(text, source=path)

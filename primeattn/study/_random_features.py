@@ -198,7 +198,7 @@ def feature_error(
     """
     import xarray
 
-    if kernel not in ("jaccard", "softmax"):
+    if not isinstance(kernel, str) or kernel not in ("jaccard", "softmax"):
         raise ValueError(f"kernel is {kernel!r}: pass 'jaccard' or 'softmax'")
     points = check_points(points, least=2)
     if isinstance(points, PrimeStates) != (kernel == "jaccard"):

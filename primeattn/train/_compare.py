@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._runtime.arguments import whole_number
 from .._runtime.files import write_whole
 from .._runtime.progress import Bar
 from ._checkpoint import difference
 from ._guard import NotFinite
-from ._task import Task, whole
+from ._task import Task
 
 FORMAT = "primeattn.comparison/1"
 _TASKS: dict[str, Task] = {}  # of a worker
@@ -148,7 +149,7 @@ class Comparison:
             lines += ["", f"{self.missing} runs are missing: the same call goes on."]
         return "\n".join(lines) + "\n"
 
-    def to_xarray(self):
+    def to_xarray(self) -> Any:
         """``data`` and ``table`` in one dataset, ready to be written."""
         return self.data.merge(self.table.drop_vars("parameters"))
 
@@ -299,7 +300,7 @@ def compare(
     found = {cell.name: content for cell in cells if (content := _stored(place, cell)) is not None}
     rest = [cell for cell in cells if cell.name not in found]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = max(1, cores // threads) if workers is None else whole("workers", workers, 1)
+    count = max(1, cores // threads) if workers is None else whole_number("workers", workers, 1)
     with Bar(progress if progress is None or isinstance(progress, bool) else False) as bar:
 
         def done(cell: Cell, content: dict[str, Any]) -> None:
@@ -343,7 +344,11 @@ def _variants(mechanisms: Any) -> dict[str, dict[str, Any]]:
 
 
 def _seeds(seeds: Any) -> Iterable[int]:
-    return range(whole("seeds", seeds, 1)) if isinstance(seeds, int) else [whole("seeds", seed, 0) for seed in seeds]
+    return (
+        range(whole_number("seeds", seeds, 1))
+        if isinstance(seeds, int)
+        else [whole_number("seeds", seed, 0) for seed in seeds]
+    )
 
 
 def _file(place: Path, cell: Cell) -> Path:

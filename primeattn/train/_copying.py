@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ._task import Sequences, whole
+from .._runtime.arguments import whole_number
+from ._task import Sequences
 
 
 class Copy(Sequences):
@@ -28,7 +29,7 @@ class Copy(Sequences):
     name = "copy"
 
     def __init__(self, symbols: int = 8, length: int = 12):
-        self.symbols, self.length = whole("symbols", symbols, 2), whole("length", length, 1)
+        self.symbols, self.length = whole_number("symbols", symbols, 2), whole_number("length", length, 1)
         self.vocabulary, self.context = self.symbols + 1, 2 * self.length
 
     @property

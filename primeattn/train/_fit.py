@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn
+from .._runtime.arguments import above_zero, below_one, from_zero, whole_number
 from .._runtime.checks import as_generator
 from .._runtime.devices import is_device_array, to_device, to_host
 from .._runtime.progress import Bar
@@ -20,7 +21,7 @@ from ._checkpoint import Folder, State
 from ._evaluate import check
 from ._guard import Interruption, NotFinite, first_not_finite, first_not_finite_parameter
 from ._metrics import Lines, dataset
-from ._task import Batch, Task, whole
+from ._task import Batch, Task
 
 SCHEDULES = "cosine", "constant"
 OPTIMIZERS = "adamw", "sgd"
@@ -187,20 +188,20 @@ def fit(
     ('finished', 20)
     """
     plan = _Plan(
-        steps=whole("steps", steps, 1),
-        batch=whole("batch", batch, 1),
+        steps=whole_number("steps", steps, 1),
+        batch=whole_number("batch", batch, 1),
         optimizer=_known("optimizer", optimizer, OPTIMIZERS),
-        rate=_positive("rate", rate),
+        rate=above_zero("rate", rate),
         schedule=_known("schedule", schedule, SCHEDULES),
-        warmup=min(200, steps // 20) if warmup is None else whole("warmup", warmup, 0),
-        floor=_from_zero("floor", floor),
-        clip=None if clip is None or clip == math.inf else _positive("clip", clip),
-        accumulate=whole("accumulate", accumulate, 1),
+        warmup=min(200, steps // 20) if warmup is None else whole_number("warmup", warmup, 0),
+        floor=from_zero("floor", floor),
+        clip=None if clip is None or clip == math.inf else above_zero("clip", clip),
+        accumulate=whole_number("accumulate", accumulate, 1),
         evaluate_every=max(1, steps // _LOOKS)
         if evaluate_every is None
-        else whole("evaluate_every", evaluate_every, 0),
-        log_every=max(1, steps // _ROWS) if log_every is None else whole("log_every", log_every, 1),
-        patience=None if patience is None else whole("patience", patience, 1),
+        else whole_number("evaluate_every", evaluate_every, 0),
+        log_every=max(1, steps // _ROWS) if log_every is None else whole_number("log_every", log_every, 1),
+        patience=None if patience is None else whole_number("patience", patience, 1),
         until=getattr(task, "solved", None) if until == "solved" else until,
         seed=_seed(rng),
         options=_fitting(optimizer, options),
@@ -216,7 +217,7 @@ def fit(
         model = model.to_device()
     run = _Run(model, task, plan)
     if checkpoint is not None:
-        run.keep(Folder(checkpoint, run.identity, _from_zero("checkpoint_every", checkpoint_every)), resume)
+        run.keep(Folder(checkpoint, run.identity, from_zero("checkpoint_every", checkpoint_every)), resume)
     show = progress if progress is None or isinstance(progress, bool) else False
     with Interruption() as interruption, Bar(show) as bar:
         try:
@@ -242,16 +243,6 @@ def _known(name: str, value: Any, names: tuple[str, ...]) -> Any:
     raise ValueError(f"{name} is {value!r}: one of {', '.join(names)}, or a function, is wanted")
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _from_zero(name: str, value: Any) -> float:
-    if not _is_real(value) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value!r}: a finite number from 0 on is wanted")
-    return float(value)
-
-
 def _fitting(optimizer: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Options of an optimiser that has a name, checked; those of another are its own matter."""
     if callable(optimizer):
@@ -261,26 +252,15 @@ def _fitting(optimizer: Any, options: dict[str, Any]) -> dict[str, Any]:
         if name not in own:
             raise TypeError(f"fit has no option {name!r}, and {optimizer} has none but {', '.join(own)}")
         if name in ("eps", "decay"):
-            _from_zero(name, value)
+            from_zero(name, value)
         elif name == "momentum":
-            _below_one(name, value)
+            below_one(name, value)
         elif not isinstance(value, tuple | list) or len(value) != 2:
             raise ValueError(f"betas is {value!r}: two numbers from 0 to below 1 are wanted")
         else:
             for k in range(2):
-                _below_one(f"betas[{k}]", value[k])
+                below_one(f"betas[{k}]", value[k])
     return options
-
-
-def _below_one(name: str, value: Any) -> None:
-    if not _is_real(value) or not 0 <= value < 1:
-        raise ValueError(f"{name} is {value!r}: a number from 0 to below 1 is wanted")
-
-
-def _positive(name: str, value: Any) -> float:
-    if not _is_real(value) or not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value!r}: a finite number above 0 is wanted")
-    return float(value)
 
 
 def _seed(rng: Any) -> int:
@@ -317,7 +297,7 @@ class _Plan:
 
     def rate_at(self, step: int) -> float:
         if callable(self.schedule):
-            return _from_zero(f"schedule({step})", self.schedule(step))
+            return from_zero(f"schedule({step})", self.schedule(step))
         schedule = {"cosine": nn.cosine, "constant": nn.constant}[self.schedule]
         return schedule(step, self.steps, self.warmup, self.rate, self.floor * self.rate)
 
@@ -413,7 +393,7 @@ class _Run:
         if isinstance(self.optimizer, nn.AdamW | nn.SGD):
             for name, own in self.optimizer.state().items():
                 _alike(name, state.optimizer[name], own if is_device_array(own) else np.asarray(own))
-        step, tokens = whole("step", found["step"], 0), whole("tokens", found["tokens"], 0)
+        step, tokens = whole_number("step", found["step"], 0), whole_number("tokens", found["tokens"], 0)
         seconds, mark = float(found["seconds"]), (float(found["mark"][0]), int(found["mark"][1]))
         rows, pending = [dict(row) for row in found["rows"]], [float(loss) for loss in found["pending"]]
         on_device = is_device_array(values)

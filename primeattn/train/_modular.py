@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ._task import TRAINING, Batch, Sequences, fits, generator, parted, stream_of, whole
+from .._runtime.arguments import whole_number
+from ._task import TRAINING, Batch, Sequences, fits, generator, parted, stream_of
 
 
 class ModularAddition(Sequences):
@@ -33,7 +34,7 @@ class ModularAddition(Sequences):
     def __init__(self, modulus: int = 59, fraction: float = 0.5):
         if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
             raise ValueError(f"fraction is {fraction!r}: a share between 0 and 1 is wanted, such as 0.5")
-        self.modulus, self.fraction = whole("modulus", modulus, 2), float(fraction)
+        self.modulus, self.fraction = whole_number("modulus", modulus, 2), float(fraction)
         self.vocabulary, self.context = self.modulus + 1, 3
         order = generator(0, 3, self.modulus).permutation(self.modulus**2)
         known = round(self.fraction * len(order))

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ._task import Sequences, whole
+from .._runtime.arguments import whole_number
+from ._task import Sequences
 
 
 class NT(Sequences):
@@ -38,8 +39,8 @@ class NT(Sequences):
     name = "nt"
 
     def __init__(self, n: int = 2, delay: int = 5, *, context: int | None = None):
-        self.vocabulary, self.delay = whole("n", n, 2), whole("delay", delay, 1)
-        self.context = whole("context", self.delay + 8 if context is None else context, self.delay)
+        self.vocabulary, self.delay = whole_number("n", n, 2), whole_number("delay", delay, 1)
+        self.context = whole_number("context", self.delay + 8 if context is None else context, self.delay)
 
     @property
     def config(self) -> dict[str, Any]:

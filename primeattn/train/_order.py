@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ._task import Sequences, whole
+from .._runtime.arguments import whole_number
+from ._task import Sequences
 
 
 class OrderDiscrimination(Sequences):
@@ -31,7 +32,7 @@ class OrderDiscrimination(Sequences):
     name = "order"
 
     def __init__(self, symbols: int = 16, length: int = 10):
-        self.symbols, self.length = whole("symbols", symbols, 2), whole("length", length, 2)
+        self.symbols, self.length = whole_number("symbols", symbols, 2), whole_number("length", length, 2)
         if self.length > self.symbols:
             raise ValueError(f"length is {length} and symbols is {symbols}: all of a row differ, so length <= symbols")
         self.vocabulary, self.context = self.symbols + 2, self.length + 2

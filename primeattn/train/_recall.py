@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ._task import Sequences, whole
+from .._runtime.arguments import whole_number
+from ._task import Sequences
 
 
 class AssociativeRecall(Sequences):
@@ -29,9 +30,9 @@ class AssociativeRecall(Sequences):
 
     def __init__(self, keys: int = 16, values: int = 16, pairs: int = 8):
         self.keys, self.values, self.pairs = (
-            whole("keys", keys, 1),
-            whole("values", values, 2),
-            whole("pairs", pairs, 1),
+            whole_number("keys", keys, 1),
+            whole_number("values", values, 2),
+            whole_number("pairs", pairs, 1),
         )
         if self.pairs > self.keys:
             raise ValueError(f"pairs is {pairs} and keys is {keys}: the keys of a sequence differ, so pairs <= keys")

@@ -72,13 +72,6 @@ def generator(seed: int, stream: int, counter: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, counter)))
 
 
-def whole(name: str, value, least: int) -> int:
-    """An integer from ``least`` on."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} is {value!r}: a whole number from {least} on is wanted")
-    return int(value)
-
-
 class Sequences(Task):
     """A task of sequences drawn by a rule; ``draw`` gives tokens (size, T + 1) and weights (size, T).
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._task import TRAINING, Batch, Task, generator, stream_of, whole
+from .._runtime.arguments import whole_number
+from ._task import TRAINING, Batch, Task, generator, stream_of
 from ._texts import Text, text, unigram_bits, xz_bits
 
 LEVELS = "byte", "character"
@@ -71,9 +72,9 @@ class TextTask(Task):
         self._source = os.fsdecode(source) if isinstance(source, str | os.PathLike) else self.text.name
         self._held_out = held_out
         self.level = level
-        self.context = None if context is None else whole("context", context, 1)
-        self.stride = None if stride is None else whole("stride", stride, 1)
-        self.most = None if most is None else whole("most", most, 1)
+        self.context = None if context is None else whole_number("context", context, 1)
+        self.stride = None if stride is None else whole_number("stride", stride, 1)
+        self.most = None if most is None else whole_number("most", most, 1)
         self.alphabet = Alphabet("" if level == "byte" else characters_of(self.text.train))
         self.vocabulary = len(self.alphabet)
         self._ids = {name: self.alphabet.ids(part) for name, part in zip(PARTS, self.text[1:], strict=True)}
@@ -115,7 +116,7 @@ class TextTask(Task):
         if context is None and self.context is None:
             raise ValueError("neither the task nor the model has a context: pass context=...")
         if context is None or self.context is None:
-            return self.context or whole("context", context, 1)
+            return self.context or whole_number("context", context, 1)
         return min(self.context, context)
 
     # --- evaluation ---------------------------------------------------------------------------------------------------

@@ -7,23 +7,22 @@ import numpy as np
 from numba import njit
 
 from ..._runtime import memory, strips
-from ..._runtime.jit import nonnegative
+from ..._runtime.jit import MATH, apart, nonnegative
 from ..._runtime.strips import square
 from ..._runtime.width import full_width
-from .tiles import _UNCOUNTED, scalar
+from .tiles import scalar
 
 _LINE = 32  # numbers: whole cache lines, and whole grains of tokens, for every type
 _STRIPE = 24 * 1024  # bytes: features of a stripe stay in the first-level cache
 
 
-def part(function):
-    """A function of its own in machine code: a call costs nothing beside a block, inlining costs compile time."""
-    return njit(function, **_UNCOUNTED)
+#: A function of its own in machine code: a call costs nothing beside a block, inlining costs compile time.
+part = apart
 
 
 def woven(function):
     """Steps of a loop over blocks, part of the loop's own code: a function of its own would be compiled twice."""
-    return njit(function, inline="always", **_UNCOUNTED)
+    return njit(function, inline="always", _nrt=False, **MATH)
 
 
 class Space(NamedTuple):

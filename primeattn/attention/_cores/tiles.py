@@ -7,11 +7,10 @@ hence the number of threads, does not change a bit of a result.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from ..._runtime.elementary.decay import decay
 from ..._runtime.elementary.machine import bits, by_type, from_bits
-from ..._runtime.jit import CACHE, MATH, nonnegative
+from ..._runtime.jit import bare_kernel, nonnegative, piece, summing
 from ..._runtime.linalg import gemm_nn, gemm_tn
 from ..._runtime.width import full_width
 from .layout import key_range
@@ -29,23 +28,7 @@ class Tile(NamedTuple):
 
 
 # Nothing is allocated here, and counting references (atomically, several times a row) took 7% at 256 tokens.
-_UNCOUNTED = {**MATH, "_nrt": False}
-# Wrappers for calls from Python, which nobody makes, took a fifth of the time to compile.
-_INSIDE = {**_UNCOUNTED, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-
-def scalar(function):
-    """A scalar that only compiled code calls."""
-    return njit(function, **_INSIDE)
-
-
-def kernel(function):
-    return njit(function, nogil=True, cache=CACHE, **_UNCOUNTED)
-
-
-def summing(function):
-    """A scalar whose sums may be taken in any order, so that they vectorise. What it calls keeps its own order."""
-    return njit(function, **{**_INSIDE, "fastmath": {"contract", "reassoc", "nsz"}})
+scalar, kernel = piece, bare_kernel
 
 
 def _swap32(i):

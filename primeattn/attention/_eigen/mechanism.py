@@ -23,7 +23,7 @@ import numpy as np
 from ..._runtime.checks import as_generator
 from .._cores import reference as plain
 from .._cores import run
-from .._inputs import Call, check_call, check_upstream, scale_gradient
+from .._inputs import Call, check_call, check_upstream, flat, scale_gradient
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
@@ -140,7 +140,7 @@ def _vjp(
     def pullback(dout) -> dict[str, Any]:
         upstream = check_upstream(dout, result, x.q).reshape((*call.lead, g.queries, of_value.width))
         dnarrow = down(upstream, of_value)
-        dq, dk, dc, _ = run.backward(x, g, z, lse, dnarrow.reshape(dnarrow.size), False)
+        dq, dk, dc, _ = run.backward(x, g, z, lse, flat(dnarrow), False)
         dc = dc.reshape(call.shapes["v"])
         grads = _pull_scores(ready, dq.reshape(call.shapes["q"]), dk.reshape(call.shapes["k"]), rope)
         grads["v"] = up(dc, of_value)

@@ -67,12 +67,16 @@ def metric_query_row(row, q, m, at, step, tokens, width, form, wide, out):
 def metric_query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out):
     disjoint()
     full_width()
+    head, t = start // tokens, start % tokens
     for row in range(start, stop):
-        metric = at[row // tokens] + row % tokens * step
+        metric = at[head] + t * step
         for c in range(width):
             out[nonnegative(row * wide + c)] = q[nonnegative(row * width + c)] * m[nonnegative(metric + c)]
         for c in range(width, wide):
             out[row * wide + c] = m[metric + c - width] if form == 2 else type(m[0])(1)
+        t += 1
+        if t == tokens:  # a division takes longer than the row of a short head
+            head, t = head + 1, 0
 
 
 @scalar
@@ -210,7 +214,14 @@ def metric_dot_back_cpu(start, stop, q, m, at, tokens, width, dquery, dm):
         own, metric = head * width, at[head]
         for c in range(width):
             dm[nonnegative(own + c)] = type(dm[0])(0)
-        for row in range(head * tokens, (head + 1) * tokens):
+        rows, pairs = head * tokens, tokens // 2 * 2
+        for row in range(rows, rows + pairs, 2):  # two at once: sums wait for one another
+            for c in range(width):
+                here, there = nonnegative(row * width + c), nonnegative((row + 1) * width + c)
+                a, b, relevance = dquery[here], dquery[there], m[nonnegative(metric + c)]
+                dm[nonnegative(own + c)] += times(a, q[here]) + times(b, q[there])
+                dquery[here], dquery[there] = a * relevance, b * relevance
+        for row in range(rows + pairs, rows + tokens):
             for c in range(width):
                 d = dquery[nonnegative(row * width + c)]
                 dm[nonnegative(own + c)] += times(d, q[nonnegative(row * width + c)])
@@ -226,11 +237,11 @@ GRADIENT = Owner(metric_gradient_row, metric_gradient_cpu, "F1 F1 i i i i i F1 F
 
 def changed_query(q, metric: Metric):
     """(..., Tq, wide)."""
-    *lead, tokens, width = q.shape
-    out = devices.empty((*lead, tokens, metric.wide), q.dtype, like=q)
+    width, form, shape = metric.width, metric.form, tuple(q.shape)
+    wide = width if form == DOT else metric.wide
+    out = devices.empty((*shape[:-1], wide), q.dtype, like=q)
     QUERY(
-        q.size // width, flat(q), metric.m, metric.at, metric.step, tokens, width, metric.form, metric.wide,
-        out.reshape(out.size),
+        q.size // width, flat(q), metric.m, metric.at, metric.step, shape[-2], width, form, wide, out.reshape(out.size)
     )  # fmt: skip
     return out
 

@@ -79,6 +79,86 @@ def check_call(
     first=None,
 ) -> Call:  # fmt: skip
     """All checks but those of mask and window. ``first``: the position of the first token, if not 0."""
+    options = heads, drift_values, update, causal, strict
+    plain = memory is None and coupling is None and first is None and all(type(x) in _HASHABLE for x in options)
+    plain = plain and _are_plain(theta, gate_query, gate_key) and _is_drift(drift)
+    if plain and _is_floating(beta) and _is_floating(step):
+        shapes = [_shape(x) for x in (gate_query, gate_key, beta, drift, step)]
+        made = _of_shapes(theta.shape, theta.dtype, *shapes, *options)
+        return _filled(made, theta, gate_query, gate_key, beta, drift, step)
+    return _check_call(
+        theta, memory=memory, heads=heads, gate_query=gate_query, gate_key=gate_key, beta=beta, drift=drift,
+        drift_values=drift_values, step=step, coupling=coupling, update=update, causal=causal, strict=strict,
+        first=first,
+    )  # fmt: skip
+
+
+_HASHABLE = frozenset({bool, int, str})
+
+
+def _are_plain(theta, gate_query, gate_key) -> bool:
+    """Whether angles and gates are as kernels take them."""
+    gates = [x for x in (gate_query, gate_key) if x is not None]
+    return _inputs._is_plain(theta, *gates) and all(x.shape in (theta.shape, theta.shape[-1:]) for x in gates)
+
+
+def _is_floating(x) -> bool:
+    return type(x) is float or (type(x) is np.ndarray and x.dtype in _inputs._FLOATING)
+
+
+def _is_drift(x) -> bool:
+    return x is None or type(x) is str or (type(x) is np.ndarray and x.dtype in _inputs._FLOATING)
+
+
+def _shape(x):
+    """What `_of_shapes` is asked with: the shape of an array or number; a name and None as they are."""
+    return x.shape if type(x) is np.ndarray else () if type(x) is float else x
+
+
+@lru_cache(256, typed=True)
+def _of_shapes(theta, dtype, gate_query, gate_key, beta, drift, step, heads, drift_values, update, causal, strict):
+    """The call of arrays of these shapes; nothing that is read of it depends on the numbers. Checks took 20 us."""
+    arrays = {"gate_query": gate_query, "gate_key": gate_key, "beta": beta, "drift": drift, "step": step}
+    zeros = {name: np.zeros(x, dtype) if type(x) is tuple else x for name, x in arrays.items()}
+    call = _check_call(
+        np.zeros(theta, dtype), **zeros, memory=None, coupling=None, heads=heads, drift_values=drift_values,
+        update=update, causal=causal, strict=strict, first=None,
+    )  # fmt: skip
+    of_tokens = call.queries._replace(theta=None)
+    query, key = (x._replace(gate=None) if x.token else x for x in (call.query, call.key))  # large ones are not kept
+    return call._replace(queries=of_tokens, keys=of_tokens, query=query, key=key)
+
+
+def _filled(call: Call, theta, gate_query, gate_key, beta, drift, step) -> Call:
+    """A call `_of_shapes` with its numbers."""
+    tokens, omega, d = call.queries, call.given["drift"], call.width
+    shown, spins = tokens.shown, tokens.spins
+    if type(drift) is np.ndarray:
+        omega = np.asarray(drift, np.float64)
+        turn = _turn(omega, 0, tokens.sizes.tokens, tokens.sizes.width, d, theta)
+        shown, spins = (turn, spins) if shown.token else (shown, turn)
+    tokens = Tokens(_inputs.flat(theta), tokens.sizes, shown, spins)
+    factor = _spread(beta, tokens.sizes.heads, theta)
+    query = Side(call.query.gate if gate_query is None else _inputs.flat(gate_query), call.query.token, factor)
+    key = Side(call.key.gate if gate_key is None else _inputs.flat(gate_key), call.key.token, call.key.factor)
+    given = {"step": step, "coupling": None, "drift": omega}
+    real = _spread(step, d, theta)
+    return Call(tokens, tokens, query, key, call.form, False, real, call.imag, call.lead, given, call.shapes)
+
+
+def _spread(x, n: int, like):
+    """`spread`, without a copy where nothing changes."""
+    if type(x) is float:
+        x = np.asarray(x)
+    elif x.size == n and x.dtype == like.dtype and x.flags.c_contiguous:
+        return _inputs.flat(x)
+    return spread(x, n, like)
+
+
+def _check_call(
+    theta, *, memory, heads, gate_query, gate_key, beta, drift, drift_values, step, coupling, update, causal, strict,
+    first,
+) -> Call:  # fmt: skip
     theta, memory, gates, shapes = _checked_angles(theta, memory, gate_query, gate_key)
     lead, (queries, d) = shapes["theta"][:-2], shapes["theta"][-2:]
     keys = queries if memory is None else shapes["memory"][-2]

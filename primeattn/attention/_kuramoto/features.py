@@ -123,7 +123,7 @@ def features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k):
 
 @scalar
 def near_points(first, last, theta, angles, z, v, q, k):
-    """Cosines of the rows [first, last) of a head, whose angles are near, one after the other to q, and sines to k.
+    """Cosines of the rows [first, last) of a head, one after the other to q, and sines to k; False if one is not near.
 
     Sine and cosine of one short row wait for one another, so they are taken of all these rows at once.
     """
@@ -135,9 +135,12 @@ def near_points(first, last, theta, angles, z, v, q, k):
         for j in range(vectors, n):
             v[nonnegative(row + i * n + j)] = theta[nonnegative(angles + j)]
         angles += z.heads * n
+    if not el.all_near(v, nonnegative(row), row + (last - first) * n):
+        return False
     for i in range((last - first) * n):
         s, c = el.sincos_near(v[nonnegative(row + i)])
         q[nonnegative(at + i)], k[nonnegative(at + i)] = c, s
+    return True
 
 
 @scalar
@@ -159,17 +162,15 @@ def features_cpu(start, stop, theta, sizes, shown, spins, queries, keys, v, q, k
     disjoint()
     full_width()
     z, show, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
-    n, batch = z.width, z.tokens * z.heads
-    vectors = n // LANES * LANES
-    if not el.all_near(theta, start // batch * batch * n, (stop + batch - 1) // batch * batch * n):
-        for r in range(start, stop):
-            features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k)
-        return
-    first = start
+    n, vectors, first = z.width, z.width // LANES * LANES, start
     while first < stop:
         t, head, angles = place(first, z)
         last = min(first + AT_ONCE, stop, first + z.tokens - t)
-        near_points(first, last, theta, angles, z, v, q, k)
+        if not near_points(first, last, theta, angles, z, v, q, k):
+            for r in range(first, last):
+                features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k)
+            first = last
+            continue
         a, b = query.factor[head], key.factor[head]
         for i in range(last - first - 1, -1, -1):  # last row first: a row of q is twice as wide as one of cosines
             at, value, point = (first + i) * (n + n), (first + i) * z.depth, first * (n + n) + i * n

@@ -11,7 +11,8 @@ from .._cores import run
 from . import by_head
 from .ablations import PULL_ABLATED
 from .angles import PULL, SUMS
-from .call import Call, Tokens, ones
+from .call import Call, Tokens
+from .parameters import of_parameters
 from .run import Result, gates, kappa, room, shares
 from .sums import PIECE, column_sums, over_pieces
 from .update import PULL_UPDATE, SHARE_PULL
@@ -19,20 +20,25 @@ from .update import PULL_UPDATE, SHARE_PULL
 
 def backward(call: Call, result: Result, upstream) -> dict[str, Any]:
     """Gradients by name, in the shapes of the arguments."""
-    x = result.main.problem
-    sizes = (result.main.moments.size, x.q.size, x.k.size, x.v.size)
-    if devices.is_device_array(x.q):
-        return _backward(call, result, upstream, *(room(n, x.q) for n in sizes))
+    like = call.queries.theta
+    sizes = (result.main.moments.size, *(x.size for x in result.main.problem[:3]))
+    if devices.is_device_array(like):
+        return _backward(call, result, upstream, *(room(n, like) for n in sizes))
+    if result.saved:
+        done = by_head.backward(call, result.saved, upstream)
+        if done:
+            return _by_head(call, upstream, *done)
     with memory.Scratch() as take:
-        rooms = memory.parts(take(memory.total_size(sizes, x.q.dtype), x.q.dtype), sizes)
-        if by_head.serves(call, result.main.layout):
-            done = by_head.backward(call, result.main, result.phasors, upstream, rooms, ones(1, x.q))
-            if done:
-                dtheta, dkappa, sums, dgate_q, dgate_k = done
-                found = [(over_pieces(sums, call.queries, SUMS), call.first)]
-                small = _kernel_gradients(call, [dkappa], dtheta)
-                return _named(call, {"theta": dtheta}, found, dgate_q, dgate_k, upstream) | small
+        rooms = memory.parts(take(memory.total_size(sizes, like.dtype), like.dtype), sizes)
         return _backward(call, result, upstream, *rooms)
+
+
+def _by_head(call: Call, upstream, dtheta, dkappa, sums, dgate_q, dgate_k) -> dict[str, Any]:
+    if call.given["coupling"] is None and not _turns_values(call):
+        return {"theta": dtheta.reshape(call.shapes["theta"])} | of_parameters(call, dkappa[0], sums, dgate_q, dgate_k)
+    found = [(over_pieces(sums, call.queries, SUMS), call.first)]
+    small = _kernel_gradients(call, [dkappa], dtheta)
+    return _named(call, {"theta": dtheta}, found, dgate_q, dgate_k, upstream) | small
 
 
 def _backward(call: Call, result: Result, upstream, dm, *flowing) -> dict[str, Any]:

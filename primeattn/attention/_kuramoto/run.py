@@ -1,5 +1,6 @@
 """The passes of a call: features, softmax attention, update."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,13 +26,15 @@ class Pass(NamedTuple):
 
 
 class Result(NamedTuple):
-    """``phasors``: cosines and sines of the queries. ``before``: the delayed pass, and its share of the weights."""
+    """``phasors``: cosines and sines of the queries. ``before``: the delayed pass, and its share of the weights.
+    ``saved``: what `by_head.backward` reads, if `by_head.forward` made it all."""
 
     out: Any
     phasors: Any
     main: Pass
     before: Pass | None
     share: Any
+    saved: by_head.Saved | None = None
 
 
 def room(n: int, like):
@@ -53,16 +56,10 @@ def gates(call: Call, side: Tokens) -> tuple[Side, Side]:
     return (call.query, plain) if side is call.queries else (plain, call.key)
 
 
-def rows(side: Tokens):
-    """Room for values, queries and keys."""
-    z, n = side.sizes, side.rows
-    return rooms(side.theta, n * z.depth, n * 2 * z.width, n * 2 * z.width)
-
-
 def features(call: Call, side: Tokens):
     """Values, queries and keys of the angles of one side, flat."""
-    v, q, k = rows(side)
-    z, like = side.sizes, side.theta
+    z, n, like = side.sizes, side.rows, side.theta
+    v, q, k = rooms(like, n * z.depth, n * 2 * z.width, n * 2 * z.width)
     if side.rows:
         query, key = gates(call, side)
         FEATURES(
@@ -71,33 +68,44 @@ def features(call: Call, side: Tokens):
     return v, q, k
 
 
-def problem(call: Call, q, k, v, *, causal, strict, mask, window) -> tuple[Problem, Layout]:
-    """What `_inputs.check_call` gives, without its checks of q, k and v, which are our own."""
-    z, keys = call.queries.sizes, call.keys.sizes.tokens
+def band(call: Call, *, causal, strict, mask, window) -> tuple[tuple, Layout]:
+    """What `_inputs.check_call` gives, without its checks of q, k and v, which are our own; no q, k and v."""
+    like, options = call.queries.theta, (causal, strict, window)
+    if mask is None and type(like) is np.ndarray and all(type(x) in _inputs._HASHABLE for x in options):
+        return _unmasked(call.queries.sizes, call.keys.sizes.tokens, call.lead, like.dtype, *options)
+    return _band(call.queries.sizes, call.keys.sizes.tokens, call.lead, like, *options, mask)
+
+
+@lru_cache(256, typed=True)
+def _unmasked(z, keys: int, lead, dtype, causal, strict, window):
+    return _band(z, keys, lead, np.empty(0, dtype), causal, strict, window, None)
+
+
+def _band(z, keys: int, lead, like, causal, strict, window, mask):
     if mask is not None:
-        devices.on_cuda(theta=q, mask=mask)
-    lead = (*call.lead, z.heads)
-    flat, at, *steps = _inputs.check_mask(mask, lead, z.tokens, keys, q)
+        devices.on_cuda(theta=like, mask=mask)
+    lead = (*lead, z.heads)
+    flat, at, *steps = _inputs.check_mask(mask, lead, z.tokens, keys, like)
     before, after = _inputs.check_band(causal, window, z.tokens, keys)
     layout = Layout(1, z.tokens, keys, keys, 2 * z.width, z.depth, before, -1 if strict else after, *steps)
-    slopes = _inputs.check_slopes(None, lead, q)
-    q, k, v, flat, at = (_inputs.flat(x) for x in (q, k, v, flat, at))
-    return Problem(q, k, v, flat, at, slopes, q.dtype.type(1)), layout
+    flat, at = (_inputs.flat(x) for x in (flat, at))
+    return (flat, at, _inputs.check_slopes(None, lead, like), like.dtype.type(1)), layout
 
 
 def forward(call: Call, *, causal, strict, mask, window) -> Result:
-    z, own = call.queries.sizes, rows(call.queries)
-    phasors, q, k = own
-    x, g = problem(call, q, k, phasors, causal=causal, strict=strict, mask=mask, window=window)
-    if by_head.serves(call, g):
-        done = by_head.forward(call, x, g, tuple(own), ones(1, q))
+    z = call.queries.sizes
+    limits, g = band(call, causal=causal, strict=strict, mask=mask, window=window)
+    plan = by_head.serves(call, g)
+    if plan:
+        done = by_head.forward(call, limits, plan)
         if done:
-            return Result(done[0], phasors, Pass(x, g, *done[1:]), None, None)
+            out, x, phasors, moments, lse, saved = done
+            return Result(out, phasors, Pass(x, g, moments, lse), None, None, saved)
     phasors, q, k = features(call, call.queries)
     v = phasors
     if not call.own:
         v, _, k = features(call, call.keys)
-    x = x._replace(q=_inputs.flat(q), k=_inputs.flat(k), v=_inputs.flat(v))
+    x = Problem(_inputs.flat(q), _inputs.flat(k), _inputs.flat(v), *limits)
     heads = g.queries and call.queries.rows // g.queries
     main = Pass(x, g, *run.forward(x, g, heads))
     out = updated(call, call.queries.theta, phasors, main.moments, None, 0)

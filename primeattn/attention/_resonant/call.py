@@ -83,7 +83,7 @@ def check_call(
         for side, tokens in ((x, queries), (y, keys)):
             turning.TURN(side.size // (ENTRY * active), tokens, keys, active, rotor, side)
     mix, tau = check_weights(weights, lead, q), check_temperature(temperature, lead, q)
-    problem = Problem(prime, x, prime_b, y, _flat(v), mix, tau, _flat(flat), at)
+    problem = Problem(prime, x, prime_b, y, _flat(v), _flat(mix), _flat(tau), _flat(flat), _flat(at))
     shapes |= {"weights": np.shape(weights), "temperature": np.shape(temperature)}
     return Call(problem, sizes, lead, logits, made, shapes, rotor)
 

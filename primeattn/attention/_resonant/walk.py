@@ -55,18 +55,18 @@ def forward_heads(start, stop, problem, sizes, floor, starts, starts_b, limit, c
     mass = np.empty(g.queries, a.x.dtype)
     coefficient = np.empty(grid.per_head * GROUP * STRIDE, a.x.dtype)
     readers, adders = (offset, place, entry, base), (offset_b, place_b, entry_b, base_b)
-    block = Block(0, g.queries, 0, g.keys)
+    block, nowhere = Block(0, g.queries, 0, g.keys), np.int64(-1)  # a literal would compile its callees anew
     for h in range(start, stop):
         q, k = h * g.queries, h * g.keys
-        sort_block(0, g.queries, -1, starts, a.prime[h * n : (h + 1) * n],
+        sort_block(0, g.queries, nowhere, starts, a.prime[h * n : (h + 1) * n],
                    a.x[h * n * ENTRY : (h + 1) * n * ENTRY], *readers)  # fmt: skip
-        sort_block(0, g.keys, -1, starts_b, a.prime_b[h * m : (h + 1) * m],
+        sort_block(0, g.keys, nowhere, starts_b, a.prime_b[h * m : (h + 1) * m],
                    a.y[h * m * ENTRY : (h + 1) * m * ENTRY], *adders)  # fmt: skip
         own, totals = c[h * STRIDE : (h + 1) * STRIDE], inverse[q : q + g.queries]
         mean = out[q * g.depth : (q + g.queries) * g.depth]
-        total_block(1, block, False, readers, adders, -1, limit, own, small, products, totals, mass)
+        total_block(1, block, False, readers, adders, nowhere, limit, own, small, products, totals, mass)
         read_block(
-            0, grid.per_head, grid, block, False, False, readers, adders, -1, -1, limit, own,
+            0, grid.per_head, grid, block, False, False, readers, adders, nowhere, nowhere, limit, own,
             a.value[k * g.depth : (k + g.keys) * g.depth], near, sums, coefficient, state, mean,
         )  # fmt: skip
         divide_cpu(0, g.queries, 1, g.depth, floor, totals, mass, mean, mean)
@@ -79,7 +79,7 @@ def backward_heads(
     """Whole heads; ``values`` and ``upstream`` have ``depth + 1`` columns."""
     a, g = Problem(*problem), Sizes(*sizes)
     n, m, columns, grid = g.queries * g.active, g.keys * g.active, g.depth + 1, Grid(1, g.depth, -(-g.depth // LANES))
-    most = max(n, m)
+    most, nowhere = max(n, m), np.int64(-1)
     offset, place, entry = np.empty(g.primes + 2, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     offset_b, place_b, entry_b = np.empty(g.primes + 2, np.int64), np.empty(m, np.int64), np.empty(m, np.int64)
     base, base_b = np.empty(STRIDE * n, a.x.dtype), np.empty(STRIDE * m, a.x.dtype)
@@ -96,10 +96,10 @@ def backward_heads(
         prime, prime_b = a.prime[h * n : (h + 1) * n], a.prime_b[h * m : (h + 1) * m]
         x, y = a.x[h * n * ENTRY : (h + 1) * n * ENTRY], a.y[h * m * ENTRY : (h + 1) * m * ENTRY]
         v, u = values[k * columns : (k + g.keys) * columns], upstream[q * columns : (q + g.queries) * columns]
-        sort_block(0, g.queries, -1, starts, prime, x, *readers)
-        sort_block(0, g.keys, -1, starts_b, prime_b, y, *adders)
+        sort_block(0, g.queries, nowhere, starts, prime, x, *readers)
+        sort_block(0, g.keys, nowhere, starts_b, prime_b, y, *adders)
         pull_block(
-            0, g.primes, 1, columns, False, readers, adders, -1, -1, limit, own, v, u, state, room,
+            0, g.primes, 1, columns, False, readers, adders, nowhere, nowhere, limit, own, v, u, state, room,
             dc[h * g.primes * STRIDE : (h + 1) * g.primes * STRIDE], x, dx[h * n * ENTRY : (h + 1) * n * ENTRY],
         )  # fmt: skip
         last, last_b = g.keys - 1, g.queries - 1
