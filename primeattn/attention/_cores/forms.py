@@ -173,7 +173,7 @@ def _exponents(rows):
 
 def _reached(x: Problem, g: Layout, of_keys, rows):
     """The largest exponent of the keys that each of these rows may attend, held within what a unit can undo."""
-    found, lowest = np.zeros(len(rows), np.int64), np.iinfo(np.int64).min
+    found, lowest = np.zeros(len(rows), np.int64), np.iinfo(np.int32).min
     for start in range(0, len(rows), 256):
         head, i = np.divmod(rows[start : start + 256], g.queries)
         j = np.arange(g.keys)
