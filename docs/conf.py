@@ -68,7 +68,7 @@ for _notebook in sorted((_here.parent / "notebooks").glob("*.ipynb")):
 
 
 class FormulasInARow(SphinxPostTransform):
-    r"""Display formulas that \qquad keeps apart become boxes that wrap: a phone has no room for two in a row."""
+    r"""Display formulas that \quad keeps apart become boxes that wrap: a phone has no room for two in a row."""
 
     default_priority = 700
     formats = ("html",)
@@ -83,12 +83,12 @@ class FormulasInARow(SphinxPostTransform):
 
 
 def apart(formula: str) -> list[str]:
-    r"""The pieces between those \qquad that stand in no group."""
+    r"""The pieces between those \quad and \qquad that stand in no group."""
     depth, pieces = 0, [""]
     for token in re.split(r"(\\[a-zA-Z]+|\\.|[{}])", formula):
         depth += token in ("{", r"\begin", r"\left")
         depth -= token in ("}", r"\end", r"\right")
-        if token == r"\qquad" and depth == 0:
+        if token in (r"\quad", r"\qquad") and depth == 0:
             pieces.append("")
         else:
             pieces[-1] += token

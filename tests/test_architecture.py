@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -113,6 +114,19 @@ def test_public_functions_have_numpydoc_docstrings():
     assert not missing
 
 
+def test_strictly_typed_scripts_may_call_public_functions():
+    """A function without annotations is refused by ``mypy --strict`` where it is called, not where it is made."""
+    untyped = []
+    for room in primeattn._ROOMS:
+        module = importlib.import_module(f"primeattn.{room}")
+        for name in module.__all__:
+            value = getattr(module, name)
+            made = vars(value).get("__init__") if isinstance(value, type) else value
+            if inspect.isfunction(made) and not inspect.unwrap(made).__annotations__:
+                untyped.append(f"{room}.{name}")
+    assert not untyped
+
+
 def test_a_loop_is_named_for_its_row():
     from primeattn._runtime.owners import OWNERS
 
@@ -121,3 +135,10 @@ def test_a_loop_is_named_for_its_row():
     for owner in OWNERS:
         if owner.row.__module__.split(".")[1] not in ("attention", "resonance"):  # not renamed yet
             assert owner.cpu.__name__ == owner.row.__name__.removesuffix("_row") + "_cpu", owner.row.__module__
+
+
+def test_no_page_of_the_docs_has_the_name_of_one_that_sphinx_writes():
+    """Sphinx wrote its search page over a page named search, without a warning."""
+    pages = {path.stem for path in (ROOT.parent / "docs").glob("*.md")}
+    assert "quickstart" in pages
+    assert not pages & {"search", "genindex", "modindex", "py-modindex"}

@@ -58,19 +58,41 @@ def cases():
     }  # fmt: skip
 
 
-CASES = cases()
+def listed():
+    """The same of what only the Jacobian follows: triangles, a schedule, a network that switches."""
+    rng = np.random.default_rng(6)
+    w = rng.standard_normal((N, N)) * (rng.random((N, N)) < 0.5)
+    corners, weight = rng.integers(0, N, (12, 3)), rng.normal(size=12)  # some with j = k, or i among them
+    felt = [(*row, 1.1 * x, -0.6 * x) for row, x in zip(corners, weight, strict=True)]
+    slow = 0.3 + 0.7 * (1.5 - 0.3) / 2.0  # of the schedule, at t = 0.7
+    return {
+        "triangles and schedule": (
+            {
+                "coupling": 1.3, "network": w, "triangles": corners, "triangle_weights": weight, "triadic": (1.1, -0.6),
+                "schedule": ([0.0, 2.0], [0.3, 1.5]),
+            },
+            {"terms": [(1, slow * 1.3 / N * w, everywhere(0))], "triangles": felt},
+        ),
+        "triangles and a network that switches": (
+            {"network": [(0.0, w), (0.5, w.T)], "triangles": corners, "normalize": None},
+            {"terms": [(1, w.T, everywhere(0))], "triangles": [(*row, 0.0, 1.0) for row in corners]},
+        ),
+    }  # fmt: skip
+
+
+CASES, LISTED = cases(), listed()
 
 
 def both(name, rng):
     """The model, a state, and the naive derivative as a function of the state."""
-    options, oracle = CASES[name]
+    options, oracle = (CASES | LISTED)[name]
     omega = rng.standard_normal(N)
     model = pa.Kuramoto(omega, **options)
     function = naive.second_order if "inertia" in oracle else naive.derivative
     return model, rng.uniform(-3, 3, model.states), lambda x, t=0.7: function(x, omega, t=t, **oracle)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *LISTED])
 def test_jacobian_against_complex_steps(name, rng):
     model, state, function = both(name, rng)
     j = analysis.jacobian(model, state[:N], t=0.7)
@@ -260,6 +282,12 @@ def test_cross_ratios_are_what_they_say(rng):
         (lambda m: analysis.lyapunov_exponents(m, duration=0), "duration"),
         (lambda m: analysis.cross_ratios([0.0, 1.0, 2.0]), "N >= 4"),
         (lambda m: analysis.locked_state(m.replace(coupling=0.0), [0.0, 0.0]), "no locked state"),
+        (lambda m: analysis.locked_state(m.replace(schedule=([0, 1], [0, 1]))), "schedule has no locked state"),
+        (lambda m: analysis.lyapunov_exponents(m.replace(triangles=[(0, 1, 1)])), "triangles has no Lyapunov"),
+        (
+            lambda m: analysis.lyapunov_exponents(m.replace(network=[(0, np.eye(2)), (1, np.ones((2, 2)))])),
+            "a network that changes in time has no Lyapunov",
+        ),
     ],
 )
 def test_refusals(call, message):

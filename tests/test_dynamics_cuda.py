@@ -67,6 +67,25 @@ TERMS = {
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", ["amplitudes", "spheres"])
+def test_simulate_bodies(name, dtype, rng):
+    """Amplitudes from phases, points on spheres from vectors: on a network with noise, and all to all."""
+    if name == "amplitudes":
+        network = np.eye(4, k=1) + np.eye(4, k=-2)
+        model = dynamics.StuartLandau(rng.standard_normal(4), 1.5, network, shear=0.3, diffusion=0.1)
+        theta = rng.uniform(-3, 3, 4).astype(dtype)
+    else:
+        model = dynamics.Spheres(dynamics.frequencies.rotations(4, 3, rng=0), 1.5)
+        theta = model.draw(rng, 1)[0].astype(dtype)
+    call = {"samples": 3, "dt": 0.05, "rng": 4, "observables": ("R",)}
+    host, there = (pa.simulate(model, (0, 0.2), x, **call) for x in (theta, pa.to_device(theta)))
+    np.testing.assert_allclose(there.R, host.R, rtol=0, atol=8 * TOLERANCE[dtype])
+    own = next(iter(host.states_end))
+    np.testing.assert_allclose(there.states_end[own], host.states_end[own], rtol=0, atol=8 * TOLERANCE[dtype])
+    assert np.abs(there.states_end[own] - pa.simulate(model, (0, 0.1), theta, **call).states_end[own]).max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("name", TERMS)
 def test_terms(name, dtype, rng):
     """Derivatives and steps of what the written-out model there lacks, against the CPU's."""

@@ -122,7 +122,9 @@ def test_nan_stays_with_those_who_hear_it():
     np.testing.assert_array_equal(np.isnan(saved[0, 0]), np.isin(np.arange(9), [0, 1, 2]))
 
 
-def test_thread_count_changes_no_bit(rng, monkeypatch):
+@pytest.mark.parametrize("near", [34_000, 1000])
+def test_thread_count_changes_no_bit(rng, monkeypatch, near):
+    monkeypatch.setattr(_slices, "NEAR", near)
     n = 5000
     W = sparse.random_array((n, n), density=0.002, rng=rng, format="csr")
     model, theta = pa.Kuramoto(rng.normal(size=n), 2.0, W), rng.uniform(-3, 3, n)
@@ -131,9 +133,10 @@ def test_thread_count_changes_no_bit(rng, monkeypatch):
     np.testing.assert_array_equal(one_step(model, theta), one)
 
 
+@pytest.mark.parametrize("cuts", [1, 2, 5])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sizes", [[1], [7], [40, 3, 64], [2048, 100]], ids=str)
-def test_slices_hold_every_edge_once(rng, sizes, weighted):
+def test_slices_hold_every_edge_once(rng, sizes, weighted, cuts):
     n = sum(sizes)
     edges = np.concatenate([[0], np.cumsum(sizes)])
     degree = np.minimum(rng.geometric(0.1, n) * (rng.random(n) < 0.8), n)
@@ -141,18 +144,38 @@ def test_slices_hold_every_edge_once(rng, sizes, weighted):
     columns = np.concatenate([rng.choice(n, d, replace=False) for d in degree])
     indptr = np.concatenate([[0], np.cumsum(degree)])
     values = rng.normal(size=len(columns)) if weighted else np.ones(len(columns))
-    found = _slices.slices(indptr, columns.astype(np.int32), values if weighted else np.zeros(0), edges)
+    found = _slices.slices(indptr, columns.astype(np.int32), values if weighted else np.zeros(0), edges, cuts)
     W = np.zeros((n, n + 1))
     for s in range(len(found.starts) - 1):
-        block = np.searchsorted(found.first, s, side="right") - 1
+        part, block = divmod(np.searchsorted(found.first, s, side="right") - 1, len(sizes))
         for e in range(found.starts[s], found.starts[s + 1]):
-            row = found.strands[4 * s + e % 4]
+            row, j = found.strands[4 * s + e % 4], found.heard[e] // 2
             assert edges[block] <= row < edges[block + 1]
-            W[row, found.heard[e]] += found.strength[e] if weighted else 1
+            assert j == n or j // math.ceil(n / cuts) == part
+            W[row, j] += found.strength[e] if weighted else 1
     wanted = sparse.csr_array((values, columns, indptr), shape=(n, n)).toarray()
     np.testing.assert_array_equal(W[:, :n], wanted)
     padding = len(found.heard) - len(columns)
-    assert padding <= (4 * _slices.LONG + 3 * (found.first[-1] + 1)) * len(sizes)
+    assert padding <= (4 * _slices.LONG + 3 * (found.first[-1] + 1)) * len(sizes) * cuts
+
+
+def test_columns_are_cut_where_pairs_leave_the_cache(rng, monkeypatch):
+    assert [_slices.ranges(n, 10 * n) for n in (1, 34_000, 34_001, 100_000, 10**6)] == [1, 1, 2, 3, 8]
+    assert _slices.ranges(10**5, 0) == 1
+    assert _slices.ranges(10**5, 2 * 10**5) == 1
+    n = 300
+    for signed in (False, True):
+        W = sparse.random_array((n, n), density=0.05, rng=rng, format="csr")
+        W.data[:] = rng.normal(size=W.nnz) if signed else 1.0
+        terms = {"harmonics": {3: (0.5, 0.2)}, "phase_lag": 0.3, "normalize": "degree"}
+        omega, theta = rng.normal(size=n), rng.uniform(-3, 3, n)
+        whole = one_step(pa.Kuramoto(omega, 2.0, W, **terms), theta)
+        with monkeypatch.context() as patch:
+            patch.setattr(_slices, "NEAR", 70)
+            patch.setattr(_slices, "FEW", 0.1)
+            model = pa.Kuramoto(omega, 2.0, W, **terms)
+            np.testing.assert_allclose(one_step(model, theta), whole, rtol=0, atol=ROUNDING)
+            assert len(_drive._READY[model].networks[0].first) == 5 + 1
 
 
 def test_ring():

@@ -640,6 +640,10 @@ def test_labels_come_back():
     np.testing.assert_array_equal(out, attention.kuramoto(theta, **options))
     out, pullback = attention.vjp("kuramoto", labelled, **options)
     assert pullback(out)["theta"].dims == labelled.dims
+    memory = xr.DataArray(theta[:, :2], dims=("text", "past", "angle"), coords={"past": [7, 9]})
+    for given, key in ((memory, [7, 9]), (memory.values, [0, 1])):
+        weights = attention.kuramoto(labelled, memory=given, **options, return_weights=True)[1]
+        assert (weights.key_token.values == key).all()
     weights = attention.kuramoto(labelled.rename(text="head"), **options, return_weights=True)[1]
     assert weights.dims == ("head", "attention_head", "token", "key_token")  # the name is taken
 

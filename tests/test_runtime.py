@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import primeattn as pa
-from primeattn._runtime import checks, devices, files
+from primeattn._runtime import checks, devices, files, jit
 from primeattn._runtime.jit import kernel, scalar
 from primeattn._runtime.owners import OWNERS, Owner, share
 
@@ -239,3 +239,27 @@ def test_what_is_no_seed_is_refused(seed):
         pa.study.counterexample("expressive", "psd", rng=seed)
     drawn = checks.as_generator(np.int64(3)).random()
     assert drawn == checks.as_generator(3).random() == checks.as_generator(np.random.default_rng(3)).random()
+
+
+def test_a_piece_is_a_draft_that_its_callers_optimise():
+    @jit.piece
+    def twice(x):
+        return x + x
+
+    @jit.summing
+    def summed(x):
+        total = x[0] - x[0]
+        for i in range(x.size):
+            total += twice(x[i])
+        return total
+
+    @numba.njit
+    def caller(x):
+        return summed(x)
+
+    assert caller(np.arange(100.0)) == 9900
+    for piece in (twice, summed):
+        (made,) = piece.overloads.values()
+        assert isinstance(made.library, jit._Draft)
+        assert not made.library.codegen._engine.is_symbol_defined(made.fndesc.mangled_name)  # no machine code
+        assert made.fndesc.mangled_name not in caller.inspect_asm(caller.signatures[0])

@@ -3,6 +3,8 @@
 The array decides: NumPy runs on the CPU, anything with ``__cuda_array_interface__`` on CUDA.
 """
 
+from typing import Any
+
 import numpy as np
 
 
@@ -43,7 +45,7 @@ def on_cuda(**arrays) -> bool:
     return True
 
 
-def to_device(x):
+def to_device(x) -> Any:
     """Copy a NumPy array to the current CUDA device; a CUDA array is returned as it is.
 
     Parameters

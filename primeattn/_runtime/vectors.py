@@ -111,11 +111,23 @@ def load(typing, array, index):
 
 
 @intrinsic
-def store(typing, array, index, vector):
-    """``array[index:index + LANES] = vector``."""
+def load_pair(typing, array, index):
+    """``array[index:index + 2]``."""
 
     def build(context, builder, signature, arguments):
-        where = address(context, builder, signature.args[0], *arguments[:2])
+        vector = builder.load(address(context, builder, signature.args[0], *arguments, lanes=2))
+        vector.align = size(signature.args[0])
+        return vector
+
+    return Vector(array.dtype, 2)(array, types.intp), build
+
+
+@intrinsic
+def store(typing, array, index, vector):
+    """``array[index:index + lanes] = vector``, of ``LANES`` numbers or a pair."""
+
+    def build(context, builder, signature, arguments):
+        where = address(context, builder, signature.args[0], *arguments[:2], lanes=arguments[2].type.count)
         builder.store(arguments[2], where).align = size(signature.args[0])
         return context.get_dummy_value()
 
@@ -141,6 +153,16 @@ def broadcast(typing, x):
         return copies(builder, arguments[0], context.get_value_type(signature.return_type))
 
     return Vector(x)(x), build
+
+
+@intrinsic
+def twice(typing, x):
+    """Two copies of a number."""
+
+    def build(context, builder, signature, arguments):
+        return copies(builder, arguments[0], context.get_value_type(signature.return_type))
+
+    return Vector(x, 2)(x), build
 
 
 @intrinsic
@@ -180,14 +202,20 @@ if config.DISABLE_JIT:
     def load(array, index):
         return array[index : index + LANES].copy()
 
+    def load_pair(array, index):
+        return array[index : index + 2].copy()
+
     def store(array, index, vector):
-        array[index : index + LANES] = vector
+        array[index : index + len(vector)] = vector
 
     def prefetch(array, index):
         pass
 
     def broadcast(x):
         return np.full(LANES, x)
+
+    def twice(x):
+        return np.full(2, x)
 
     def fma(x, y, z):
         return x * y + z

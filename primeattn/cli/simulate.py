@@ -139,8 +139,10 @@ def run(arguments: argparse.Namespace) -> int:
             place = error.filename or target
             raise Failure(OUTPUT, f"{place}: cannot be written ({error.strerror or error})") from error
     if trajectory.status == "interrupted":
-        again = "; the same command goes on" if arguments.checkpoint else ""
-        raise Failure(INTERRUPTED, f"interrupted at t = {trajectory.t_end:g}; what there is is on disk{again}")
+        again = (
+            "the same command goes on" if arguments.checkpoint else "with --checkpoint FILE it would go on from there"
+        )
+        raise Failure(INTERRUPTED, f"interrupted at t = {trajectory.t_end:g}; what there is is on disk; {again}")
     if trajectory.status != "finished":
         raise Failure(INPUT, f"{trajectory.status}; what there is is on disk")
     return 0

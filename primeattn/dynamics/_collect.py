@@ -37,11 +37,13 @@ class Collector:
         count = _good(states, self.model.size)
         if count:
             seen = self._seen(states[:, :count])
-            new = {o.name: o.compute(seen) for o in self.wanted if isinstance(o, Observable)}
+            new = {o.name: _apart(o.compute(seen), states) for o in self.wanted if isinstance(o, Observable)}
             skipped = max(0, self._from - self.count)
             for o in self.wanted:
                 if isinstance(o, Reduction) and skipped < count:
-                    o.update(self._sums[o.name], seen.since(skipped))
+                    sums = self._sums[o.name]
+                    o.update(sums, seen.since(skipped))
+                    sums |= {key: _apart(value, states) for key, value in sums.items()}
             for name, value in new.items():
                 self._taken[name].append(value)
             if self.states is not None:
@@ -97,6 +99,11 @@ class Collector:
             state |= {key.removeprefix(prefix): x for key, x in arrays.items() if key.startswith(prefix)}
         if self.states is not None:
             self.states[:, : self.count] = arrays["states"]
+
+
+def _apart(x: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """x, whose memory may not be that of samples, which is soon used for others."""
+    return x.copy() if np.may_share_memory(x, states) else x
 
 
 def _good(states: np.ndarray, n: int) -> int:

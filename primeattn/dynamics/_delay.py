@@ -36,21 +36,28 @@ class Past(NamedTuple):
 
 
 @scalar
-def step_of(s, newest, when, slots):
-    """(k, x, width) of the step from grid point k that time s falls into; ``newest`` is the last with a derivative."""
+def slot_of(k, newest, last, slots):
+    """Where grid point k is kept; the newest, at most ``slots`` before it, is in ``last``. Divisions take longer."""
+    slot = last - (newest - k)
+    return slot if slot >= 0 else slot + slots
+
+
+@scalar
+def step_of(s, newest, last, when, slots):
+    """(slot, next slot, x, width) of the step that time s falls into; ``newest`` is the last with a derivative."""
     oldest = max(newest + 2 - slots, 0)
-    b, a = when[newest % slots], when[(newest - 1) % slots]
     k = newest - 1
+    b, a = when[last], when[slot_of(k, newest, last, slots)]
     if b > a:
         k -= int(min(max((b - s) / (b - a), 0.0), 1e9))  # where it is if all steps are equal
     k = max(k, oldest)
-    while k > oldest and when[k % slots] > s:
+    while k > oldest and when[slot_of(k, newest, last, slots)] > s:
         k -= 1
-    while k < newest - 1 and when[(k + 1) % slots] <= s:
+    while k < newest - 1 and when[slot_of(k + 1, newest, last, slots)] <= s:
         k += 1
-    a = when[k % slots]
-    width = when[(k + 1) % slots] - a
-    return k, ((s - a) / width if width > 0 else 0.0), width
+    here, there = slot_of(k, newest, last, slots), slot_of(k + 1, newest, last, slots)
+    width = when[there] - when[here]
+    return here, there, ((s - when[here]) / width if width > 0 else 0.0), width
 
 
 @scalar
@@ -70,9 +77,9 @@ def copy(first, last, source, of, target, to):
 @apart
 def recall(first, last, s, newest, slots, n, path, when, out):
     """theta(s) of oscillators first to last - 1, of one run."""
-    k, x, width = step_of(s, newest, when, slots)
+    here, there, x, width = step_of(s, newest, newest % slots, when, slots)
     p, q, u, v = hermite(x, width)
-    a, b = k % slots * 2 * n, (k + 1) % slots * 2 * n
+    a, b = here * 2 * n, there * 2 * n
     for i in range(first, last):
         out[nonnegative(i)] = (
             p * path[nonnegative(a + i)]
@@ -92,6 +99,7 @@ def add_late_edges(
     What `_phases.slope` adds for other edges. ``sums`` has room for (harmonics, 2); cosines of harmonic m stand at
     now + 2 m n in ``features``; ``path`` and ``when`` are of one run.
     """
+    last_slot = newest % slots
     for i in range(first, last):
         for m in range(2 * harmonics):
             sums[m] = 0
@@ -100,9 +108,9 @@ def add_late_edges(
             if delay[e] == 0:
                 c, s = features[now + j], features[now + n + j]
             else:
-                k, x, width = step_of(t - delay[e], newest, when, slots)
+                here, there, x, width = step_of(t - delay[e], newest, last_slot, when, slots)
                 p, q, u, v = hermite(x, width)
-                a, b = k % slots * 2 * n + j, (k + 1) % slots * 2 * n + j
+                a, b = nonnegative(here * 2 * n + j), nonnegative(there * 2 * n + j)
                 s, c = el.sincos(p * path[a] + q * path[b] + u * path[a + n] + v * path[b + n])
             w = weight[e] if len(weight) else 1.0
             p, q = w * c, w * s

@@ -18,11 +18,12 @@ from ._methods import Method
 from ._model import Kuramoto
 from ._neighbours import is_full, matrix
 from ._phases import Phases
-from ._slices import memory, slices
+from ._slices import memory, ranges, slices
 from ._stops import Course, Position, Stops, active, beginning
 from ._walk import GOING, Space, Steps, controlled, fixed
 
-_TEAM_FROM = 16_384  # oscillators: below that, meeting costs more than a second thread brings
+_TEAM_FROM = 32_768  # oscillators: below that, meeting takes too much of what a second thread brings
+_SMALL = 1 << 17  # numbers of all stages: 1 MB, which stays with the model
 _PIECE = 2.0e7  # derivative evaluations of one oscillator or edge between two looks at Ctrl-C: about 0.2 s
 
 
@@ -31,22 +32,19 @@ class Drive(Course):
 
     def __init__(self, model: Kuramoto, method: Method, *, dt, rtol, atol, seed, longest=math.inf, streams=None):
         super().__init__(method, dt)
-        self.phases, self.sizes = model.arrays()
+        ready = _READY.get(model)
+        if ready is None:
+            ready = _READY[model] = _Ready(model)
+        self.sizes, self._networks, self._changes, self.kinks = ready.sizes, ready.networks, ready.changes, ready.kinks
+        self.phases = self._networks[0]
         if streams is not None:
             self.sizes = self.sizes._replace(stream=streams.start, streams=len(streams))
         self.rtol, self.atol, self.seed, self.longest = rtol, atol, seed, longest
-        self._changes, networks = model.changes(self.phases)
-        ordered = not (self.sizes.delayed or self.sizes.kind or len(self.phases.learning))
-        if ordered and model not in _ORDERED:
-            _ORDERED[model] = [_in_order(x) for x in networks]
-        found = _ORDERED[model] if ordered else [{} for _ in networks]
-        self._networks = [x._replace(**fields) for x, fields in zip(networks, found, strict=True)]
-        self.phases = self._networks[0]
-        self.kinks = np.union1d(self._changes[1:], self.phases.schedule[: len(self.phases.schedule) // 2])
         self._spaces: dict[tuple, list[Space]] = {}
+        self._small = ready.spaces
         self._delays, self._correlation = model.delays, model.correlation_time
         m = method
-        a, noise = np.vstack([m.a, m.b]), np.vstack([m.noise, [1.0, 0.0]])
+        a, noise = np.concatenate([m.a, m.b[None]]), np.concatenate([m.noise, [[1.0, 0.0]]])
         self._steps = tuple(Steps(a, m.b, m.c, noise, m.nystrom, m.errors, m.extra_a, m.extra_c, m.dense))
 
     def start(self, y: np.ndarray, t0: float, times: np.ndarray, history: Any = None, count: int = 0) -> Position:
@@ -111,8 +109,14 @@ class Drive(Course):
 
     @contextmanager
     def _lent(self, team: int) -> Iterator[Space]:
-        """A space of an earlier piece, or a new one: to clear 20 MB costs as much as a step of 10^6 edges."""
-        spaces = self._spaces.setdefault((team, len(self.phases.starts) > 0, self.sizes), [])
+        """A space of an earlier piece, or a new one: to clear 20 MB costs as much as a step of 10^6 edges.
+
+        Small ones serve the next simulation of the model, too.
+        """
+        m, g = self.method, self.sizes
+        kept = self._small if g.states * m.stages <= _SMALL and not g.delayed else self._spaces
+        key = team, len(self.phases.starts) > 0, g, m.stages, m.adaptive, len(m.extra_c)
+        spaces = kept.setdefault(key, [])
         try:
             space = spaces.pop()  # several threads come here
         except IndexError:
@@ -139,6 +143,8 @@ class Drive(Course):
     def _owned(self, team: int) -> np.ndarray:
         """Blocks of each thread, of equal cost."""
         x = self.phases
+        if team == 1:
+            return np.array([0, len(x.group)])
         cost = np.diff(x.edges) * 8.0
         if len(x.indptr):
             cost += np.diff(x.indptr[x.edges])
@@ -182,8 +188,22 @@ class Drive(Course):
         position.place[:] = reached
 
 
-#: How the networks of a model that is still in use are read: to sort 10^6 edges costs as much as 15 time steps.
-_ORDERED: WeakKeyDictionary[Kuramoto, list[dict[str, Any]]] = WeakKeyDictionary()
+class _Ready:
+    """What the kernels read of a model; networks in the order that they read best."""
+
+    def __init__(self, model: Kuramoto):
+        phases, self.sizes = model.arrays()
+        self.changes, networks = model.changes(phases)
+        ordered = not (self.sizes.delayed or self.sizes.kind or len(phases.learning))
+        self.networks = [x._replace(**_in_order(x)) for x in networks] if ordered else networks
+        among = self.sizes.ring or len(phases.corners) or any(len(x.matrix) for x in self.networks)
+        self.sizes = self.sizes._replace(turns=1 if among or not ordered else 0)
+        self.kinks = np.union1d(self.changes[1:], phases.schedule[: len(phases.schedule) // 2])
+        self.spaces: dict[tuple, list[Space]] = {}
+
+
+#: Of models that are still in use: to sort 10^6 edges costs as much as 15 time steps.
+_READY: WeakKeyDictionary[Kuramoto, _Ready] = WeakKeyDictionary()
 
 
 def _in_order(phases: Phases) -> dict[str, Any]:
@@ -193,7 +213,8 @@ def _in_order(phases: Phases) -> dict[str, Any]:
     if is_full(phases.indptr, phases.indices):
         rows = matrix(phases.indptr, phases.indices, phases.weight)
         return {"matrix": rows, "indptr": phases.indptr[:0], "indices": phases.indices[:0], "weight": rows[:0]}
-    return slices(phases.indptr, phases.indices, phases.weight, phases.edges)._asdict()
+    cuts = ranges(len(phases.indptr) - 1, len(phases.indices))
+    return slices(phases.indptr, phases.indices, phases.weight, phases.edges, cuts)._asdict()
 
 
 def _refuse_beyond_memory(runs: int, slots: float, n: int, delay: float) -> None:

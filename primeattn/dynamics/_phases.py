@@ -30,7 +30,7 @@ from .._runtime.jit import MATH, apart, nonnegative, piece, scalar
 from ._bodies import add_heard, amplify, turn
 from ._learning import add_learning, learn
 from ._neighbours import add_ring, add_rows
-from ._slices import add_slices, pair_up, pairs_at
+from ._slices import feel, heard_at, pair_up, pairs_at
 from ._triangles import add_triangles
 
 PHASES, AMPLITUDES, SPHERES = 0, 1, 2  # what oscillators are: angles, complex numbers, unit vectors
@@ -59,7 +59,7 @@ class Phases(NamedTuple):
     sigma: Any  # (runs, n) or (runs, 1): sqrt(2 diffusion)
     edges: Any  # (blocks + 1,) int64: block b holds the oscillators edges[b] to edges[b + 1] - 1
     group: Any  # (blocks,) int64
-    strands: Any = _NO_INTEGERS  # the network once more, see `_slices.Slices`; empty: rows are read as above
+    strands: Any = np.zeros(0, np.int32)  # the network once more, see `_slices.Slices`; empty: rows are read as above
     starts: Any = _NO_INTEGERS
     heard: Any = np.zeros(0, np.int32)
     strength: Any = np.zeros(0)
@@ -98,6 +98,7 @@ class Sizes(NamedTuple):
     kicked: int  # the last so many variables get noise
     kind: int  # PHASES, AMPLITUDES or SPHERES
     ring: int  # neighbours on each side of a ring; 0: none
+    turns: int = 1  # 0 if nobody but an oscillator itself reads its cos and sin, of which one copy is enough then
 
 
 @scalar
@@ -109,7 +110,7 @@ def pull(re, im, c, s):
 @scalar
 def at(parity, harmonic, g):
     """Where the cosines of a harmonic (0 is m = 1) start in ``features``; sines follow."""
-    return (parity * g.harmonics + harmonic) * 2 * g.n
+    return (parity * g.turns * g.harmonics + harmonic) * 2 * g.n
 
 
 _summing = njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
@@ -286,7 +287,10 @@ def add_triads(run, x, g, moments, out):
 
 @piece
 def slope(block, run, t, x, g, field, features, parity, stage, out, to):
-    """The derivative of a block, at ``to`` in out; coupling with a delay for each edge is not in it (`add_late`)."""
+    """The derivative of a block, at ``to`` in out; coupling with a delay for each edge is not in it (`add_late`).
+
+    What neighbours in slices say must have been heard (`_slices.hear`).
+    """
     factor = ramp(t, x.schedule) if len(x.schedule) else type(t)(1)
     if g.kind != PHASES:
         body_slope(block, run, factor, x, g, field, features, at(parity, 0, g), out, to)
@@ -303,7 +307,7 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             if len(x.matrix):
                 add_rows(first, last, p, q, x.matrix, x.scale, features, c, at(heard, m, g), g.n, out, force)
             else:
-                add_slices(block, p, q, x, features, pairs_at(parity, m, g), out, force)
+                feel(first, last, p, q, x.scale, heard_at(m, g), c, g.n, features, out, force)
     else:
         listed(block, run, factor, x, g, features, parity, stage, out, to)
     finish(block, x, g, features, at(parity, 0, g), stage, out, to)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 
+from .._runtime.memory import Scratch
 from ._checkpoint import Checkpoint
 from ._collect import Collector
 from ._drive import Drive, Position
@@ -82,18 +83,20 @@ class Run:
     def go(self, checkpoint: Checkpoint | None, progress: Callable[[float, float], None] | None) -> str:
         """To the last sample, or as far as it goes; how it ended."""
         try:
-            with Interruption() as interruption:
-                return self._chunks(interruption, checkpoint, progress)
+            with Interruption() as interruption, Scratch() as take:
+                runs, states = self.position.y.shape
+                room = take(runs * min(self._chunk, len(self.times)) * states, np.float64)
+                return self._chunks(room, interruption, checkpoint, progress)
         except KeyboardInterrupt:  # from elsewhere: the state may be torn, so the last checkpoint stays
             return INTERRUPTED
 
-    def _chunks(self, interruption, checkpoint, progress) -> str:
+    def _chunks(self, room, interruption, checkpoint, progress) -> str:
         collector, position = self.collector, self.position
         runs, states = position.y.shape
         while collector.count < len(self.times):
             first = collector.count // self._chunk * self._chunk
             here, done = self.times[first : first + self._chunk], collector.count - first
-            saved = np.empty((runs, len(here), states))
+            saved = room[: runs * len(here) * states].reshape(runs, len(here), states)
             saved[:, done : done + self._ahead.shape[1]] = self._ahead
             self._ahead = saved[:, :0]
             start = self.t0 if first == 0 else float(self.times[first - 1])

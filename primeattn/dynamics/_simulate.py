@@ -1,6 +1,7 @@
 """One call from a model to its trajectory."""
 
 import math
+import secrets
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from ._drives import drive_for, method_for
 from ._engine import placed
 from ._model import Kuramoto
 from ._observables import chosen
-from ._pace import check_count, default_step, fastest, warn_if_coarse, warn_of_tails
+from ._pace import check_count, default_step, fastest, is_fine, warn_if_coarse, warn_of_tails
 from ._run import FINISHED, INTERRUPTED, Run
 from ._seen import Reduction
 from ._trajectory import Label, Trajectory
@@ -134,7 +135,7 @@ def simulate(
     np.float64(0.98)
     """
     given = rng is not None
-    rng = as_generator(rng)
+    rng = as_generator(rng) if given or theta0 is None else None
     name, m = method_for(model, method)
     t0, times = _sample_times(t_span, t_eval, samples)
     if np.any(model.diffusion) and times[-1] < t0:
@@ -155,9 +156,9 @@ def simulate(
     wanted = chosen(observables, model)
     if not (math.isfinite(transient) and transient >= 0):
         raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
-    seed = int(rng.integers(1 << 63))
+    seed = secrets.randbits(63) if rng is None else int(rng.integers(1 << 63))
     step = default_step(model) if dt is None else _positive("dt", dt)
-    if dt is not None and not m.adaptive:
+    if dt is not None and not m.adaptive and not is_fine(step, model):
         warn_if_coarse(step, fastest(model))
     if not m.adaptive:
         check_count(step, abs(float(times[-1]) - t0), dt is not None)

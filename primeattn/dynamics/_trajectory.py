@@ -88,7 +88,7 @@ class Trajectory:
         names = ", ".join(self.observables) or "no observables"
         return f"Trajectory({len(self.t)} samples of {shape} oscillators, {names}; {self.status})"
 
-    def to_xarray(self):
+    def to_xarray(self) -> Any:
         """Everything as labelled arrays.
 
         Returns

@@ -2,8 +2,10 @@ r"""Time steps: one kernel for fixed steps and one for controlled ones, whatever
 
 A stage is one pass over the blocks: the derivative of the stage before, the state of this one, its cosines and sines,
 their sums; the pass before the first stage has no derivative. Only then do threads meet, so a stage costs one barrier;
-features and sums lie twice in memory, one copy being read while the other is written. A thread always does the same
-blocks.
+features and sums lie twice in memory, one copy being read while the other is written; but cos and sin that only the
+oscillator itself reads lie there once (``turns``). A thread always does the same blocks.
+
+What networks in slices say is summed before the blocks (`_slices.hear`), for all of a thread's blocks at once.
 
 Runs of an ensemble are independent: each thread takes whole runs, and is a team of one.
 """
@@ -20,6 +22,7 @@ from .._runtime.team import meet
 from ._colour import tint
 from ._delay import Past, add_late_edges, copy, recall
 from ._phases import Phases, Sizes, fields, ramp, sense, slope
+from ._slices import hear
 
 
 class Space(NamedTuple):
@@ -215,6 +218,8 @@ def fixed(
                     known = g.first + count - (1 if stage <= 0 else 0)  # grid points with a derivative
                     if stage >= 0:
                         fields(run, t, x, g, w.sums, parity, moments, field)
+                        if len(x.starts):
+                            hear(run, low, high, x, g, w.features, parity)
                     for block in range(low, high):
                         one, end = x.edges[block], x.edges[block + 1]
                         if stage >= 0:
@@ -384,6 +389,8 @@ def controlled(
         if not meet(state, team):
             return
         fields(run, t, x, g, w.sums, parity, moments, field)
+        if len(x.starts):
+            hear(run, low, high, x, g, w.features, parity)
         for block in range(low, high):
             slope(block, run, t, x, g, field, w.features, parity, w.stage, w.slopes, 0)
             first_step(block, x, g, base, y, w.slopes, rtol, atol, w.errors)
@@ -413,6 +420,8 @@ def controlled(
                 now = t + (s.c[stage] if stage < stages else 1.0) * step
                 if stage > 0:
                     fields(run, now, x, g, w.sums, parity, moments, field)
+                    if len(x.starts):
+                        hear(run, low, high, x, g, w.features, parity)
                 for block in range(low, high):
                     if stage > 0:
                         of = w.stage if stage < stages else w.trial
@@ -447,6 +456,8 @@ def controlled(
                         return
                     now = t + s.extra_c[extra] * step
                     fields(run, now, x, g, w.sums, parity, moments, field)
+                    if len(x.starts):
+                        hear(run, low, high, x, g, w.features, parity)
                     for block in range(low, high):
                         slope(block, run, now, x, g, field, w.features, parity, w.stage, w.slopes, row * states)
             while sample < len(times) and forward * (reach - times[sample]) >= 0:

@@ -1,5 +1,7 @@
 """Words as a plain vector space: the TF-IDF baseline that prime states are compared with."""
 
+from typing import Any
+
 import numpy as np
 
 from . import tokens
@@ -27,7 +29,7 @@ def vocabulary(strings) -> list[str]:
     return sorted(tokens.tokenize(tokens.checked(strings)).words)
 
 
-def tfidf(strings, *, dtype=np.float64):
+def tfidf(strings, *, dtype=np.float64) -> Any:
     """Word TF-IDF vectors of unit length; the product of the matrix with its transpose is the cosine similarity.
 
     Parameters

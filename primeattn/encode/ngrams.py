@@ -22,7 +22,7 @@ only fill the places that shared ones leave.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -217,7 +217,7 @@ class TextEncoder:
         return cls.fit_batch(strings, **options)[0]
 
     @classmethod
-    def fit_batch(cls, strings, n_primes=1 << 14, k=64, ngrams=(3, 3), ngram_weight=0.4):
+    def fit_batch(cls, strings, n_primes=1 << 14, k=64, ngrams=(3, 3), ngram_weight=0.4) -> tuple["TextEncoder", Any]:
         """The fitted encoder and the batch it was fitted to, which need not be tokenised again."""
         check_settings(n_primes, k, ngrams, ngram_weight)
         batch = _batch(strings, n_primes, ngrams)

@@ -7,7 +7,7 @@ ones are made for the call and dropped. The results are new arrays that the call
 """
 
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -124,7 +124,7 @@ def up_to(limit: int) -> np.ndarray:
     return _owned(primes[: np.searchsorted(primes, limit, side="right")])
 
 
-def nth(i):
+def nth(i) -> Any:
     """The prime with index ``i``, counted from 0.
 
     Parameters
@@ -158,7 +158,7 @@ def nth(i):
     return scalar_or_array(_primes_to(_bound(top))[indices.astype(np.int64, copy=False)])
 
 
-def index(p):
+def index(p) -> Any:
     """The index of the prime ``p``, counted from 0: the inverse of `nth`.
 
     Parameters
@@ -201,7 +201,7 @@ def index(p):
     return scalar_or_array(out.reshape(p.shape))
 
 
-def is_prime(x):
+def is_prime(x) -> Any:
     """Say which numbers are prime. Negative numbers, 0 and 1 are not.
 
     Parameters

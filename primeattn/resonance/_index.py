@@ -70,7 +70,7 @@ class Index:
 
     def __init__(
         self, states=None, *, kind="kernel", weights=None, normalizer="union", overlap="jaccard", amplitude=False
-    ):
+    ) -> None:
         self._form = check_form(kind, weights, normalizer, overlap, amplitude)
         self._options = {
             "kind": kind,

@@ -92,7 +92,7 @@ class Stream:
     (array([[1.]]), array([[1.586]]))
     """
 
-    def __init__(self, width, *, heads=1, weights=None, amplitude=False, order=None, dtype="float64"):
+    def __init__(self, width, *, heads=1, weights=None, amplitude=False, order=None, dtype="float64") -> None:
         if isinstance(width, bool) or not isinstance(width, (int, np.integer)) or width < 1:
             raise ValueError(f"width is {width!r}: the number of columns of the values, at least 1, is wanted")
         self.dtype = np.dtype(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class PrimeStates(Algebra):
 
     __slots__ = ()
 
-    def __init__(self, indptr, primes, amplitude=None, orientation=None, *, labels=None):
+    def __init__(self, indptr, primes, amplitude=None, orientation=None, *, labels=None) -> None:
         self._set(_validate.validate(indptr, primes, amplitude, orientation), labels)
 
     # Constructors
@@ -384,7 +385,7 @@ class PrimeStates(Algebra):
         """
         return _convert.to_scipy(self, n_primes)
 
-    def to_xarray(self):
+    def to_xarray(self) -> Any:
         """An xarray.Dataset in the contiguous ragged array representation of the CF conventions.
 
         Returns

@@ -146,7 +146,7 @@ class Depth:
             raise ValueError(f"run is {run} but there is one run: leave it out")
         return x if x.ndim == 2 else x[0 if run is None else run]
 
-    def to_xarray(self):
+    def to_xarray(self) -> Any:
         """All of it, labelled.
 
         Returns

@@ -70,7 +70,7 @@ class Spectrum:
         margin = self.rounding if self.rounding_covered else self.smallest_error
         return bool((self.smallest + margin < 0).any())
 
-    def to_xarray(self):
+    def to_xarray(self) -> Any:
         """Dataset over ``end`` and ``order``; the vectors over ``point``, too."""
         import xarray
 

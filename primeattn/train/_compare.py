@@ -149,7 +149,7 @@ class Comparison:
             lines += ["", f"{self.missing} runs are missing: the same call goes on."]
         return "\n".join(lines) + "\n"
 
-    def to_xarray(self):
+    def to_xarray(self) -> Any:
         """``data`` and ``table`` in one dataset, ready to be written."""
         return self.data.merge(self.table.drop_vars("parameters"))
 

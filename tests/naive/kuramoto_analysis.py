@@ -3,8 +3,11 @@
 import numpy as np
 
 
-def derivative(theta, omega, terms, forcing=None, triadic=None, t=0.0):
-    """theta'. ``terms``: (m, strength, lag), (N, N) each: strength_ij sin(m (theta_j - theta_i) - lag_ij)."""
+def derivative(theta, omega, terms, forcing=None, triadic=None, t=0.0, triangles=()):
+    """theta'. ``terms``: (m, strength, lag), (N, N) each: strength_ij sin(m (theta_j - theta_i) - lag_ij).
+
+    ``triangles``: (i, j, k, p, q), each felt by i.
+    """
     n = len(theta)
     out = np.array(omega, complex)
     for i in range(n):
@@ -20,6 +23,8 @@ def derivative(theta, omega, terms, forcing=None, triadic=None, t=0.0):
                 for k in range(n):
                     out[i] += p / n**2 * np.sin(2 * theta[j] - theta[k] - theta[i])
                     out[i] += q / n**2 * np.sin(theta[j] + theta[k] - 2 * theta[i])
+    for i, j, k, p, q in triangles:
+        out[i] += p * np.sin(2 * theta[j] - theta[k] - theta[i]) + q * np.sin(theta[j] + theta[k] - 2 * theta[i])
     return out
 
 

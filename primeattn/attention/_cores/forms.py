@@ -77,7 +77,8 @@ class Pairs:
     """Pair by pair, for every mask and window.
 
     If r of some query is out of the middle of the range of numbers, and its vectors are the reason, it is taken again
-    from vectors in units of powers of two: its own, and that of the largest key of its head.
+    from vectors in units of powers of two: its own, and one near that of the largest key it may attend. Keys that it
+    may not attend, of its future for one, have no say in that.
     """
 
     def __init__(self, x: Problem, g: Layout, heads: int, degree: int, eps: float):
@@ -102,24 +103,37 @@ class Pairs:
         if fine.all() or x.scale == 0 or not g.keys:
             return
         of_queries = _exponents(x.q.reshape(-1, g.width))
-        of_keys = _exponents(x.k.reshape(-1, g.room * g.width))
-        apart = (of_queries.reshape(len(of_keys), -1) + of_keys[:, None]).reshape(-1)
-        again = ~fine & (abs(apart + np.frexp(x.scale)[1]) > middle / 4)
-        if not again.any():
+        of_keys = _exponents(x.k.reshape(-1, g.width)).reshape(-1, g.room)[:, : g.keys]
+        shift, bound = np.frexp(x.scale)[1], middle / 4
+        rows = np.abs(of_queries + shift) + np.abs(of_keys).max(axis=-1).repeat(g.group * g.queries)
+        maybe = np.flatnonzero(~fine & (rows > bound))
+        if not len(maybe):
             return
-        one = x.q.dtype.type(1)
-        query, key = np.ldexp(one, -of_queries)[:, None], np.ldexp(one, -of_keys)[:, None]
-        scaled = x._replace(
-            q=_frozen((x.q.reshape(-1, g.width) * query).reshape(-1)),
-            k=_frozen((x.k.reshape(-1, g.room * g.width) * key).reshape(-1)),
-            scale=one,
-        )
-        out, other = self._forward(scaled)
-        rows = self.out.reshape(-1, g.depth)
-        rows[again] = out.reshape(-1, g.depth)[again]
-        total[again], other[~again] = 0, 0
+        largest = _reached(x, g, of_keys, maybe)
+        far = abs(of_queries[maybe] + largest + shift) > bound
+        step = np.finfo(x.q.dtype).maxexp // 8
+        levels, again = -(-largest // step) * step, np.zeros(len(total), bool)
+        again[maybe[far]] = True
+        for level in np.unique(levels[far]):
+            mine = np.zeros(len(total), bool)
+            mine[maybe[far & (levels == level)]] = True
+            self._in_units(x, total, mine, of_queries, level)
+        total[again] = 0
         within = np.where(again[:, None], 0, x.q.reshape(-1, g.width)).reshape(-1)
         self.parts[0] = _Part(x._replace(q=_frozen(within)), total)
+
+    def _in_units(self, x, total, mine, of_queries, level) -> None:
+        """These rows, from keys in units of 2^level."""
+        one, g = x.q.dtype.type(1), self.layout
+        query, key = np.ldexp(one, -of_queries)[:, None], np.ldexp(one, -level)
+        with np.errstate(over="ignore"):  # of keys that these rows may not attend
+            scaled = x._replace(
+                q=_frozen((x.q.reshape(-1, g.width) * query).reshape(-1)), k=_frozen(x.k * key), scale=one
+            )
+        out, other = self._forward(scaled)
+        rows = self.out.reshape(-1, g.depth)
+        rows[mine] = out.reshape(-1, g.depth)[mine]
+        other[~mine] = 0
         self.parts.append(_Part(scaled, other, query, key))
 
     def weights(self):
@@ -145,7 +159,7 @@ class Pairs:
             dq = np.where(part.total[:, None] != 0, dq.reshape(-1, g.width), 0).reshape(-1)
         if part.query is not None:
             dq = (dq.reshape(-1, g.width) * part.query).reshape(-1)
-            dk = (dk.reshape(-1, g.room * g.width) * part.key).reshape(-1)
+            dk = dk * part.key
         return dq, dk, dv
 
 
@@ -155,6 +169,21 @@ def _exponents(rows):
         largest = np.where(np.isfinite(rows), abs(rows), 0).max(axis=-1, initial=0)
     bound = np.finfo(rows.dtype).maxexp - 3
     return np.clip(np.frexp(largest)[1], -bound, bound)
+
+
+def _reached(x: Problem, g: Layout, of_keys, rows):
+    """The largest exponent of the keys that each of these rows may attend, held within what a unit can undo."""
+    found, lowest = np.zeros(len(rows), np.int64), np.iinfo(np.int64).min
+    for start in range(0, len(rows), 256):
+        head, i = np.divmod(rows[start : start + 256], g.queries)
+        j = np.arange(g.keys)
+        ahead = j - (i + g.keys - g.queries)[:, None]
+        seen = (-g.before <= ahead) & (ahead <= g.after)
+        seen &= x.mask[(x.mask_at[head] + i * g.mask_row)[:, None] + j * g.mask_key] != 0
+        largest = np.where(seen, of_keys[head // g.group], lowest).max(axis=1)
+        found[start : start + 256] = np.where(seen.any(axis=1), largest, 0)
+    bound = np.finfo(x.q.dtype).maxexp * 7 // 8
+    return np.clip(found, -bound, bound)
 
 
 def _frozen(x):

@@ -122,7 +122,7 @@ def kuramoto(
     array([[0.163],
            [0.837]])
     """
-    labels, (theta, memory) = theta, (plain(theta), plain(memory))
+    labels, seen, (theta, memory) = theta, theta if memory is None else memory, (plain(theta), plain(memory))
     call = check_call(
         theta, memory=memory, heads=heads, gate_query=gate_query, gate_key=gate_key, beta=beta, drift=drift,
         drift_values=drift_values, step=step, coupling=coupling, update=update, causal=causal, strict=strict,
@@ -131,7 +131,7 @@ def kuramoto(
     out = like(labels, result.out.reshape(call.shapes["theta"]))
     if not return_weights:
         return out
-    return out, _labelled_weights(labels, memory is None, run.weights(call, result))
+    return out, _labelled_weights(labels, seen, run.weights(call, result))
 
 
 def _vjp(
@@ -157,8 +157,8 @@ def _vjp(
     return like(labels, out), pullback
 
 
-def _labelled_weights(labels, own, table):
-    """(..., head, token, key): the tokens' coordinates on both sides if they attend one another."""
+def _labelled_weights(labels, seen, table):
+    """(..., head, token, key): the coordinates of the tokens, and of what they see, if that has any."""
     if not _labelled.is_labelled(labels):
         return table
     import xarray
@@ -167,8 +167,8 @@ def _labelled_weights(labels, own, table):
     key = unused(f"key_{token}", labels.dims, "key")
     dims = (*labels.dims[:-2], head, token, key)
     coords = {name: c for name, c in labels.coords.items() if c.dims and labels.dims[-1] not in c.dims}
-    if own and token in coords:
-        coords[key] = (key, coords[token].values)
+    if _labelled.is_labelled(seen) and seen.dims[-2] in seen.coords:
+        coords[key] = (key, seen.coords[seen.dims[-2]].values)
     return xarray.DataArray(table, dims=dims, coords=coords)
 
 

@@ -16,14 +16,15 @@ import numpy as np
 
 from ..._runtime.checks import unmasked
 from .._model import Kuramoto
+from .._stops import active
 from ..networks import ring
 
-_KNOWN = frozenset(
-    (
-        "omega", "coupling", "network", "normalize", "phase_lag", "harmonics", "triadic", "forcing", "groups",
-        "diffusion", "inertia", "friction",
-    )
+#: Terms whose derivative is known here; a schedule leaves no state at rest, and `_tangent` has no triangles, either.
+_KNOWN = (
+    "omega", "coupling", "network", "normalize", "phase_lag", "harmonics", "triadic", "forcing", "groups",
+    "diffusion", "inertia", "friction", "triangles", "triangle_weights", "schedule",
 )  # fmt: skip
+AT_REST, TANGENT = _KNOWN[:-1], _KNOWN[:-3]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,13 +53,13 @@ class Jacobian:
         """Dense."""
         return self.local.toarray() + self.left @ self.right.T
 
-    def tosparse(self):
+    def tosparse(self) -> Any:
         """scipy.sparse.csr_array; as dense as the part of low rank makes it."""
         from scipy import sparse
 
         return self.local if not self.left.shape[1] else self.local + sparse.csr_array(self.left @ self.right.T)
 
-    def operator(self):
+    def operator(self) -> Any:
         """scipy.sparse.linalg.LinearOperator."""
         from scipy.sparse.linalg import LinearOperator
 
@@ -78,7 +79,7 @@ def jacobian(model: Kuramoto, theta: Any, t: float = 0.0) -> Jacobian:
     theta : array_like of float, shape (N,)
         Phases, radians.
     t : float
-        Time, which matters with forcing only.
+        Time, which matters with forcing, a schedule, and a network that switches.
 
     Returns
     -------
@@ -126,9 +127,13 @@ def force_and_jacobian(model: Kuramoto, theta: Any, t: float = 0.0) -> tuple[np.
 
     theta, model = checked(model, theta), listed(model)
     x, g = model.arrays()
-    field = x.field.view(complex).reshape(-1, g.harmonics, g.groups, g.groups)[0]
+    changes, networks = model.changes(x)
+    x = networks[active(changes, t, t)]
+    factor = 1.0 if model.schedule is None else np.interp(t, *model.schedule)
+    field = factor * x.field.view(complex).reshape(-1, g.harmonics, g.groups, g.groups)[0]
     group = np.repeat(x.group, np.diff(x.edges))
-    e = np.exp(1j * theta * np.arange(1, g.harmonics + 1)[:, None])
+    count = max(g.harmonics, 1 if model.corners is None else 2)
+    e = np.exp(1j * theta * np.arange(1, count + 1)[:, None])
     felt = np.zeros_like(e)
     left: list[np.ndarray] = []
     right: list[np.ndarray] = []
@@ -163,13 +168,17 @@ def force_and_jacobian(model: Kuramoto, theta: Any, t: float = 0.0) -> tuple[np.
         if len(x.scale):
             weight = weight * x.scale[rows]
         values = np.zeros(len(weight))
-        for m, h in enumerate(x.link.view(complex)[: g.harmonics]):
+        for m, h in enumerate(factor * x.link.view(complex)[: g.harmonics]):
             pulled = np.conj(e[m, rows]) * h * weight * e[m, x.indices]
             values += (m + 1) * pulled.real
             felt[m] += e[m] * (np.bincount(rows, pulled.real, g.n) + 1j * np.bincount(rows, pulled.imag, g.n))
         local = sparse.csr_array((values, x.indices, x.indptr), shape=(g.n, g.n))
+    if model.corners is not None:
+        more, *both = _of_triangles(model, e)
+        local = local + more
+        felt[:2] += both
     pull = np.conj(e) * felt
-    own = -(np.arange(1, g.harmonics + 1)[:, None] * pull.real).sum(axis=0)
+    own = -(np.arange(1, count + 1)[:, None] * pull.real).sum(axis=0)
     none = np.zeros((0, g.n))
     return x.omega[: g.n] + pull.imag.sum(axis=0), Jacobian(
         (local + sparse.diags_array(own)).tocsr(),
@@ -178,13 +187,27 @@ def force_and_jacobian(model: Kuramoto, theta: Any, t: float = 0.0) -> tuple[np.
     )
 
 
+def _of_triangles(model: Kuramoto, e: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Derivatives by theta_j and theta_k of listed triangles, and what they add to G_1 and G_2."""
+    from scipy import sparse
+
+    n, (at, pairs, weight), (p, q) = model.size, model.corners, model.triadic or (0.0, 1.0)
+    i, j, k = np.repeat(np.arange(n), np.diff(at)), *pairs.T
+    one, two = p * weight * e[1, j] * np.conj(e[0, k]), q * weight * e[0, j] * e[0, k]
+    by_one, by_two = (np.conj(e[0, i]) * one).real, (np.conj(e[1, i]) * two).real
+    values = np.concatenate([2 * by_one + by_two, by_two - by_one])
+    places = np.concatenate([i, i]), np.concatenate([j, k])
+    felt = [np.bincount(i, x.real, n) + 1j * np.bincount(i, x.imag, n) for x in (one, two)]
+    return sparse.csr_array((values, places), shape=(n, n)), *felt
+
+
 def listed(model: Kuramoto) -> Kuramoto:
     """The model with a list of the edges of its ring."""
     return model.replace(network=ring(model.size, model.ring)) if model.ring else model
 
 
-def checked(model: Kuramoto, theta: Any) -> np.ndarray:
-    """Phases of the one run of a model all of whose terms are known here."""
+def checked(model: Kuramoto, theta: Any, known: tuple[str, ...] = _KNOWN, what: str = "Jacobian") -> np.ndarray:
+    """Phases of the one run of a model all of whose terms are ``known``."""
     if not isinstance(model, Kuramoto):
         raise TypeError(f"{type(model).__name__} has no Jacobian here: a Kuramoto model is wanted")
     if len(model.delays):
@@ -201,7 +224,9 @@ def checked(model: Kuramoto, theta: Any) -> np.ndarray:
         raise ValueError(f"the model has {model.runs} runs: analyse one at a time, model.replace(coupling=..., ...)")
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
-        absent = value is None or (np.ndim(value) == 0 and value == field.default)
-        if field.name not in _KNOWN and field.init and not absent:
-            raise ValueError(f"{field.name} has no Jacobian here: models without it are wanted")
+        if field.name in known or not field.init or value is None or (np.ndim(value) == 0 and value == field.default):
+            continue
+        raise ValueError(f"{field.name} has no {what} here: models without it are wanted")
+    if known is not _KNOWN and len(model.networks) > 1:
+        raise ValueError(f"a network that changes in time has no {what} here: one network is wanted")
     return theta

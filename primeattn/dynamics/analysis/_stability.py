@@ -22,7 +22,7 @@ def eigenvalues(model: Kuramoto, theta: Any, k: int | None = None, *, t: float =
     k : int, optional
         How many; all by default.
     t : float
-        Time, which matters with forcing only.
+        Time, which matters with forcing, a schedule, and a network that switches.
 
     Returns
     -------
