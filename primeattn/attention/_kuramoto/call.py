@@ -125,7 +125,10 @@ def _of_shapes(theta, dtype, gate_query, gate_key, beta, drift, step, heads, dri
         update=update, causal=causal, strict=strict, first=None,
     )  # fmt: skip
     of_tokens = call.queries._replace(theta=None)
-    query, key = (x._replace(gate=None) if x.token else x for x in (call.query, call.key))  # large ones are not kept
+    if type(drift) is tuple:  # what is large and given anew by `_filled` is not kept
+        turns = (x._replace(cosine=None, sine=None) if x.token else x for x in (of_tokens.shown, of_tokens.spins))
+        of_tokens = Tokens(None, of_tokens.sizes, *turns)
+    query, key = (x._replace(gate=None) if x.token else x for x in (call.query, call.key))
     return call._replace(queries=of_tokens, keys=of_tokens, query=query, key=key)
 
 
