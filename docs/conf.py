@@ -83,11 +83,13 @@ class FormulasInARow(SphinxPostTransform):
 
 
 def apart(formula: str) -> list[str]:
-    r"""The pieces between those \quad and \qquad that stand in no group."""
+    r"""The pieces between those \quad and \qquad that stand in no group; lines that are aligned stay whole."""
     depth, pieces = 0, [""]
     for token in re.split(r"(\\[a-zA-Z]+|\\.|[{}])", formula):
         depth += token in ("{", r"\begin", r"\left")
         depth -= token in ("}", r"\end", r"\right")
+        if depth == 0 and (token == r"\\" or "&" in token):
+            return [formula]
         if token in (r"\quad", r"\qquad") and depth == 0:
             pieces.append("")
         else:

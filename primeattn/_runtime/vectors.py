@@ -115,7 +115,7 @@ def load_pair(typing, array, index):
     """``array[index:index + 2]``."""
 
     def build(context, builder, signature, arguments):
-        vector = builder.load(address(context, builder, signature.args[0], *arguments, lanes=2))
+        vector = builder.load(address(context, builder, signature.args[0], arguments[0], arguments[1], 2))
         vector.align = size(signature.args[0])
         return vector
 
@@ -127,8 +127,9 @@ def store(typing, array, index, vector):
     """``array[index:index + lanes] = vector``, of ``LANES`` numbers or a pair."""
 
     def build(context, builder, signature, arguments):
-        where = address(context, builder, signature.args[0], *arguments[:2], lanes=arguments[2].type.count)
-        builder.store(arguments[2], where).align = size(signature.args[0])
+        array, index, vector = arguments
+        where = address(context, builder, signature.args[0], array, index, vector.type.count)
+        builder.store(vector, where).align = size(signature.args[0])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), build

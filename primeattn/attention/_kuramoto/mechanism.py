@@ -100,8 +100,8 @@ def kuramoto(
     Notes
     -----
     .. math::
-        S_{tu} &= \beta_h \sum_{c \in h} a_{tc} b_{uc} \cos(\theta_{tc} - \theta_{uc} + \omega_c (t - u)), \qquad
-        A = \operatorname{softmax}_u S, \\
+        S_{tu} &= \beta_h \sum_{c \in h} a_{tc} b_{uc} \cos(\theta_{tc} - \theta_{uc} + \omega_c (t - u)), \\
+        A &= \operatorname{softmax}_u S, \\
         \theta'_t &= \theta_t + \eta \sum_{l, k} \operatorname{Im}\Big(\kappa_{lk}
         \sum_u A^l_{tu} e^{i k (\theta_{u + l} - \theta_t)}\Big),
 

@@ -17,6 +17,7 @@ import numpy as np
 from ..._runtime.checks import unmasked
 from .._model import Kuramoto
 from .._stops import active
+from .._triangles import Triangles
 from ..networks import ring
 
 #: Terms whose derivative is known here; a schedule leaves no state at rest, and `_tangent` has no triangles, either.
@@ -174,7 +175,7 @@ def force_and_jacobian(model: Kuramoto, theta: Any, t: float = 0.0) -> tuple[np.
             felt[m] += e[m] * (np.bincount(rows, pulled.real, g.n) + 1j * np.bincount(rows, pulled.imag, g.n))
         local = sparse.csr_array((values, x.indices, x.indptr), shape=(g.n, g.n))
     if model.corners is not None:
-        more, *both = _of_triangles(model, e)
+        more, *both = _of_triangles(g.n, model.corners, model.triadic or (0.0, 1.0), e)
         local = local + more
         felt[:2] += both
     pull = np.conj(e) * felt
@@ -187,12 +188,14 @@ def force_and_jacobian(model: Kuramoto, theta: Any, t: float = 0.0) -> tuple[np.
     )
 
 
-def _of_triangles(model: Kuramoto, e: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
+def _of_triangles(
+    n: int, corners: Triangles, triadic: tuple[float, float], e: np.ndarray
+) -> tuple[Any, np.ndarray, np.ndarray]:
     """Derivatives by theta_j and theta_k of listed triangles, and what they add to G_1 and G_2."""
     from scipy import sparse
 
-    n, (at, pairs, weight), (p, q) = model.size, model.corners, model.triadic or (0.0, 1.0)
-    i, j, k = np.repeat(np.arange(n), np.diff(at)), *pairs.T
+    at, pairs, weight = corners
+    i, (j, k), (p, q) = np.repeat(np.arange(n), np.diff(at)), pairs.T, triadic
     one, two = p * weight * e[1, j] * np.conj(e[0, k]), q * weight * e[0, j] * e[0, k]
     by_one, by_two = (np.conj(e[0, i]) * one).real, (np.conj(e[1, i]) * two).real
     values = np.concatenate([2 * by_one + by_two, by_two - by_one])
