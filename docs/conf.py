@@ -47,7 +47,8 @@ html_static_path = ["_static"]
 html_css_files = ["primeattn.css"]
 html_js_files = ["figures.js"]
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("index", "quickstart", "compare", "study", "search_texts", "notation")}
+ALONE = "index", "quickstart", "compare", "study", "search_texts", "simulate", "training", "notation"  # no pages below
+html_sidebars = {page: [] for page in ALONE}
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 9,

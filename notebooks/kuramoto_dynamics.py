@@ -161,6 +161,36 @@ pa.plot.lines(
 round(float(chimera["R_group"][100:, 1].mean()), 3)
 
 # %% [markdown]
+# All of it is in one plane: by Ott and Antonsen's reduction the group out of step has but two numbers, its order $r$ and
+# its angle $\psi$ before the other group's. Where a line on which $r$ rests meets one on which $\psi$ rests, there is a
+# chimera: filled if it is stable, open if not. Starts near $r = 1$ fall into step altogether.
+
+# %%
+lag = np.pi / 2 - beta
+
+
+def two_numbers(psi, r):
+    """The rates of psi and r while the other group is in step."""
+    rise = mu * r * np.cos(lag) + nu * np.cos(psi - lag)
+    turn = mu * r * np.sin(lag) - nu * np.sin(psi - lag)
+    return (
+        (1 + r**2) / (2 * r) * turn - mu * np.sin(lag) - nu * r * np.sin(psi + lag),
+        (1 - r**2) / 2 * rise,
+    )
+
+
+states = theory.chimera_states(A, beta)
+pa.plot.phase_portrait(
+    two_numbers,
+    (-0.8, 0.4),
+    (0.5, 1.0),
+    rest=[(state.psi, state.r) for state in states[:2]],
+    names=("ψ", "r"),
+    title="The group out of step",
+)
+[(round(state.r, 3), round(state.psi, 3), state.stable) for state in states]
+
+# %% [markdown]
 # ## On spheres
 #
 # The same call for unit vectors in three dimensions, each with a rotation of its own. Any positive coupling orders half of what
