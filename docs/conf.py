@@ -110,6 +110,11 @@ class WordsAreNoTypes(SphinxPostTransform):
                 link.replace_self(link.children)
 
 
+def initials_are_names(app, what, name, obj, options, lines):
+    """A line that starts with "K. V. Mardia" names a person and is no item of a list."""
+    lines[:] = [re.sub(r"^( *)([A-Z]\. )", r"\1\\\2", line) for line in lines]
+
+
 def one_name_a_line(app, what, name, obj, options, lines):
     """Attributes that share a type and a description, "keys, values : ndarray", one by one: napoleon knows one name."""
     found, at, inside = [], 0, False
@@ -136,5 +141,6 @@ def skip_fields(app, what, name, obj, skip, options):
 def setup(app):
     app.add_post_transform(FormulasInARow)
     app.add_post_transform(WordsAreNoTypes)
+    app.connect("autodoc-process-docstring", initials_are_names)
     app.connect("autodoc-process-docstring", one_name_a_line, priority=400)  # napoleon has 500
     app.connect("autodoc-skip-member", skip_fields)
