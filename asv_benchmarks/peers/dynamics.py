@@ -3,7 +3,7 @@
 Every peer is installed into a virtual environment of its own and waits in a process of its own; rounds are interleaved.
 Error is the largest difference of a final phase from a reference, SciPy's DOP853 at tolerance 1e-12. A ratio is that of
 the times of a peer and of primeattn's fastest run whose error is no larger, so that nobody is quick by being wrong.
-Errors jump from tolerance to tolerance, so primeattn's are half or quarter decades apart: one is as exact as the peer's.
+Errors jump from tolerance to tolerance, so primeattn's are half or quarter decades apart: one comes near the peer's.
 
 All get the same right-hand side: SciPy sums all to all by the mean field, networks by sparse products; jitcode's C code
 has the mean field as helpers, and its compilation stands apart; ``kuramoto`` takes N^2 sines, as it does for its users.
@@ -287,7 +287,8 @@ def figure(results: dict, file: Path, threads: int) -> None:
 
     plt.rcParams["svg.hashsalt"] = "primeattn"
     shown = [name for name in ("all", "network") if name in results]
-    drawing, panels = plt.subplots(1, len(shown), figsize=(5 * len(shown), 4), squeeze=False, layout="constrained")
+    size = 5 * len(shown) + 1.6, 4
+    drawing, panels = plt.subplots(1, len(shown), figsize=size, squeeze=False, layout="constrained")
     marks = {"primeattn": "o-", "scipy": "s--", "jitcode": "^:", "kuramoto": "*"}
     for panel, name in zip(panels[0], shown, strict=True):
         for peer, method in dict.fromkeys(run[:2] for run in results[name]):
@@ -298,7 +299,9 @@ def figure(results: dict, file: Path, threads: int) -> None:
                 )
         panel.set(xlabel="seconds", ylabel="largest error of a phase", title=TITLES[name])
         panel.grid(alpha=0.3)
-    panels[0][-1].legend(fontsize="small", title=f"{threads} thread{'s' * (threads > 1)}")
+    named = {name: line for panel in panels[0] for line, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+    title = f"{threads} thread{'s' * (threads > 1)}"
+    drawing.legend(named.values(), named, loc="outside right center", fontsize="small", title=title)
     drawing.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
