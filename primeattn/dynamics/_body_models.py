@@ -198,7 +198,7 @@ class StuartLandau(Bodies):
 
     @property
     def size(self) -> int:
-        """N."""
+        """N, how many oscillators there are."""
         return self.omega.shape[-1]
 
     @property
@@ -323,12 +323,12 @@ class Spheres(Bodies):
 
     @property
     def size(self) -> int:
-        """N."""
+        """N, how many oscillators there are."""
         return self.rotation.shape[-3]
 
     @property
     def dimension(self) -> int:
-        """D."""
+        """D, the coordinates of a vector."""
         return self.rotation.shape[-1]
 
     @property

@@ -201,7 +201,7 @@ class Kuramoto:
 
     @property
     def size(self) -> int:
-        """N."""
+        """N, how many oscillators there are."""
         return self.omega.shape[-1]
 
     @property
