@@ -5,6 +5,7 @@ import math
 import statistics
 import time
 import tracemalloc
+import typing
 
 import numpy as np
 
@@ -97,7 +98,8 @@ def steps() -> dict:
     for name, mechanism in MECHANISMS.items():
         step = getattr(pa.attention, f"{name}_step", None)
         if step and mechanism.inputs[:3] == ("q", "k", "v"):
-            found[name] = step, list(inspect.signature(step).parameters.values())[3].annotation
+            past = list(inspect.signature(step).parameters.values())[3].annotation
+            found[name] = step, (typing.get_args(past) or (past,))[0]  # a state, rather than the cache of a window
     return found
 
 
