@@ -9,6 +9,7 @@ import numpy as np
 
 from .._runtime.checks import as_generator
 from ..attention import Mechanism
+from ._counts import check_count
 from ._gram import check_kernel
 from ._points import Point, States, Vectors
 from ._subjects import PREFIX, is_of_states
@@ -193,8 +194,8 @@ def counterexample(
         if stage not in STAGES:
             raise ValueError(f"search is {search!r}: stages of {', '.join(map(repr, STAGES))} are wanted")
     for name, value in (("width", width), ("primes", primes)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
-            raise ValueError(f"{name} is {value!r}: an integer, 1 or more, is wanted")
+        if value is not None:
+            check_count(name, value)
     which = check_kernel(kernel)
     space: Space
     if isinstance(which, Mechanism) and is_of_states(which):

@@ -19,6 +19,7 @@ import numpy as np
 from .._runtime.checks import as_floating, as_generator
 from ..attention import MECHANISMS, Holds, Mechanism, Property
 from ..attention._inputs import is_number
+from ._counts import check_count
 from ._synchrony import Synchrony, synchrony
 
 SPACES = ("sphere", "torus", "free")
@@ -257,8 +258,7 @@ def dynamics_of(
     record = _mechanism(mechanism)
     _check_space(record, space)
     for name, value, least in (("tokens", tokens, 1), ("width", width, 1), ("depth", depth, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} is {value!r}: an integer, {least} or more, is wanted")
+        check_count(name, value, least)
     if not is_number(step) or step <= 0:
         raise ValueError(f"step is {step!r}: a positive number is wanted")
     if not is_number(tolerance) or tolerance < 0:

@@ -7,6 +7,7 @@ import numpy as np
 from .._runtime.checks import as_generator
 from ..attention import Property
 from ..states import PrimeStates
+from ._counts import check_count
 from ._measures import DEPTHS, FACTORS, LENGTHS, TOKENS, WIDTH, drawn_for, row_of
 from ._subjects import check_points, subjects
 
@@ -89,13 +90,11 @@ def properties(
     import xarray
 
     chosen = subjects(mechanisms)
-    if isinstance(sets, bool) or not isinstance(sets, (int, np.integer)) or sets < 1:
-        raise ValueError(f"sets is {sets!r}: an integer, 1 or more, is wanted")
-    if isinstance(tokens, bool) or not isinstance(tokens, (int, np.integer)) or tokens < 2:
-        raise ValueError(f"tokens is {tokens!r}: an integer, 2 or more, is wanted")
+    check_count("sets", sets)
+    tokens = check_count("tokens", tokens, 2)
     points = None if inputs is None else check_points(inputs, least=2)
     seed = int(as_generator(rng).integers(2**63))
-    rows = [row_of(which, drawn_for(which, points, sets, timing, seed, int(tokens))) for which in chosen]
+    rows = [row_of(which, drawn_for(which, points, sets, timing, seed, tokens)) for which in chosen]
     arguments = sorted({a for row in rows for a in row["gradient_norm"]}, key=lambda a: (len(a), a))
     for row in rows:
         row["gradient_norm"] = [row["gradient_norm"].get(a, np.nan) for a in arguments]

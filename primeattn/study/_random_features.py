@@ -15,15 +15,10 @@ import numpy as np
 
 from .._runtime.checks import as_generator
 from ..states import PrimeStates
+from ._counts import check_count
 from ._subjects import check_points
 
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # SplitMix64
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} is {value!r}: an integer, 1 or more, is wanted")
-    return int(value)
 
 
 def _hashed(primes: np.ndarray, seed: np.uint64) -> np.ndarray:
@@ -76,7 +71,7 @@ def minhash(states: PrimeStates, n: int, rng: Any = 0) -> np.ndarray:
     """
     if not isinstance(states, PrimeStates):
         raise TypeError(f"states is a {type(states).__name__}: PrimeStates are wanted")
-    seeds = as_generator(rng).integers(0, 2**64, _count("n", n), dtype=np.uint64)
+    seeds = as_generator(rng).integers(0, 2**64, check_count("n", n), dtype=np.uint64)
     table, inverse = np.unique(states.primes, return_inverse=True)
     filled = np.flatnonzero(np.diff(states.indptr))
     out = np.full((len(states), n), np.iinfo(np.uint64).max)
@@ -138,7 +133,7 @@ def positive_features(
     x = check_points(x)
     if isinstance(x, PrimeStates):
         raise TypeError("x are prime states: vectors (n, d) are wanted; minhash is for states")
-    n, d = _count("n", n), x.shape[1]
+    n, d = check_count("n", n), x.shape[1]
     factor = d**-0.5 if scale is None else scale
     if isinstance(factor, bool) or not isinstance(factor, (int, float, np.floating)) or not 0 < factor < np.inf:
         raise ValueError(f"scale is {scale!r}: a finite number above 0 is wanted")
@@ -203,7 +198,7 @@ def feature_error(
     points = check_points(points, least=2)
     if isinstance(points, PrimeStates) != (kernel == "jaccard"):
         raise TypeError(f"points do not go with {kernel!r}: PrimeStates for 'jaccard', vectors (n, d) for 'softmax'")
-    sizes = [_count("sizes", size) for size in sizes]
+    sizes = [check_count("sizes", size) for size in sizes]
     if not sizes:
         raise ValueError("sizes is empty: at least one number of features is wanted")
     rng = as_generator(rng)
@@ -211,7 +206,10 @@ def feature_error(
     pairs = np.triu_indices(len(points), 1)
     error = np.array(
         [
-            [np.sqrt(((estimate(size, rng) - exact)[pairs] ** 2).mean()) for _ in range(_count("repeats", repeats))]
+            [
+                np.sqrt(((estimate(size, rng) - exact)[pairs] ** 2).mean())
+                for _ in range(check_count("repeats", repeats))
+            ]
             for size in sizes
         ]
     )

@@ -9,6 +9,7 @@ import numpy as np
 from .._runtime.checks import as_generator
 from .._runtime.progress import Bar
 from ._certificates import residual_bound, rounding_bound, symmetric
+from ._counts import check_count
 
 METHODS = ("krylov", "randomized", "nystrom")
 
@@ -195,8 +196,7 @@ def _matrix(matrix: Any) -> _Matrix:
 
 def _check(a: _Matrix, k, ends, method, tol, most, width) -> None:
     for name, value in (("k", k), ("most", most), ("width", width)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} is {value!r}: an integer, 1 or more, is wanted")
+        check_count(name, value)
     if k > a.n:
         raise ValueError(f"k is {k}, but the matrix has {a.n} eigenvalues: pass k <= {a.n}")
     if ends not in ("both", "smallest", "largest"):

@@ -8,15 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import sympy
 
+from .._counts import check_count
 from ._derivation import Derivation, Notebook
 
 _PLACES = 30  # digits of what is solved numerically
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 2:
-        raise ValueError(f"{name} is {value!r}: an integer, 2 or more, is wanted")
-    return int(value)
 
 
 class OscillatorJacobian(NamedTuple):
@@ -76,7 +71,7 @@ def kuramoto_jacobian(oscillators: int = 3) -> OscillatorJacobian:
     >>> model.jacobian[0, 1], model.derivation.holds
     (K*cos(alpha + theta_1 - theta_2)/2, True)
     """
-    n = _count("oscillators", oscillators)
+    n = check_count("oscillators", oscillators, 2)
     theta = sympy.symbols(f"theta_1:{n + 1}", real=True)
     omega = sympy.symbols(f"omega_1:{n + 1}", real=True)
     k, lag = sympy.symbols("K alpha", real=True)
@@ -322,7 +317,7 @@ def attention_synchrony(tokens: int = 3) -> Derivation:
     >>> symbolic.attention_synchrony(2).holds
     True
     """
-    n = _count("tokens", tokens)
+    n = check_count("tokens", tokens, 2)
     theta = sympy.symbols(f"theta_1:{n + 1}", real=True)
     book = Notebook(f"attention of {n} tokens near synchrony")
     weights = [[sympy.Function(f"A_{t + 1}{u + 1}")(*theta) for u in range(n)] for t in range(n)]
