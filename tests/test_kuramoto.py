@@ -267,7 +267,7 @@ def test_the_order_parameter_lies_in_the_unit_disc():
     theta, options = draw(tokens=40)
     defaults = {"memory": None, "drift_values": False, "coupling": None, "update": "tangent"}
     call = check_call(theta, **{**defaults, **options}, causal=False, strict=False)
-    moments = run.forward(call, causal=False, strict=False, mask=None, window=None).main.moments
+    moments = run.forward(call, causal=False, strict=False, mask=None, window=None).passes().main.moments
     c, s = np.moveaxis(moments.reshape(2, HEADS, 40, 2, -1), -2, 0)
     assert (c * c + s * s <= 1 + 1e-15).all()
     assert (abs(attention.kuramoto(theta, **options) - theta) <= options["step"]).all()
