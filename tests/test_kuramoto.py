@@ -204,6 +204,19 @@ def test_a_head_that_is_not_finite_is_taken_pass_by_pass():
     assert np.isfinite(pullback(np.ones_like(out))["theta"][0]).all()
 
 
+def test_gradients_that_are_not_finite_are_taken_pass_by_pass():
+    """An infinite one reaches its own sequence; of the others, other loops give the same up to rounding."""
+    theta, options = draw(tokens=20, causal=True)
+    out, pullback = attention.vjp("kuramoto", theta, **options)
+    dout = np.random.default_rng(6).standard_normal(out.shape)
+    expected = pullback(dout)["theta"]
+    dout[1, 11, 1] = np.inf
+    got = pullback(dout)["theta"]
+    np.testing.assert_allclose(got[0], expected[0], rtol=0, atol=1e-14 * abs(expected).max())
+    assert not np.isfinite(got[1, :12, :2]).any()
+    np.testing.assert_allclose(got[1, :, 2:], expected[1, :, 2:], rtol=0, atol=1e-14 * abs(expected).max())
+
+
 # --- identities of the torus -----------------------------------------------------------------------------------------
 
 
