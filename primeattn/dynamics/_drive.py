@@ -115,7 +115,7 @@ class Drive(Course):
         """
         m, g = self.method, self.sizes
         kept = self._small if g.states * m.stages <= _SMALL and not g.delayed else self._spaces
-        key = team, len(self.phases.starts) > 0, g, m.stages, m.adaptive, len(m.extra_c)
+        key = team, len(self.phases.first), g, m.stages, m.adaptive, len(m.extra_c)
         spaces = kept.setdefault(key, [])
         try:
             space = spaces.pop()  # several threads come here
@@ -130,7 +130,7 @@ class Drive(Course):
         g, m = self.sizes, self.method
         states, rows = g.states, m.stages + 1 + len(m.extra_c)
         blocks, each = len(self.phases.group), g.groups * g.harmonics * 2
-        pairs = memory(g.harmonics, g.n) if len(self.phases.starts) else 0
+        pairs = memory(g.harmonics, g.n, (len(self.phases.first) - 1) // blocks) if len(self.phases.starts) else 0
         copies, recalled = (8, g.n) if g.delayed == 1 else (4, 0)
         return Space(
             *zeros(

@@ -30,7 +30,7 @@ from .._runtime.jit import MATH, apart, nonnegative, piece, scalar
 from ._bodies import add_heard, amplify, turn
 from ._learning import add_learning, learn
 from ._neighbours import add_ring, add_rows
-from ._slices import feel, heard_at, pair_up, pairs_at
+from ._slices import cut, feel, heard_at, pair_up, pairs_at
 from ._triangles import add_triangles
 
 PHASES, AMPLITUDES, SPHERES = 0, 1, 2  # what oscillators are: angles, complex numbers, unit vectors
@@ -187,8 +187,9 @@ def sense(block, x, g, theta, features, parity, sums):
             features[nonnegative(c + i)] = p * a - q * b
             features[nonnegative(s + i)] = p * b + q * a
     if len(x.starts):
+        cuts, width = cut(x, g)
         for m in range(g.harmonics):
-            pair_up(first, last, at(parity, m, g), g.n, pairs_at(parity, m, g), features)
+            pair_up(first, last, at(parity, m, g), g.n, width, pairs_at(parity, m, cuts, g), features)
     if g.mean:
         add_up(block, 0 if g.kind != PHASES else 1, x, g, features, parity, sums)
 
@@ -307,7 +308,7 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             if len(x.matrix):
                 add_rows(first, last, p, q, x.matrix, x.scale, features, c, at(heard, m, g), g.n, out, force)
             else:
-                feel(first, last, p, q, x.scale, heard_at(m, g), c, g.n, features, out, force)
+                feel(first, last, p, q, x.scale, heard_at(m, cut(x, g)[0], g), c, g.n, features, out, force)
     else:
         listed(block, run, factor, x, g, features, parity, stage, out, to)
     finish(block, x, g, features, at(parity, 0, g), stage, out, to)
