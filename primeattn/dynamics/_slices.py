@@ -27,10 +27,14 @@ FEW = 1.25  # edges of a row and range: fewer cost more to add up than they save
 
 
 class Slices(NamedTuple):
-    """Strands in fours.
+    """Strands in fours, and ranges of columns, each of some blocks.
 
     Attributes
     ----------
+    begins : ndarray of int64, shape (ranges,)
+        The first oscillator of each range.
+    part : ndarray of int64, shape (blocks,)
+        The range that holds a block.
     strands : ndarray of int32, shape (4 slices,)
         The row whose edges a strand holds; n where there is none, and four times the same if it is long.
     starts : ndarray of int64, shape (slices + 1,)
@@ -43,6 +47,8 @@ class Slices(NamedTuple):
         The first slice of each block, range of columns by range. In the first range all rows have a strand.
     """
 
+    begins: np.ndarray
+    part: np.ndarray
     strands: np.ndarray
     starts: np.ndarray
     heard: np.ndarray
@@ -56,13 +62,15 @@ def ranges(n: int, edges: int) -> int:
 
 
 def slices(indptr: np.ndarray, indices: np.ndarray, weight: np.ndarray, edges: np.ndarray, cuts: int = 1) -> Slices:
-    """Slices of a network in compressed sparse rows whose blocks end at ``edges``, its columns cut into ranges."""
+    """Slices of a network in compressed sparse rows whose blocks end at ``edges``, in up to ``cuts`` ranges."""
     n, blocks = len(indptr) - 1, len(edges) - 1
-    width = -(-n // cuts)
+    _, head, part = np.unique(edges[:-1] * cuts // n, return_index=True, return_inverse=True)
+    begins, cuts = edges[head], len(head)
+    where = np.searchsorted(begins, indices, side="right") - 1
     # rows once for each range, one range after the other
-    part = indices // width * np.int64(n) + np.repeat(np.arange(n), np.diff(indptr))
-    order = np.argsort(part, kind="stable")
-    degree = np.bincount(part, minlength=cuts * n)
+    part_row = where * n + np.repeat(np.arange(n), np.diff(indptr))
+    order = np.argsort(part_row, kind="stable")
+    degree = np.bincount(part_row, minlength=cuts * n)
     dealt = np.where(degree > LONG, 4, np.where(np.arange(cuts * n) < n, 1, np.minimum(degree, 1)))  # strands of a row
     row = np.repeat(np.arange(cuts * n), dealt)
     lane = np.arange(len(row)) - np.repeat(np.cumsum(dealt) - dealt, dealt)
@@ -84,24 +92,18 @@ def slices(indptr: np.ndarray, indices: np.ndarray, weight: np.ndarray, edges: n
     k = np.arange(len(indices)) - np.repeat(np.cumsum(degree) - degree, degree)
     step = np.repeat(dealt, degree)
     to = begin[head + k % step] + 4 * (k // step)
-    heard = np.zeros(starts[-1], np.uint16 if width < PACKED else np.int32)
-    heard[to] = 1 + indices[order] % width
+    packed = np.diff(begins, append=n).max() <= PACKED
+    heard = np.zeros(starts[-1], np.uint16 if packed else np.int32)
+    heard[to] = (1 + indices - begins[where])[order]
     strength = np.zeros(len(heard) if len(weight) else 0)
     if len(weight):
         strength[to] = weight[order]
-    return Slices(strands, starts, heard.view(np.int32), strength, first)
+    return Slices(begins, part, strands, starts, heard.view(np.int32), strength, first)
 
 
 def memory(harmonics: int, n: int, cuts: int) -> int:
     """Numbers that pairs and sums need behind the features, zero where nothing is written."""
     return harmonics * (4 * (n + cuts) + 2 * (n + 1))
-
-
-@scalar
-def cut(x, g):
-    """Into how many ranges columns are cut, and of how many oscillators."""
-    cuts = (len(x.first) - 1) // (len(x.edges) - 1)
-    return cuts, (g.n + cuts - 1) // cuts
 
 
 @scalar
@@ -116,29 +118,29 @@ def heard_at(harmonic, cuts, g):
     return pairs_at(2, 0, cuts, g) + harmonic * 2 * (g.n + 1)
 
 
+@scalar
+def own_pairs(block, parity, harmonic, x, g):
+    """Where the pair of an oscillator 0 would stand, if it were of this block."""
+    return pairs_at(parity, harmonic, len(x.begins), g) + 2 * (x.part[block] + 1)
+
+
 @piece
-def pair_up(first, last, c, n, width, to, features):
+def pair_up(first, last, c, apart, to, features):
     """(cos, sin) side by side."""
-    while first < last:
-        part = first // width
-        stop = min(last, (part + 1) * width)
-        at = to + 2 * (part + 1)
-        for i in range(first, stop):
-            features[nonnegative(at + 2 * i)] = features[nonnegative(c + i)]
-            features[nonnegative(at + 2 * i + 1)] = features[nonnegative(c + n + i)]
-        first = stop
+    for i in range(first, last):
+        features[nonnegative(to + 2 * i)] = features[nonnegative(c + i)]
+        features[nonnegative(to + 2 * i + 1)] = features[nonnegative(c + apart + i)]
 
 
 @piece
 def hear(run, low, high, x, g, features, parity):
     """What the rows of some blocks hear: sum_j w_ij e_j^m, of every harmonic that couples."""
-    cuts, width = cut(x, g)
     for m in range(g.harmonics):
         h = run * g.link_step + 2 * m
         if x.link[h] != 0 or x.link[h + 1] != 0:
             add_strands(
-                low, high, x.edges, x.strands, x.starts, x.heard, x.strength, x.first, features,
-                pairs_at(parity, m, cuts, g), width, heard_at(m, cuts, g),
+                low, high, len(x.part), x.begins, x.strands, x.starts, x.heard, x.strength, x.first, features,
+                pairs_at(parity, m, len(x.begins), g), heard_at(m, len(x.begins), g),
             )  # fmt: skip
 
 
@@ -154,12 +156,12 @@ def four(heard, e, packed):
 
 
 @apart
-def add_strands(low, high, edges, strands, starts, heard, strength, first, features, pairs, width, to):
+def add_strands(low, high, blocks, begins, strands, starts, heard, strength, first, features, pairs, to):
     """`hear` of one harmonic, from the pairs at ``pairs``: range of columns by range, four rows at once."""
-    blocks, packed = len(edges) - 1, len(heard) < starts[len(starts) - 1]
-    for part in range(0, len(first) - 1, blocks):
-        shown = features[pairs + part // blocks * 2 * (width + 1) :]
-        for s in range(first[nonnegative(part + low)], first[nonnegative(part + high)]):
+    packed = len(heard) < starts[len(starts) - 1]
+    for part in range(len(begins)):
+        shown = features[pairs + 2 * (begins[part] + part) :]
+        for s in range(first[part * blocks + low], first[part * blocks + high]):
             start, stop = starts[nonnegative(s)], starts[nonnegative(s + 1)]
             p = q = r = t = twice(0.0)
             if len(strength):
@@ -192,17 +194,17 @@ def add_strands(low, high, edges, strands, starts, heard, strength, first, featu
 
 
 @piece
-def feel(first, last, re, im, scale, heard, c, n, features, out, force):
-    """out_i += Im h scale_i (p + i q) e_i^{-m} with what was heard."""
+def feel(first, last, re, im, scale, heard, own, features, out, force):
+    """out_i += Im h scale_i (p + i q) e_i^{-m} with what was heard, and the pairs of the block itself."""
     disjoint()
     if len(scale):
         for i in range(first, last):
             factor = scale[nonnegative(i)]
             p, q = factor * features[nonnegative(heard + 2 * i)], factor * features[nonnegative(heard + 2 * i + 1)]
-            cosine, sine = features[nonnegative(c + i)], features[nonnegative(c + n + i)]
+            cosine, sine = features[nonnegative(own + 2 * i)], features[nonnegative(own + 2 * i + 1)]
             out[nonnegative(force + i)] += (re * q + im * p) * cosine - (re * p - im * q) * sine
     else:
         for i in range(first, last):
             p, q = features[nonnegative(heard + 2 * i)], features[nonnegative(heard + 2 * i + 1)]
-            cosine, sine = features[nonnegative(c + i)], features[nonnegative(c + n + i)]
+            cosine, sine = features[nonnegative(own + 2 * i)], features[nonnegative(own + 2 * i + 1)]
             out[nonnegative(force + i)] += (re * q + im * p) * cosine - (re * p - im * q) * sine
