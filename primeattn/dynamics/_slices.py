@@ -64,30 +64,30 @@ def ranges(n: int, edges: int) -> int:
 def slices(indptr: np.ndarray, indices: np.ndarray, weight: np.ndarray, edges: np.ndarray, cuts: int = 1) -> Slices:
     """Slices of a network in compressed sparse rows whose blocks end at ``edges``, in up to ``cuts`` ranges."""
     n, blocks = len(indptr) - 1, len(edges) - 1
-    _, head, part = np.unique(edges[:-1] * cuts // n, return_index=True, return_inverse=True)
-    begins, cuts = edges[head], len(head)
+    _, opening, part = np.unique(edges[:-1] * cuts // n, return_index=True, return_inverse=True)
+    begins, cuts = edges[opening], len(opening)
     where = np.searchsorted(begins, indices, side="right") - 1
     # rows once for each range, one range after the other
-    part_row = where * n + np.repeat(np.arange(n), np.diff(indptr))
-    order = np.argsort(part_row, kind="stable")
-    degree = np.bincount(part_row, minlength=cuts * n)
+    rows = where * n + np.repeat(np.arange(n), np.diff(indptr))
+    order = np.argsort(rows, kind="stable")
+    degree = np.bincount(rows, minlength=cuts * n)
     dealt = np.where(degree > LONG, 4, np.where(np.arange(cuts * n) < n, 1, np.minimum(degree, 1)))  # strands of a row
     row = np.repeat(np.arange(cuts * n), dealt)
     lane = np.arange(len(row)) - np.repeat(np.cumsum(dealt) - dealt, dealt)
     length = (degree[row] - lane + dealt[row] - 1) // dealt[row]
     block = row // n * blocks + np.searchsorted(edges, row % n, side="right") - 1
-    sorted_ = np.lexsort((-degree[row], block))  # strands of a long row stay together, at multiples of four
+    ordered = np.lexsort((-degree[row], block))  # strands of a long row stay together, at multiples of four
     count = np.bincount(block, minlength=cuts * blocks)
     first = np.concatenate([[0], np.cumsum((count + 3) // 4)])
     place = np.arange(len(row)) + np.repeat(4 * first[:-1] - (np.cumsum(count) - count), count)
     strands = np.full(4 * first[-1], n, np.int32)
-    strands[place] = row[sorted_] % n
+    strands[place] = row[ordered] % n
     longest = np.zeros(4 * first[-1], np.int64)
-    longest[place] = length[sorted_]
+    longest[place] = length[ordered]
     starts = np.concatenate([[0], np.cumsum(4 * longest.reshape(-1, 4).max(axis=1, initial=0))])
     # edge k of a row is the (k // step)th of strand k % step
     begin = np.empty(len(row), np.int64)
-    begin[sorted_] = starts[place // 4] + place % 4
+    begin[ordered] = starts[place // 4] + place % 4
     head = np.repeat(np.cumsum(dealt) - dealt, degree)
     k = np.arange(len(indices)) - np.repeat(np.cumsum(degree) - degree, degree)
     step = np.repeat(dealt, degree)
@@ -155,6 +155,12 @@ def four(heard, e, packed):
     return 2 * a, 2 * b, 2 * c, 2 * d
 
 
+@scalar
+def row_at(strand, strands, to):
+    """Where the sums of a strand belong."""
+    return to + 2 * np.int64(strands[nonnegative(strand)])
+
+
 @apart
 def add_strands(low, high, blocks, begins, strands, starts, heard, strength, first, features, pairs, to):
     """`hear` of one harmonic, from the pairs at ``pairs``: range of columns by range, four rows at once."""
@@ -166,24 +172,24 @@ def add_strands(low, high, blocks, begins, strands, starts, heard, strength, fir
             p = q = r = t = twice(0.0)
             if len(strength):
                 for e in range(start, stop, 4):
-                    i, j, k, l = four(heard, e, packed)
-                    p = p + twice(strength[nonnegative(e)]) * load_pair(shown, i)
-                    q = q + twice(strength[nonnegative(e + 1)]) * load_pair(shown, j)
-                    r = r + twice(strength[nonnegative(e + 2)]) * load_pair(shown, k)
-                    t = t + twice(strength[nonnegative(e + 3)]) * load_pair(shown, l)
+                    a, b, c, d = four(heard, e, packed)
+                    p = p + twice(strength[nonnegative(e)]) * load_pair(shown, a)
+                    q = q + twice(strength[nonnegative(e + 1)]) * load_pair(shown, b)
+                    r = r + twice(strength[nonnegative(e + 2)]) * load_pair(shown, c)
+                    t = t + twice(strength[nonnegative(e + 3)]) * load_pair(shown, d)
             else:
                 for e in range(start, stop, 4):
-                    i, j, k, l = four(heard, e, packed)
-                    p = p + load_pair(shown, i)
-                    q = q + load_pair(shown, j)
-                    r = r + load_pair(shown, k)
-                    t = t + load_pair(shown, l)
-            a, b = to + 2 * np.int64(strands[nonnegative(4 * s)]), to + 2 * np.int64(strands[nonnegative(4 * s + 1)])
+                    a, b, c, d = four(heard, e, packed)
+                    p = p + load_pair(shown, a)
+                    q = q + load_pair(shown, b)
+                    r = r + load_pair(shown, c)
+                    t = t + load_pair(shown, d)
+            a, b = row_at(4 * s, strands, to), row_at(4 * s + 1, strands, to)
             if a == b:  # a long row
                 p = (p + q) + (r + t)
                 store(features, a, load_pair(features, a) + p if part else p)
                 continue
-            c, d = to + 2 * np.int64(strands[nonnegative(4 * s + 2)]), to + 2 * np.int64(strands[nonnegative(4 * s + 3)])
+            c, d = row_at(4 * s + 2, strands, to), row_at(4 * s + 3, strands, to)
             if part:
                 p, q = load_pair(features, a) + p, load_pair(features, b) + q
                 r, t = load_pair(features, c) + r, load_pair(features, d) + t
