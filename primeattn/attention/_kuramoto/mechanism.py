@@ -127,7 +127,7 @@ def kuramoto(
         theta, memory=memory, heads=heads, gate_query=gate_query, gate_key=gate_key, beta=beta, drift=drift,
         drift_values=drift_values, step=step, coupling=coupling, update=update, causal=causal, strict=strict,
     )  # fmt: skip
-    result = run.forward(call, causal=causal, strict=strict, mask=mask, window=window)
+    result = run.forward(call, causal=causal, strict=strict, mask=mask, window=window, weights=return_weights)
     out = like(labels, result.out.reshape(call.shapes["theta"]))
     if not return_weights:
         return out

@@ -99,9 +99,10 @@ def _band(z, keys: int, lead, like, causal, strict, window, mask):
     return (flat, at, _inputs.check_slopes(None, lead, like), like.dtype.type(1)), layout
 
 
-def forward(call: Call, *, causal, strict, mask, window) -> Result | ByHead:
+def forward(call: Call, *, causal, strict, mask, window, weights=False) -> Result | ByHead:
+    """``weights``: they are wanted, too, so the queries and keys of all heads are."""
     limits, g = band(call, causal=causal, strict=strict, mask=mask, window=window)
-    plan = by_head.serves(call, g)
+    plan = None if weights else by_head.serves(call, g)
     done = by_head.forward(call, limits, plan) if plan else None
     if not done:
         return passes(call, limits, g, mask)
