@@ -11,8 +11,11 @@ from it. C. A. H. Paul, "Designing efficient software for solving delay differen
 125 (2000) 287; A. Bellen and M. Zennaro, "Numerical Methods for Delay Differential Equations" (2003).
 
 At the start the derivative jumps from that of the history to that of the model, and so does the (m + 1)st one m delays
-later: there steps must end, or the order is lost. M. K. S. Yeung and S. H. Strogatz, "Time delay in the Kuramoto model
-of coupled oscillators", Phys. Rev. Lett. 82 (1999) 648, is the model.
+later: there steps must end, or the order is lost. So it does where a network switches, and one order later at a knot of
+a schedule. A time at which theta' jumps is two grid points, one for each side.
+
+M. K. S. Yeung and S. H. Strogatz, "Time delay in the Kuramoto model of coupled oscillators", Phys. Rev. Lett. 82 (1999)
+648, is the model.
 """
 
 import math
@@ -172,12 +175,12 @@ def _of_pattern(matrix, edges, n: int) -> np.ndarray:
     return found
 
 
-def kinks(t0: float, delays: np.ndarray) -> np.ndarray:
-    """Times up to three delays after t0, at which a derivative of order up to 4 jumps; for at most 4 different ones."""
+def kinks(starts: np.ndarray, delays: np.ndarray) -> np.ndarray:
+    """Times up to three delays after ``starts``, at which a derivative jumps again; for at most 4 different delays."""
     different = np.unique(delays[delays > 0])
     if not 0 < len(different) <= 4:
         return np.zeros(0)
-    found = [np.array([t0])]
+    found = [starts]
     for _ in range(3):
         found.append(np.unique(found[-1][:, None] + different))
     return np.unique(np.concatenate(found[1:]))
@@ -186,8 +189,8 @@ def kinks(t0: float, delays: np.ndarray) -> np.ndarray:
 def slots_for(delay: float, times: np.ndarray, parts: np.ndarray, before: np.ndarray) -> int:
     """Grid points to remember: those of any stretch of ``delay`` and one step, and two to spare.
 
-    ``times`` (stops + 1,) starts at t0; ``parts`` (stops,) counts the steps between them; ``before`` are the times of
-    the history.
+    ``times`` (stops + 1,) starts at t0; ``parts`` (stops,) counts the grid points between them; ``before`` are the
+    times of the history.
     """
     grid = np.concatenate([before, times[1:]])
     number = np.concatenate([np.arange(len(before)), len(before) - 1 + np.cumsum(parts)]).astype(float)

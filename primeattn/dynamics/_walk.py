@@ -245,8 +245,10 @@ def fixed(
                             kick(block, x, g, w.noise, s.noise[stage + 1, 0], s.noise[stage + 1, 1], w.stage)
                         if stage + 1 == stages:
                             settle(block, x, g, w.stage, y, base)
-                            if g.delayed:  # theta of the next
-                                copy(one, end, w.stage, 0, late, (g.first + count + 1) % g.slots * 2 * g.n)
+                            if g.delayed:  # theta of the next, and theta' from the left, for networks that switch there
+                                to = (g.first + count + 1) % g.slots * 2 * g.n
+                                copy(one, end, w.stage, 0, late, to)
+                                copy(one, end, w.slopes, stage * states, late, to + g.n)
                         for then in range(2 if g.delayed == 1 else 1):
                             if then:
                                 newest = known + (1 if stage == 0 else 0)
