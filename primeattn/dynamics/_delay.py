@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._runtime import elementary as el
-from .._runtime.checks import unmasked
+from .._runtime.checks import as_floating
 from .._runtime.jit import apart, nonnegative, scalar
 
 
@@ -99,7 +99,7 @@ def add_late_edges(
 ):  # fmt: skip
     """sum_m Im h_m e_i^{-m} sum_j scale_i w_ij e_j(t - tau_ij)^m, divided by the inertia where there is one.
 
-    What `_phases.slope` adds for other edges. ``sums`` has room for (harmonics, 2); cosines of harmonic m stand at
+    What `_slope.slope` adds for other edges. ``sums`` has room for (harmonics, 2); cosines of harmonic m stand at
     now + 2 m n in ``features``; ``path`` and ``when`` are of one run.
     """
     last_slot = newest % slots
@@ -146,13 +146,15 @@ def as_delays(delay: Any, edges: Any, n: int) -> np.ndarray:
 
     if delay is None:
         return np.zeros(0)
-    if sparse.issparse(delay) or np.ndim(unmasked("delay", delay)) == 2:
+    if not sparse.issparse(delay):
+        delay = as_floating("delay", delay, dtype=np.float64)
+    if delay.ndim == 2:
         if edges is None:
             raise ValueError(
                 "delay has one entry an edge but there is no network: network=1 - numpy.eye(N) couples all to all"
             )
         delay = _of_pattern(sparse.csr_array(delay), edges, n)
-    x = np.asarray(delay, float)
+    x = as_floating("delay", delay, dtype=np.float64)
     if not (np.isfinite(x).all() and (x >= 0).all()):
         raise ValueError("delay has entries that are negative, NaN or infinite: finite times >= 0 are wanted")
     count = 0 if edges is None else len(edges.indices)
@@ -226,7 +228,7 @@ def history_values(history: Any, grid: np.ndarray, theta0: np.ndarray, omega: np
         raise ValueError(f"history is {history!r}: None (constant), 'rotating', or a function of time is wanted")
     values = []
     for t in grid:
-        value = np.asarray(unmasked("history", history(float(t))), float)
+        value = as_floating("history", history(float(t)), dtype=np.float64)
         if value.shape not in ((n,), (runs, n)) or not np.isfinite(value).all():
             raise ValueError(
                 f"history({t:g}) has shape {value.shape}: finite phases of shape ({n},) or ({runs}, {n}) are wanted"

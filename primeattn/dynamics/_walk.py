@@ -21,8 +21,11 @@ from .._runtime.random import normals
 from .._runtime.team import meet
 from ._colour import tint
 from ._delay import Past, add_late_edges, copy, recall
-from ._phases import Phases, Sizes, fields, ramp, sense, slope
+from ._fields import fields, ramp
+from ._phases import Phases, Sizes
+from ._sense import sense
 from ._slices import hear
+from ._slope import slope
 
 
 class Space(NamedTuple):

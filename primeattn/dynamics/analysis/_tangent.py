@@ -15,7 +15,10 @@ thread takes some, with a copy of the phases, and no bit depends on the number o
 from typing import Any, NamedTuple
 
 from ..._runtime.jit import bare_kernel, nonnegative, scalar
-from .._phases import Phases, Sizes, at, fields, sense, slope
+from .._fields import fields
+from .._phases import Phases, Sizes, at
+from .._sense import sense
+from .._slope import slope
 from .._walk import combine, draw, kick, settle
 
 
