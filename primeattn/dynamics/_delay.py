@@ -31,7 +31,8 @@ from .._runtime.jit import apart, nonnegative, scalar
 class Past(NamedTuple):
     """What runs remember besides their state, and the times that it is about."""
 
-    path: Any  # (runs, slots, 2, n): theta and theta' of grid point k in slot k % slots
+    path: Any  # theta and theta' of grid point k in slot k % slots: (runs, slots, 2, n); with a delay an edge
+    # (runs, n, slots, 2), so that what an edge asks for, two points of one oscillator, is one cache line or two
     when: Any  # (runs, slots): their times
     colour: Any  # (runs, n): coloured noise in units of its strength, see `_colour`
     delay: Any  # (1,): of all; or (edges,)
@@ -77,6 +78,16 @@ def copy(first, last, source, of, target, to):
         target[nonnegative(to + i)] = source[nonnegative(of + i)]
 
 
+@scalar
+def remember(first, last, source, of, slot, part, slots, n, delayed, path):
+    """theta (part 0) or theta' (1) of a grid point, from ``of`` on in source."""
+    if delayed == 2:
+        for i in range(first, last):
+            path[nonnegative(2 * (slots * i + slot) + part)] = source[nonnegative(of + i)]
+    else:
+        copy(first, last, source, of, path, (2 * slot + part) * n)
+
+
 @apart
 def recall(first, last, s, newest, slots, n, path, when, out):
     """theta(s) of oscillators first to last - 1, of one run."""
@@ -113,8 +124,8 @@ def add_late_edges(
             else:
                 here, there, x, width = step_of(t - delay[e], newest, last_slot, when, slots)
                 p, q, u, v = hermite(x, width)
-                a, b = nonnegative(here * 2 * n + j), nonnegative(there * 2 * n + j)
-                s, c = el.sincos(p * path[a] + q * path[b] + u * path[a + n] + v * path[b + n])
+                a, b = nonnegative(2 * (slots * j + here)), nonnegative(2 * (slots * j + there))
+                s, c = el.sincos(p * path[a] + q * path[b] + u * path[a + 1] + v * path[b + 1])
             w = weight[e] if len(weight) else 1.0
             p, q = w * c, w * s
             for m in range(harmonics):
@@ -200,6 +211,11 @@ def slots_for(delay: float, times: np.ndarray, parts: np.ndarray, before: np.nda
     late = late[(late >= times[0]) & (late <= times[-1])]
     stretch = np.interp(late, grid, number) - np.interp(late - delay, grid, number)
     return math.ceil(stretch.max(initial=0)) + 6
+
+
+def room(runs: int, slots: int, n: int, each: bool) -> np.ndarray:
+    """Memory of the past (runs, slots, 2, n), laid out for a delay of ``each`` edge or one of all."""
+    return np.zeros((runs, n, slots, 2)).transpose(0, 2, 3, 1) if each else np.zeros((runs, slots, 2, n))
 
 
 def history_grid(t0: float, delay: float, step: float) -> np.ndarray:

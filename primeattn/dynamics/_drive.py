@@ -74,7 +74,8 @@ class Drive(Course):
             _refuse_beyond_memory(runs, slots, n, longest)
             self._first, self._switches = known - count, stops[1:][switches]
             self.sizes = g._replace(slots=slots, first=self._first)
-            position = position._replace(path=np.zeros((runs, slots, 2, n)), when=np.zeros((runs, slots)))
+            path = _delay.room(runs, slots, n, g.delayed == 2)
+            position = position._replace(path=path, when=np.zeros((runs, slots)))
             position.path[:, :known, 0], position.path[:, :known, 1] = theta, velocity
             position.path[:, known, 0] = y[:, :n]  # the same time again: the derivative jumps
             position.when[:, :known], position.when[:, known] = before, t0
@@ -136,7 +137,7 @@ class Drive(Course):
         """
         m, g = self.method, self.sizes
         kept = self._small if g.states * m.stages <= _SMALL and not g.delayed else self._spaces
-        key = team, len(self.phases.starts) > 0, g._replace(first=0), m.stages, m.adaptive, len(m.extra_c)
+        key = team, len(self.phases.begins), g._replace(first=0), m.stages, m.adaptive, len(m.extra_c)
         spaces = kept.setdefault(key, [])
         try:
             space = spaces.pop()  # several threads come here
@@ -151,7 +152,7 @@ class Drive(Course):
         g, m = self.sizes, self.method
         states, rows = g.states, m.stages + 1 + len(m.extra_c)
         blocks, each = len(self.phases.group), g.groups * g.harmonics * 2
-        pairs = memory(g.harmonics, g.n) if len(self.phases.starts) else 0
+        pairs = memory(g.harmonics, g.n, len(self.phases.begins)) if len(self.phases.starts) else 0
         copies, recalled = (8, g.n) if g.delayed == 1 else (4, 0)
         return Space(
             *zeros(
@@ -182,7 +183,8 @@ class Drive(Course):
                 position.cursor.reshape(-1), budget,
             )  # fmt: skip
         else:
-            flat = (x.reshape(-1) for x in (position.path, position.when, position.colour))
+            path = position.path.transpose(0, 3, 1, 2) if self.sizes.delayed == 2 else position.path
+            flat = (x.reshape(-1) for x in (path, position.when, position.colour))
             past = (*flat, self._delays, np.full(1, self._correlation or 0.0))  # as in Past
             fixed(*common, y, past, t0, times, keep, samples, saved.reshape(-1), self.dt, self.seed, place, budget)
 
@@ -218,7 +220,11 @@ class _Ready:
         ordered = not (self.sizes.delayed or self.sizes.kind or len(phases.learning))
         self.networks = [x._replace(**_in_order(x)) for x in networks] if ordered else networks
         among = self.sizes.ring or len(phases.corners) or any(len(x.matrix) for x in self.networks)
-        self.sizes = self.sizes._replace(turns=1 if among or not ordered else 0)
+        fields = self.sizes.mean or len(phases.triads) or len(phases.forcing)
+        self.sizes = self.sizes._replace(
+            turns=1 if among or not ordered else 0,
+            paired=1 if all(len(x.starts) for x in self.networks) and not (fields or among) else 0,
+        )
         self.kinks = np.union1d(self.changes[1:], phases.schedule[: len(phases.schedule) // 2])
         self.spaces: dict[tuple, list[Space]] = {}
 

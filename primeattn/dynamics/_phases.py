@@ -55,7 +55,9 @@ class Phases(NamedTuple):
     sigma: Any  # (runs, n) or (runs, 1): sqrt(2 diffusion)
     edges: Any  # (blocks + 1,) int64: block b holds the oscillators edges[b] to edges[b + 1] - 1
     group: Any  # (blocks,) int64
-    strands: Any = np.zeros(0, np.int32)  # the network once more, see `_slices.Slices`; empty: rows are read as above
+    begins: Any = _NO_INTEGERS  # the network once more, see `_slices.Slices`; empty: rows are read as above
+    part: Any = _NO_INTEGERS
+    strands: Any = np.zeros(0, np.int32)
     starts: Any = _NO_INTEGERS
     heard: Any = np.zeros(0, np.int32)
     strength: Any = np.zeros(0)
@@ -95,6 +97,7 @@ class Sizes(NamedTuple):
     kind: int  # PHASES, AMPLITUDES or SPHERES
     ring: int  # neighbours on each side of a ring; 0: none
     turns: int = 1  # 0 if nobody but an oscillator itself reads its cos and sin, of which one copy is enough then
+    paired: int = 0  # 1 if they are read as pairs only, see `_slices`
 
 
 @scalar

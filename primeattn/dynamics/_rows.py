@@ -1,10 +1,10 @@
 """Who does what in a time step: one row is one block of one run.
 
 Rows call the pieces of `_sense`, `_fields`, `_slope` and `_walk`. A block is data. On the CPU it holds up to 2048
-oscillators, so that its loops are vectorised; on CUDA it holds one, so that a row is one thread. The mathematics is that
-of the blocks, written once. Arrays have the runs as their first axis: y and stage (runs, N), slopes (runs, stages, N),
-features (runs, harmonics, 2, n), sums (runs, blocks, harmonics, 2), moments and field (runs, groups, harmonics, 2), noise
-(runs, kicked, 2, n). Sums and fields read coarse blocks on CUDA, too.
+oscillators, so that its loops are vectorised; on CUDA it holds one, so that a row is one thread. The mathematics is
+that of the blocks, written once. Arrays have the runs as their first axis: y and stage (runs, N), slopes (runs, stages,
+N), features (runs, harmonics, 2, n), sums (runs, blocks, harmonics, 2), moments and field (runs, groups, harmonics, 2),
+noise (runs, kicked, 2, n). Sums and fields read coarse blocks on CUDA, too.
 """
 
 from .._runtime.jit import kernel, scalar

@@ -4,11 +4,20 @@ from numba import njit
 
 from .._runtime import elementary as el
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import MATH, apart, nonnegative, piece
+from .._runtime.jit import MATH, apart, nonnegative, piece, scalar
 from ._phases import PHASES, at
-from ._slices import pair_up, pairs_at
+from ._slices import heard_at, own_pairs, pair_up
 
 _summing = njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
+
+
+@scalar
+def own_at(block, parity, harmonic, x, g):
+    """`at`, and how far from a cosine its sine stands; of pairs in the making, where the block no longer hears."""
+    if g.paired:
+        first = x.edges[block]
+        return heard_at(harmonic, len(x.begins), g) + first, x.edges[block + 1] - first
+    return at(parity, harmonic, g), g.n
 
 
 @_summing
@@ -51,30 +60,29 @@ def far_directions(first, last, theta, features, c, n):
 def sense(block, x, g, theta, features, parity, sums):
     """cos and sin of all harmonics over a block, or the coordinates of bodies, and their sums."""
     first, last = x.edges[block], x.edges[block + 1]
-    c1 = at(parity, 0, g)
-    s1 = c1 + g.n
+    c1, gap = own_at(block, parity, 0, x, g)
     if g.kind != PHASES:
         for variable in range(g.variables):
             for i in range(variable * g.n + first, variable * g.n + last):
                 features[nonnegative(c1 + i)] = theta[nonnegative(i)]
     else:
-        p, q = directions(first, last, theta, features, c1, g.n)
+        p, q = directions(first, last, theta, features, c1, gap)
         if p + q != p + q:  # NaN: one of them is far from 0, or nothing
-            p, q = far_directions(first, last, theta, features, c1, g.n)
+            p, q = far_directions(first, last, theta, features, c1, gap)
         if g.mean:
             to = (parity * (len(x.edges) - 1) + block) * g.harmonics * 2
             sums[to], sums[to + 1] = p, q
     for m in range(1, g.harmonics if g.kind == PHASES else 1):
-        c, s = at(parity, m, g), at(parity, m, g) + g.n
-        cb, sb = at(parity, m - 1, g), at(parity, m - 1, g) + g.n
+        c, before = own_at(block, parity, m, x, g)[0], own_at(block, parity, m - 1, x, g)[0]
         for i in range(first, last):
-            a, b = features[nonnegative(c1 + i)], features[nonnegative(s1 + i)]
-            p, q = features[nonnegative(cb + i)], features[nonnegative(sb + i)]
+            a, b = features[nonnegative(c1 + i)], features[nonnegative(c1 + gap + i)]
+            p, q = features[nonnegative(before + i)], features[nonnegative(before + gap + i)]
             features[nonnegative(c + i)] = p * a - q * b
-            features[nonnegative(s + i)] = p * b + q * a
+            features[nonnegative(c + gap + i)] = p * b + q * a
     if len(x.starts):
         for m in range(g.harmonics):
-            pair_up(first, last, at(parity, m, g), g.n, pairs_at(parity, m, g), features)
+            c, to = own_at(block, parity, m, x, g)[0], own_pairs(block, parity, m, x, g)
+            pair_up(first, last, c, gap, to, features)
     if g.mean:
         add_up(block, 0 if g.kind != PHASES else 1, x, g, features, parity, sums)
 

@@ -7,7 +7,7 @@ from ._fields import ramp
 from ._learning import add_learning, learn
 from ._neighbours import add_ring, add_rows
 from ._phases import AMPLITUDES, PHASES, at, pull
-from ._slices import feel, heard_at
+from ._slices import feel, heard_at, own_pairs
 from ._triangles import add_triangles
 
 
@@ -42,7 +42,8 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             if len(x.matrix):
                 add_rows(first, last, p, q, x.matrix, x.scale, features, c, at(heard, m, g), g.n, out, force)
             else:
-                feel(first, last, p, q, x.scale, heard_at(m, g), c, g.n, features, out, force)
+                own = own_pairs(block, parity, m, x, g)
+                feel(first, last, p, q, x.scale, heard_at(m, len(x.begins), g), own, features, out, force)
     else:
         listed(block, run, factor, x, g, features, parity, stage, out, to)
     finish(block, x, g, features, at(parity, 0, g), stage, out, to)

@@ -20,7 +20,7 @@ from .._runtime.jit import MATH, bare_kernel, nonnegative, piece, scalar
 from .._runtime.random import normals
 from .._runtime.team import meet
 from ._colour import tint
-from ._delay import Past, add_late_edges, copy, recall
+from ._delay import Past, add_late_edges, copy, recall, remember
 from ._fields import fields, ramp
 from ._phases import Phases, Sizes
 from ._sense import sense
@@ -236,7 +236,8 @@ def fixed(
                                     stage * states + (g.variables - 1) * g.n,
                                 )  # fmt: skip
                             if g.delayed and stage == 0:  # theta' of this grid point
-                                copy(one, end, w.slopes, 0, late, ((g.first + count) % g.slots * 2 + 1) * g.n)
+                                slot = (g.first + count) % g.slots
+                                remember(one, end, w.slopes, 0, slot, 1, g.slots, g.n, g.delayed, late)
                             if g.noisy and stage == 0:
                                 draw(block, run, x, g, h, seed, count, w.noise)
                                 if g.noisy == 2:
@@ -249,9 +250,9 @@ def fixed(
                         if stage + 1 == stages:
                             settle(block, x, g, w.stage, y, base)
                             if g.delayed:  # theta of the next, and theta' from the left, for networks that switch there
-                                to = (g.first + count + 1) % g.slots * 2 * g.n
-                                copy(one, end, w.stage, 0, late, to)
-                                copy(one, end, w.slopes, stage * states, late, to + g.n)
+                                slot = (g.first + count + 1) % g.slots
+                                remember(one, end, w.stage, 0, slot, 0, g.slots, g.n, g.delayed, late)
+                                remember(one, end, w.slopes, stage * states, slot, 1, g.slots, g.n, g.delayed, late)
                         for then in range(2 if g.delayed == 1 else 1):
                             if then:
                                 newest = known + (1 if stage == 0 else 0)
