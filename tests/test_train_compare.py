@@ -51,6 +51,11 @@ def test_cells_table_and_markdown(bigrams):
     assert len(lines) == 2 + 4
     assert "3/3 (44%–100%)" in lines[2]
     assert all(line.count("|") == lines[0].count("|") for line in lines)
+    unsolvable = [cell | {"accuracy": None, "solved_at": None} for cell in found.cells]
+    plain = train.Comparison(unsolvable, "finished", 0).markdown().splitlines()
+    assert [line.count("|") for line in plain] == [10] * 6
+    assert "solved" in lines[0]
+    assert "solved" not in plain[0]
     merged = found.to_xarray()
     assert {"score", "curve", "mean", "rate_low"} <= set(merged)
 

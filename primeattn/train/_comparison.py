@@ -85,27 +85,17 @@ class Comparison:
         )
 
     def markdown(self) -> str:
-        """The table, one row for each task and mechanism."""
-        table = self.table
-        head = (
-            "task",
-            "mechanism",
-            "parameters",
-            "runs",
-            "mean",
-            "median",
-            "deviation",
-            "least",
-            "most",
-            "solved",
-            "steps",
-        )
-        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * 2 + "---:|" * 9]
+        """The table, one row for each task and mechanism; who solved it, where a task can be solved."""
+        table, solvable = self.table, any(cell["accuracy"] is not None for cell in self.cells)
+        head = ["task", "mechanism", "parameters", "runs", "mean", "median", "deviation", "least", "most"]
+        head += ["solved", "steps"] if solvable else []
+        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * 2 + "---:|" * (len(head) - 2)]
         for task in table.task.values if self.cells else ():
             for mechanism in table.mechanism.values:
                 row = {name: float(x) for name, x in table.sel(task=task, mechanism=mechanism).items()}
                 if row["runs"] > 0:
-                    lines.append("| " + " | ".join([str(task), str(mechanism), *_shown(row)]) + " |")
+                    shown = [str(task), str(mechanism), *_shown(row)][: len(head)]
+                    lines.append("| " + " | ".join(shown) + " |")
         if self.missing:
             lines += ["", f"{self.missing} runs are missing: the same call goes on."]
         return "\n".join(lines) + "\n"
@@ -163,6 +153,3 @@ def wilson(successes: int, runs: int, z: float = 1.959963984540054) -> tuple[flo
     middle = (p + z * z / (2 * runs)) / (1 + z * z / runs)
     half = z / (1 + z * z / runs) * math.sqrt(p * (1 - p) / runs + z * z / (4 * runs * runs))
     return max(0.0, middle - half), min(1.0, middle + half)
-
-
-# --- the runner -------------------------------------------------------------------------------------------------------
