@@ -103,9 +103,19 @@ def gather_queries(b, x, g, plan, w, d, r0):
         at = (row + r) * g.width
         for c in range(g.width):
             d.dq[nonnegative(at + c)] += x.scale * w.dq[nonnegative(r * plan.wide + c)]
-        if d.dslope.size:
+        if d.dslope.size and not g.bias:
             distance = b.query + r + g.keys - g.queries - b.low
             d.dslope[row + r] += slope_gradient(w.ds, (r0 + r) * plan.span + low, b.high - b.low, distance)
+
+
+@scalar
+def gather_biases(b, g, plan, w, d, r0):
+    """dbias += ds of a block's queries."""
+    n, to = b.right - b.left, b.head * g.bias + b.left
+    for r in range(b.rows):
+        at = (r0 + r) * plan.span + b.left - b.start
+        for c in range(n):
+            d.dslope[nonnegative(to + c)] += w.ds[nonnegative(at + c)]
 
 
 @scalar
@@ -146,6 +156,8 @@ def backward_tile(head, query, count, j0, of_queries, of_keys, x, g, plan, w, f,
             gradient_block(b, x, g, plan, w, f, r)
             if of_queries:
                 gather_queries(b, x, g, plan, w, d, r)
+            if of_keys and g.bias:
+                gather_biases(b, g, plan, w, d, r)
     if of_keys:
         gather_keys(query, count, j0, low, high, g, plan, w)
 
@@ -194,7 +206,8 @@ def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gra
     """Units [start, stop): what one key head owns, or one of ``parts`` shares of it.
 
     ``sides``: 0 all gradients (parts must be 1), 1 those of queries (shares of the query tiles), 2 those of keys
-    and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted.
+    and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted. Where keys
+    have biases their gradients take its place, and belong to the keys.
     """
     full_width()
     x, g, plan, f, d = Problem(*problem), Layout(*layout), Plan(*sizes), Saved(*saved), Gradients(*gradients)

@@ -88,6 +88,17 @@ def add_distance(s, at, n, slope, distance):
 
 
 @scalar
+def add_bias(s, at, n, bias, first):
+    for c in range(n):
+        s[nonnegative(at + c)] += bias[nonnegative(first + c)]
+
+
+def bias_length(keys: int) -> int:
+    """How far rows of biases lie apart: whole chunks of keys."""
+    return max(-(-keys // CHUNK), 1) * CHUNK
+
+
+@scalar
 def apply_mask(s, at, n, mask, first, step):
     """-inf for the keys that the mask forbids."""
     nothing = type(s[0])(-np.inf)
@@ -101,13 +112,15 @@ def apply_mask(s, at, n, mask, first, step):
 
 @scalar
 def limit_row(b, r, at, x, g, s):
-    """Distance, mask and band of a block's row r, whose score of key ``start`` lies at ``at``."""
-    slope, mask, i, row = x.slopes[b.head], x.mask, b.query + r, at - b.start
+    """Distance or biases, mask and band of a block's row r, whose score of key ``start`` lies at ``at``."""
+    mask, i, row = x.mask, b.query + r, at - b.start
     low, high = key_range(i, g)
     low, high = min(max(low, b.low), b.right), max(min(high, b.high), b.left)
-    nothing = type(slope)(-np.inf)
-    if slope != 0:
-        add_distance(s, row + b.left, b.right - b.left, slope, i + g.keys - g.queries - b.left)
+    nothing = type(x.scale)(-np.inf)
+    if g.bias:
+        add_bias(s, row + b.left, b.right - b.left, x.slopes, b.head * g.bias + b.left)
+    elif x.slopes[b.head] != 0:
+        add_distance(s, row + b.left, b.right - b.left, x.slopes[b.head], i + g.keys - g.queries - b.left)
     if mask.size > 1 or mask[0] == 0:
         first = x.mask_at[b.head] + i * g.mask_row + b.low * g.mask_key
         apply_mask(s, row + b.low, b.high - b.low, mask, first, g.mask_key)

@@ -12,8 +12,8 @@ m is one vector a head, or one a query, m_i (the causal form). With Z_ij = dL/ds
     distance  dL/dq_i = -scale m sum_j Z_ij (q_i - k_j),        dL/dk_j = scale m sum_i Z_ij (q_i - k_j),
               dL/dm = -(scale / 2) sum_ij Z_ij (q_i - k_j)^2
 
-by entry; with one m a query the sums over i go. Both are the usual scores of changed queries and keys (`metric`), so
-loops and CUDA kernels are those of `_cores.softmax`.
+by entry; with one m a query the sums over i go. Both are the usual scores of changed queries and keys (`metric`), or
+those and a bias a key (`bias`), so loops and CUDA kernels are those of `_cores.softmax`.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,8 @@ from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property,
 from .._rope import turn_both
 from .._samples import gaussian
 from .._scores import EXPONENTIAL, SCALE
-from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, plain_metric, pull, unlabelled
+from .bias import biased, scale_share
+from .metric import BIAS, Metric, changed_key, changed_query, check_pairs, check_relevance, plain_metric, pull, unlabelled
 from .relevance import layer_relevance, random_relevance
 from .trainable import TRAINABLE
 
@@ -138,9 +139,11 @@ def _vjp(
 
     def pullback(dout) -> dict[str, Any]:
         upstream = check_upstream(dout, result, x.q)
-        dquery, dkey, dv, _ = run.backward(x, g, out, lse, upstream, False)
+        dquery, dkey, dv, dbias = run.backward(x, g, out, lse, upstream, False)
         dscale = None if scale is None else scale_gradient(x, dquery, dkey)
-        dq, dk, dm = pull(ready.q, ready.k, ready.metric, dquery, dkey)
+        if scale and ready.metric.form == BIAS:
+            dscale = dscale + scale_share(call, dbias)
+        dq, dk, dm = pull(ready.q, ready.k, ready.metric, call, dquery, dkey, dbias)
         grads = {"q": dq, "k": dk, "v": dv.reshape(call.shapes["v"]), "relevance": dm}
         if scale is not None:
             grads["scale"] = dscale
@@ -165,8 +168,8 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
         chosen = plain_metric(relevance, q, k, v, metric)
     else:
         q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=relevance)
-        q, k, v, group = check_arrays(q, k, v)
-        chosen = check_relevance(m, q, group, metric)
+        q, k, v, _ = check_arrays(q, k, v)
+        chosen = check_relevance(m, q, metric)
         if rope is not None:
             check_pairs(m)
             q, k = turn_both(q, k, rope)
@@ -175,7 +178,7 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
         changed_query(q, chosen), changed_key(k, chosen), v, causal=causal, mask=mask, scale=scale, window=window,
         alibi=None,
     )  # fmt: skip
-    return Ready(q, k, chosen, call)
+    return Ready(q, k, chosen, biased(call, chosen.m, chosen.at) if chosen.form == BIAS else call)
 
 
 def reference(
