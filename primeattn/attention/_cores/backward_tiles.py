@@ -11,6 +11,7 @@ import numpy as np
 from ..._runtime.elementary.decay import decay
 from ..._runtime.jit import nonnegative
 from ..._runtime.strips import ROWS, strip, strip_turned
+from ..._runtime.vectors import LANES, load, store
 from ..._runtime.width import full_width
 from .layout import Layout, Problem, query_range
 from .packing import Plan, block_of, pack_rows, pack_turned, score_block
@@ -110,12 +111,15 @@ def gather_queries(b, x, g, plan, w, d, r0):
 
 @scalar
 def gather_biases(b, g, plan, w, d, r0):
-    """dbias += ds of a block's queries."""
-    n, to = b.right - b.left, b.head * g.bias + b.left
-    for r in range(b.rows):
-        at = (r0 + r) * plan.span + b.left - b.start
-        for c in range(n):
-            d.dslope[nonnegative(to + c)] += w.ds[nonnegative(at + c)]
+    """dbias += ds of a block's queries. In vectors: LLVM would add number by number, 4% of it all at 256 tokens."""
+    n, first, to = b.right - b.left, r0 * plan.span + b.left - b.start, b.head * g.bias + b.left
+    for r in range(b.rows, ROWS):
+        fill(w.ds, first + r * plan.span, n, type(w.ds[0])(0))
+    for c in range(0, n, LANES):
+        total = load(d.dslope, to + c)
+        for r in range(ROWS):
+            total = total + load(w.ds, first + r * plan.span + c)
+        store(d.dslope, to + c, total)
 
 
 @scalar
@@ -207,7 +211,7 @@ def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gra
 
     ``sides``: 0 all gradients (parts must be 1), 1 those of queries (shares of the query tiles), 2 those of keys
     and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted. Where keys
-    have biases their gradients take its place, and belong to the keys.
+    have biases the sums of their ds take its place, and belong to the keys.
     """
     full_width()
     x, g, plan, f, d = Problem(*problem), Layout(*layout), Plan(*sizes), Saved(*saved), Gradients(*gradients)

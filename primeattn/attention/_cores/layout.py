@@ -32,7 +32,7 @@ class Problem(NamedTuple):
     """What every loop reads. Flat arrays: q (heads, queries, width), k and v (key heads, room, width or depth).
 
     ``mask`` holds bytes, 1 where a query may attend; ``mask_at`` and ``slopes`` (ALiBi) have one entry a head. With
-    biases, ``slopes`` holds a row of them for every query head: what softmax attention adds to the scores of a key.
+    biases, ``slopes`` holds a row of them for every query head: what is added to products with a key, before the scale.
     Kernels get both records as plain tuples, which CUDA knows, and name the fields again by ``Problem(*problem)``.
     """
 

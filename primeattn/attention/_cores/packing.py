@@ -88,9 +88,9 @@ def add_distance(s, at, n, slope, distance):
 
 
 @scalar
-def add_bias(s, at, n, bias, first):
+def add_bias(s, at, n, scale, bias, first):
     for c in range(n):
-        s[nonnegative(at + c)] += bias[nonnegative(first + c)]
+        s[nonnegative(at + c)] += scale * bias[nonnegative(first + c)]
 
 
 def bias_length(keys: int) -> int:
@@ -118,7 +118,7 @@ def limit_row(b, r, at, x, g, s):
     low, high = min(max(low, b.low), b.right), max(min(high, b.high), b.left)
     nothing = type(x.scale)(-np.inf)
     if g.bias:
-        add_bias(s, row + b.left, b.right - b.left, x.slopes, b.head * g.bias + b.left)
+        add_bias(s, row + b.left, b.right - b.left, x.scale, x.slopes, b.head * g.bias + b.left)
     elif x.slopes[b.head] != 0:
         add_distance(s, row + b.left, b.right - b.left, x.slopes[b.head], i + g.keys - g.queries - b.left)
     if mask.size > 1 or mask[0] == 0:

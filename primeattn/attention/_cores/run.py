@@ -107,7 +107,7 @@ def weights(x: Problem, g: Layout, lse):
 def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool, into=None):
     """dq, dk, dv (in ``into`` if given) and the rows of the ALiBi gradient (empty unless wanted), flat.
 
-    Where keys have biases, their gradients in place of the last.
+    Where keys have biases, sum_i dL/ds_ij in place of the last.
     """
     delta = devices.empty(lse.size, lse.dtype, like=lse)
     dq, dk, dv = into or [devices.empty(a.size, a.dtype, like=a) for a in (x.q, x.k, x.v)]

@@ -3,12 +3,12 @@ r"""Softmax attention one row at a time: the specification, and the CUDA kernels
     s_ij = scale <q_i, k_j> - slope |i + keys - queries - j|,   lse_i = log sum_j exp s_ij,   p_ij = exp(s_ij - lse_i)
     y_i  = sum_j p_ij v_j,
 
-where j runs over the keys that band and mask allow; or + bias_j in place of the slope's term. With G = dL/dy,
+where j runs over the keys that band and mask allow; or scale (<q_i, k_j> + bias_j). With G = dL/dy,
 
     dL/dv_j  = sum_i p_ij G_i
     dL/ds_ij = p_ij (<G_i, v_j> - delta_i),   delta_i = sum_j p_ij <G_i, v_j> = <G_i, y_i>
     dL/dq_i  = scale sum_j dL/ds_ij k_j,      dL/dk_j = scale sum_i dL/ds_ij q_i
-    dL/dslope = -sum_ij dL/ds_ij |i + keys - queries - j|,      dL/dbias_j = sum_i dL/ds_ij.
+    dL/dslope = -sum_ij dL/ds_ij |i + keys - queries - j|,      dL/dbias_j = scale sum_i dL/ds_ij.
 
 The backward pass is two gathers, by query and by key, which recompute s from the stored lse. A score of -inf weighs
 nothing, like a masked key. A query without a key gets y = 0 and lse = -inf.
@@ -38,10 +38,10 @@ def score(head, i, j, x, g):
     if x.mask[x.mask_at[head] + i * g.mask_row + j * g.mask_key] == 0:
         return type(x.scale)(-np.inf)
     query, key = (head * g.queries + i) * g.width, (head // g.group * g.room + j) * g.width
-    product = dot(x.q, query, x.k, key, g.width) * x.scale
+    product = dot(x.q, query, x.k, key, g.width)
     if g.bias:
-        return product + x.slopes[head * g.bias + j]
-    return product - x.slopes[head] * type(x.scale)(abs(i + g.keys - g.queries - j))
+        return (product + x.slopes[head * g.bias + j]) * x.scale
+    return product * x.scale - x.slopes[head] * type(x.scale)(abs(i + g.keys - g.queries - j))
 
 
 @scalar
@@ -143,7 +143,7 @@ def backward_query_cpu(start, stop, problem, layout, lse, delta, dout, dq, dslop
 
 @scalar
 def backward_key_row(row, problem, layout, lse, delta, dout, dk, dv, dbias):
-    """Key row ``row``: its dk and dv, from all query heads that share it, and the gradients of its biases if it has."""
+    """Key row ``row``: its dk and dv, from all query heads that share it, and the gradients of its biases / scale."""
     x, g = Problem(*problem), Layout(*layout)
     key_head, j = row // g.keys, row % g.keys
     low, high = query_range(j, g)

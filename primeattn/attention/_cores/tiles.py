@@ -129,7 +129,7 @@ class Space(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """``dslope``: shares of queries in the gradients of slopes, or, where keys have biases, those of the biases."""
+    """``dslope``: shares of queries in the gradients of slopes; where keys have biases, sum_i ds_ij of every key."""
 
     dq: Any
     dk: Any

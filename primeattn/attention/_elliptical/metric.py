@@ -5,7 +5,7 @@ r"""A diagonal metric as a change of queries and keys, after which softmax atten
 
 The last term is the same for all keys of a query: softmax removes it. For the one before it there are two forms:
 
-    BIAS, where all queries of a head share M:   Mq . k - <k, Mk> / 2            a bias a key (`bias`)
+    BIAS, where all queries of a head share M:   Mq . k - <k, Mk> / 2            a bias a key (`shared`)
     WIDE, always:                                (Mq, m) . (k, -k^2 / 2)         D more columns, k^2 by entry
 
 With one M a query the term is a matrix of rank D of its own, so the columns of WIDE cannot be fewer. Of the changed
@@ -22,17 +22,21 @@ from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import kernel, nonnegative, scalar
-from ..._runtime.owners import Owner, share
+from ..._runtime.owners import Owner
 from ..._runtime.width import full_width
-from .._inputs import Call, check_arrays, flat, sum_to, table_offsets
-from .bias import BIAS_KEY, BIAS_METRIC, times
+from .._cores.packing import bias_length
+from .._inputs import check_arrays, flat, sum_to, table_offsets
+from .shared import BIAS as BIASES
+from .shared import BIAS_KEY, METRIC, by_head, change_cpu, pull_cpu, times
 
 DOT, BIAS, WIDE = 0, 1, 2
-_GRAIN = 1 << 18  # numbers worth a thread
 
 
 class Metric(NamedTuple):
-    """``m`` is flat; the table of a head starts at ``at``, its rows lie ``step`` apart, 0 if all queries share one."""
+    """``m`` is flat; the table of a head starts at ``at``, its rows lie ``step`` apart, 0 if all queries share one.
+
+    ``group``: query heads a key head.
+    """
 
     m: Any
     at: Any
@@ -41,11 +45,16 @@ class Metric(NamedTuple):
     width: int
     shape: tuple[int, ...]
     lead: tuple[int, ...]
+    group: int
 
     @property
     def wide(self) -> int:
         """The width after the change."""
         return self.width * (2 if self.form == WIDE else 1)
+
+    def room(self, keys: int) -> int:
+        """How far rows of biases lie apart; 0 if there are none."""
+        return bias_length(keys) if self.form == BIAS else 0
 
 
 @scalar
@@ -136,50 +145,10 @@ def metric_key_back_cpu(start, stop, k, width, dout, dk):
             dk[nonnegative(row * width + c)] = dout[nonnegative(2 * row * width + c)] - x
 
 
-@scalar
-def metric_gradient_row(index, q, tokens, width, dquery, dm):
-    """dm of a head that has one m, without what biases add; ``index`` is head * width + c."""
-    head, c = index // width, index % width
-    total = type(dm[0])(0)
-    for i in range(head * tokens, (head + 1) * tokens):
-        total += times(dquery[i * width + c], q[i * width + c])
-    dm[index] = total
-
-
-@kernel
-def metric_gradient_cpu(start, stop, q, tokens, width, dquery, dm):
-    for index in range(start, stop):
-        metric_gradient_row(index, q, tokens, width, dquery, dm)
-
-
-@kernel
-def metric_back_cpu(start, stop, q, m, at, tokens, width, dquery, dm):
-    """dm as `metric_gradient_row`, and dq in place of the gradient of the changed query, for heads with one m each."""
-    disjoint()
-    full_width()
-    for head in range(start, stop):
-        own, metric = head * width, at[head]
-        for c in range(width):
-            dm[nonnegative(own + c)] = type(dm[0])(0)
-        rows, pairs = head * tokens, tokens // 2 * 2
-        for row in range(rows, rows + pairs, 2):  # two at once: sums wait for one another
-            for c in range(width):
-                here, there = nonnegative(row * width + c), nonnegative((row + 1) * width + c)
-                a, b, relevance = dquery[here], dquery[there], m[nonnegative(metric + c)]
-                dm[nonnegative(own + c)] += times(a, q[here]) + times(b, q[there])
-                dquery[here], dquery[there] = a * relevance, b * relevance
-        for row in range(rows + pairs, rows + tokens):
-            for c in range(width):
-                d = dquery[nonnegative(row * width + c)]
-                dm[nonnegative(own + c)] += times(d, q[nonnegative(row * width + c)])
-                dquery[nonnegative(row * width + c)] = d * m[nonnegative(metric + c)]
-
-
 QUERY = Owner(metric_query_row, metric_query_cpu, "F1 F1 I1 i i i i F1", grain=1024)
 KEY = Owner(metric_key_row, metric_key_cpu, "F1 i F1", grain=1024)
 QUERY_BACK = Owner(metric_query_back_row, metric_query_back_cpu, "F1 F1 I1 i i i i F1 F1 F1", grain=1024)
 KEY_BACK = Owner(metric_key_back_row, metric_key_back_cpu, "F1 i F1 F1", grain=1024)
-GRADIENT = Owner(metric_gradient_row, metric_gradient_cpu, "F1 i i F1 F1", grain=64)
 
 
 def changed_query(q, metric: Metric):
@@ -202,36 +171,48 @@ def changed_key(k, metric: Metric):
     return out
 
 
-def pull(q, k, metric: Metric, call: Call, dquery, dkey, dbias):
+def change(q, k, metric: Metric):
+    """Changed queries and keys, and the biases of keys, which are there if the form is BIAS."""
+    width, queries, keys, bias = metric.width, tuple(q.shape)[-2], tuple(k.shape)[-2], None
+    heads, room = math.prod(metric.lead), metric.room(keys)
+    if not metric.step:
+        bias = devices.empty(heads * room, q.dtype, like=q)
+        if not devices.is_device_array(q):
+            out = np.empty(q.shape, q.dtype)
+            arguments = metric.group, queries, keys, room, width, out.reshape(out.size), bias
+            by_head(change_cpu, heads, metric.group, flat(q), flat(k), metric.m, metric.at, *arguments)
+            return out, k, bias
+        if room:
+            BIASES(heads * keys, flat(k), metric.m, metric.at, metric.group, keys, room, width, bias)
+    return changed_query(q, metric), changed_key(k, metric), bias
+
+
+def pull(q, k, metric: Metric, scale, dquery, dkey, dbias):
     """dq, dk and dm from the flat gradients of changed queries, changed keys and biases; the first two are used up."""
-    width, step = metric.width, metric.step
-    queries, host = tuple(q.shape)[-2], not devices.is_device_array(q)
-    one = devices.empty(0 if step else math.prod(metric.lead) * width, q.dtype, like=q)
-    if not step and host:
-        dq, heads, grain = dquery, math.prod(metric.lead), _GRAIN // max(queries * width, 1) + 1
-        arguments = flat(q), metric.m, metric.at, queries, width, dquery, one
-        if heads < 2 * grain:
-            metric_back_cpu(0, heads, *arguments)
-        else:
-            share(lambda start, stop: metric_back_cpu(start, stop, *arguments), heads, grain)
-    else:
-        dq, rows = (devices.empty(n, q.dtype, like=q) for n in (q.size, q.size if step else 0))
-        QUERY_BACK(
-            q.size // width, flat(q), metric.m, metric.at, step, queries, width, metric.wide, dquery, dq, rows
-        )  # fmt: skip
-        if not step:
-            GRADIENT(one.size, flat(q), queries, width, dquery, one)
-    dk = dkey
+    width, queries, keys = metric.width, tuple(q.shape)[-2], tuple(k.shape)[-2]
+    heads, room, host = math.prod(metric.lead), metric.room(keys), not devices.is_device_array(q)
+    sizes = metric.group, queries, keys, room, width, scale
+
+    def empty(n):
+        return devices.empty(n, q.dtype, like=q)
+
+    dq, dk, dm = dquery, dkey, empty(0 if metric.step else heads * width)
+    if host and not metric.step:
+        by_head(pull_cpu, heads, metric.group, flat(q), flat(k), metric.m, metric.at, *sizes, dquery, dbias, dkey, dm)
+        return dq.reshape(q.shape), dk.reshape(k.shape), _of_heads(dm, metric)
+    dq, rows = empty(q.size), empty(q.size if metric.step else 0)
+    QUERY_BACK(
+        q.size // width, flat(q), metric.m, metric.at, metric.step, queries, width, metric.wide, dquery, dq, rows
+    )  # fmt: skip
     if metric.form == WIDE:
-        dk = devices.empty(k.size, k.dtype, like=k)
+        dk = empty(k.size)
         KEY_BACK(k.size // width, flat(k), width, dkey, dk)
-    elif metric.form == BIAS:
-        x, g = call.problem, call.layout
-        sizes = g.group, g.keys, g.bias, width, x.scale, dbias
-        BIAS_KEY(k.size // width, x.k, metric.m, metric.at, *sizes, dk)
-        BIAS_METRIC(one.size, x.k, *sizes, one)
-    dm = sum_to(rows.reshape(q.shape), metric.shape) if step else _of_heads(one, metric)
-    return dq.reshape(q.shape), dk.reshape(k.shape), dm
+    if room:
+        BIAS_KEY(k.size // width, flat(k), metric.m, metric.at, metric.group, *sizes[2:], dbias, dk)
+    if metric.step:
+        return dq.reshape(q.shape), dk.reshape(k.shape), sum_to(rows.reshape(q.shape), metric.shape)
+    METRIC(dm.size, flat(q), flat(k), *sizes, dquery, dbias, dm)
+    return dq.reshape(q.shape), dk.reshape(k.shape), _of_heads(dm, metric)
 
 
 def _of_heads(one, metric: Metric):
@@ -248,11 +229,11 @@ def plain_metric(m, q, k, v, metric: str) -> Metric:
 @lru_cache(256)
 def _of_shapes(m, q, k, v, dtype, metric):
     """What follows m in a `Metric`: nothing of it depends on the numbers."""
-    check_arrays(*(np.empty(shape, dtype) for shape in (q, k, v)))
-    return check_relevance(np.empty(m, dtype), np.empty(q, dtype), metric)[1:]
+    *_, group = check_arrays(*(np.empty(shape, dtype) for shape in (q, k, v)))
+    return check_relevance(np.empty(m, dtype), np.empty(q, dtype), group, metric)[1:]
 
 
-def check_relevance(m, q, metric: str) -> Metric:
+def check_relevance(m, q, group: int, metric: str) -> Metric:
     """A relevance of fewer axes than q is one vector a head; of as many axes, one a query."""
     if metric not in ("dot", "distance"):
         raise ValueError(f"metric is {metric!r}: pass 'dot' or 'distance'")
@@ -274,7 +255,7 @@ def check_relevance(m, q, metric: str) -> Metric:
     own = shape[:-2] if by_query else shape[:-1]
     form = DOT if metric == "dot" else WIDE if step else BIAS
     at = table_offsets(own, lead, rows * width, q)
-    return Metric(flat(m), flat(at), step, form, width, shape, lead)
+    return Metric(flat(m), flat(at), step, form, width, shape, lead, group)
 
 
 def check_pairs(m) -> None:

@@ -61,8 +61,8 @@ def elliptical_step(
     check_cache(cache)
     (q, k, v), wrap = unwrap(q, k, v)
     q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=unlabelled(relevance, wrap.q))
-    q, k, v, _ = check_arrays(q, k, v)
-    chosen = check_relevance(m, q, metric)
+    q, k, v, group = check_arrays(q, k, v)
+    chosen = check_relevance(m, q, group, metric)
     chosen = chosen._replace(form=DOT if metric == "dot" else WIDE)
     if rope is not None:
         check_pairs(m)
