@@ -170,7 +170,7 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
     else:
         q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=relevance)
         q, k, v, group = check_arrays(q, k, v)
-        chosen = check_relevance(m, q, group, metric)
+        chosen = check_relevance(m, q, k, group, metric)
         if rope is not None:
             check_pairs(m)
             q, k = turn_both(q, k, rope)
@@ -179,8 +179,8 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
     call = check_call(query, key, v, causal=causal, mask=mask, scale=scale, window=window, alibi=None)
     if chosen.form == BIAS:
         x, g = call.problem, call.layout
-        problem, layout = Problem(*x[:5], flat(bias), x.scale), Layout(*g[:-1], chosen.room(g.keys))
-        call = call._replace(problem=problem, layout=layout)
+        problem, layout = Problem(*x[:5], flat(bias), x.scale), Layout(*g[:-1], chosen.sizes[3])
+        call = Call(problem, layout, call.lead, call.shapes)
     return Ready(q, k, chosen, call)
 
 

@@ -35,26 +35,26 @@ DOT, BIAS, WIDE = 0, 1, 2
 class Metric(NamedTuple):
     """``m`` is flat; the table of a head starts at ``at``, its rows lie ``step`` apart, 0 if all queries share one.
 
-    ``group``: query heads a key head.
+    ``sizes``: query heads a key head, queries, keys, how far rows of biases lie apart (0 if there are none), width.
     """
 
     m: Any
     at: Any
     step: int
     form: int
-    width: int
     shape: tuple[int, ...]
     lead: tuple[int, ...]
-    group: int
+    heads: int
+    sizes: tuple[int, int, int, int, int]
+
+    @property
+    def width(self) -> int:
+        return self.sizes[-1]
 
     @property
     def wide(self) -> int:
         """The width after the change."""
         return self.width * (2 if self.form == WIDE else 1)
-
-    def room(self, keys: int) -> int:
-        """How far rows of biases lie apart; 0 if there are none."""
-        return bias_length(keys) if self.form == BIAS else 0
 
 
 @scalar
@@ -173,50 +173,50 @@ def changed_key(k, metric: Metric):
 
 def change(q, k, metric: Metric):
     """Changed queries and keys, and the biases of keys, which are there if the form is BIAS."""
-    width, queries, keys, bias = metric.width, tuple(q.shape)[-2], tuple(k.shape)[-2], None
-    heads, room = math.prod(metric.lead), metric.room(keys)
-    if not metric.step:
-        bias = devices.empty(heads * room, q.dtype, like=q)
-        if not devices.is_device_array(q):
-            out = np.empty(q.shape, q.dtype)
-            arguments = metric.group, queries, keys, room, width, out.reshape(out.size), bias
-            by_head(change_cpu, heads, metric.group, flat(q), flat(k), metric.m, metric.at, *arguments)
-            return out, k, bias
+    if metric.step:
+        return changed_query(q, metric), changed_key(k, metric), None
+    sizes = group, _, keys, room, width = metric.sizes
+    bias = devices.empty(metric.heads * room, q.dtype, like=q)
+    if devices.is_device_array(q):
         if room:
-            BIASES(heads * keys, flat(k), metric.m, metric.at, metric.group, keys, room, width, bias)
-    return changed_query(q, metric), changed_key(k, metric), bias
+            BIASES(metric.heads * keys, flat(k), metric.m, metric.at, group, keys, room, width, bias)
+        return changed_query(q, metric), k, bias
+    out = np.empty(q.shape, q.dtype)
+    by_head(change_cpu, metric.heads, flat(q), flat(k), metric.m, metric.at, *sizes, out.reshape(-1), bias)
+    return out, k, bias
 
 
 def pull(q, k, metric: Metric, scale, dquery, dkey, dbias):
     """dq, dk and dm from the flat gradients of changed queries, changed keys and biases; the first two are used up."""
-    width, queries, keys = metric.width, tuple(q.shape)[-2], tuple(k.shape)[-2]
-    heads, room, host = math.prod(metric.lead), metric.room(keys), not devices.is_device_array(q)
-    sizes = metric.group, queries, keys, room, width, scale
-
-    def empty(n):
-        return devices.empty(n, q.dtype, like=q)
-
-    dq, dk, dm = dquery, dkey, empty(0 if metric.step else heads * width)
-    if host and not metric.step:
-        by_head(pull_cpu, heads, metric.group, flat(q), flat(k), metric.m, metric.at, *sizes, dquery, dbias, dkey, dm)
-        return dq.reshape(q.shape), dk.reshape(k.shape), _of_heads(dm, metric)
-    dq, rows = empty(q.size), empty(q.size if metric.step else 0)
+    sizes = group, queries, keys, room, width = metric.sizes
+    arguments = metric.m, metric.at, *sizes, scale, dquery, dbias, dkey
+    if not metric.step and not devices.is_device_array(q):
+        dm = np.empty(metric.heads * width, q.dtype)
+        by_head(pull_cpu, metric.heads, flat(q), flat(k), *arguments, dm)
+        return dquery.reshape(q.shape), dkey.reshape(k.shape), _of_heads(dm, metric)
+    dk = dkey
+    dq, rows, dm = (
+        devices.empty(n, q.dtype, like=q)
+        for n in (q.size, q.size if metric.step else 0, 0 if metric.step else metric.heads * width)
+    )
     QUERY_BACK(
         q.size // width, flat(q), metric.m, metric.at, metric.step, queries, width, metric.wide, dquery, dq, rows
     )  # fmt: skip
     if metric.form == WIDE:
-        dk = empty(k.size)
+        dk = devices.empty(k.size, k.dtype, like=k)
         KEY_BACK(k.size // width, flat(k), width, dkey, dk)
-    if room:
-        BIAS_KEY(k.size // width, flat(k), metric.m, metric.at, metric.group, *sizes[2:], dbias, dk)
     if metric.step:
         return dq.reshape(q.shape), dk.reshape(k.shape), sum_to(rows.reshape(q.shape), metric.shape)
-    METRIC(dm.size, flat(q), flat(k), *sizes, dquery, dbias, dm)
+    if room:
+        BIAS_KEY(k.size // width, flat(k), metric.m, metric.at, group, keys, room, width, scale, dbias, dk)
+    METRIC(dm.size, flat(q), flat(k), *sizes, scale, dquery, dbias, dm)
     return dq.reshape(q.shape), dk.reshape(k.shape), _of_heads(dm, metric)
 
 
 def _of_heads(one, metric: Metric):
     """dm from one vector a head."""
+    if math.prod(metric.shape) == one.size:
+        return one.reshape(metric.shape)
     own = metric.shape[:-2] if len(metric.shape) == len(metric.lead) + 2 else metric.shape[:-1]
     return sum_to(one.reshape((*metric.lead, metric.width)), (*own, metric.width)).reshape(metric.shape)
 
@@ -230,10 +230,10 @@ def plain_metric(m, q, k, v, metric: str) -> Metric:
 def _of_shapes(m, q, k, v, dtype, metric):
     """What follows m in a `Metric`: nothing of it depends on the numbers."""
     *_, group = check_arrays(*(np.empty(shape, dtype) for shape in (q, k, v)))
-    return check_relevance(np.empty(m, dtype), np.empty(q, dtype), group, metric)[1:]
+    return check_relevance(*(np.empty(shape, dtype) for shape in (m, q, k)), group, metric)[1:]
 
 
-def check_relevance(m, q, group: int, metric: str) -> Metric:
+def check_relevance(m, q, k, group: int, metric: str) -> Metric:
     """A relevance of fewer axes than q is one vector a head; of as many axes, one a query."""
     if metric not in ("dot", "distance"):
         raise ValueError(f"metric is {metric!r}: pass 'dot' or 'distance'")
@@ -255,7 +255,9 @@ def check_relevance(m, q, group: int, metric: str) -> Metric:
     own = shape[:-2] if by_query else shape[:-1]
     form = DOT if metric == "dot" else WIDE if step else BIAS
     at = table_offsets(own, lead, rows * width, q)
-    return Metric(flat(m), flat(at), step, form, width, shape, lead, group)
+    keys = tuple(k.shape)[-2]
+    sizes = group, queries, keys, bias_length(keys) if form == BIAS else 0, width
+    return Metric(flat(m), flat(at), step, form, shape, lead, math.prod(lead), sizes)
 
 
 def check_pairs(m) -> None:

@@ -7,7 +7,8 @@ With x_i = dL/d(Mq_i), and B_j = sum_i dL/ds_ij, which `_cores.run.backward` giv
     dL/dq_ic = m_c x_ic,    dL/dk_jc -= scale m_c k_jc B_j,    dL/dm_c = sum_i q_ic x_ic - (scale / 2) sum_j k_jc^2 B_j.
 
 A head of queries has its own biases, a row of them ``room`` long (`bias_length`; 0 for none); what lies behind the last
-key is never read. On the CPU a loop goes over heads, from queries to keys, in one call.
+key is never read. On the CPU one call goes over heads, from queries to keys, the last head first: the softmax loops
+begin with the first one, and have just left the last, so that it still lies in the cache.
 """
 
 from ..._runtime.disjoint import disjoint
@@ -100,7 +101,7 @@ def change_cpu(start, stop, q, k, m, at, group, queries, keys, room, width, out,
     """Key heads [start, stop): the changed queries of their heads, and the biases of their keys."""
     disjoint()
     full_width()
-    for head in range(start * group, stop * group):
+    for head in range(stop * group - 1, start * group - 1, -1):
         metric, first = at[head], head // group * keys
         for i in range(head * queries, (head + 1) * queries):
             for c in range(width):
@@ -117,7 +118,7 @@ def pull_cpu(start, stop, q, k, m, at, group, queries, keys, room, width, scale,
     """
     disjoint()
     full_width()
-    for head in range(start * group, stop * group):
+    for head in range(stop * group - 1, start * group - 1, -1):
         own, metric, first = head * width, at[head], head // group * keys
         for c in range(width):
             dm[nonnegative(own + c)] = type(dm[0])(0)
@@ -149,11 +150,11 @@ def pull_cpu(start, stop, q, k, m, at, group, queries, keys, room, width, scale,
                 dk[nonnegative((first + j) * width + c)] -= times(d, times(m[nonnegative(metric + c)], x))
 
 
-def by_head(loop, heads: int, group: int, q, k, *arguments) -> None:
+def by_head(loop, heads: int, q, k, m, at, group: int, *arguments) -> None:
     """``loop`` over key heads, on several threads if there are enough numbers."""
-    key_heads = heads // group
-    grain = _GRAIN * key_heads // max(q.size + k.size, 1) + 1
-    if key_heads < 2 * grain:
-        loop(0, key_heads, q, k, *arguments)
+    key_heads, numbers = heads // group, q.size + k.size
+    if numbers < 2 * _GRAIN:
+        loop(0, key_heads, q, k, m, at, group, *arguments)
     else:
-        share(lambda start, stop: loop(start, stop, q, k, *arguments), key_heads, grain)
+        grain = _GRAIN * key_heads // numbers + 1
+        share(lambda start, stop: loop(start, stop, q, k, m, at, group, *arguments), key_heads, grain)
