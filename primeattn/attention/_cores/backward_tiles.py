@@ -14,7 +14,7 @@ from ..._runtime.strips import ROWS, strip, strip_turned
 from ..._runtime.vectors import LANES, load, store
 from ..._runtime.width import full_width
 from .layout import Layout, Problem, query_range
-from .packing import Plan, block_of, pack_rows, pack_turned, score_block
+from .packing import Plan, block_of, lift_of, pack_biases, pack_rows, pack_turned, score_block
 from .tiles import Gradients, fill, finite_unit, kernel, prepare, scalar, share_of, slope_gradient, tile_range
 
 
@@ -37,7 +37,7 @@ class Space(NamedTuple):
 @scalar
 def space_of(work, g, plan):
     extra = plan.columns + ROWS
-    a = plan.columns * g.width
+    a = plan.columns * (g.width + lift_of(g))
     b = a + plan.columns * plan.wide
     c = b + plan.columns * g.depth
     d = c + extra * plan.wide
@@ -189,8 +189,8 @@ def unit_of(part, parts, sides, g, plan):
 def open_keys(key, count, of_queries, of_keys, x, g, plan, w):
     """Pack a tile of keys and values, from row ``key`` on, and clear the sums of its gradients."""
     one = type(x.scale)(1)
-    pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel, plan.side)
-    pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side)
+    pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel, plan.side, lift_of(g))
+    pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side, 0)
     if of_queries:
         pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
     if of_keys:
@@ -226,6 +226,7 @@ def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gra
             key, count = unit_head * g.room + j0, min(plan.columns, high - j0)
             open_keys(key, count, of_queries, of_keys, x, g, plan, w)
             for head in range(unit_head * g.group, (unit_head + 1) * g.group):
+                pack_biases(head, j0, count, x, g, plan, w.turned)
                 for i in range(first, last, plan.rows):
                     backward_tile(head, i, min(plan.rows, last - i), j0, of_queries, of_keys, x, g, plan, w, f, d)
             if of_keys:

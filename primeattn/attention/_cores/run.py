@@ -34,7 +34,7 @@ def forward_plan(g: Layout, heads: int, dtype) -> tuple[Plan, int, int, int]:
 def _forward_plan(g, heads, dtype, threads, sizes):
     plan = _plan(g, dtype, sizes)
     parts = 1 if threads == 1 else min(-(-4 * threads // (heads // g.group)), -(-g.queries // plan.rows))
-    room = plan.columns * (g.width + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
+    room = plan.columns * (g.width + (g.bias > 0) + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
     return plan, parts, threads, room
 
 
@@ -55,7 +55,7 @@ def _backward_plan(g, key_heads, dtype, threads, sizes):
         wanted = -(-4 * threads // key_heads)
         passes = [(1, min(wanted, -(-g.queries // plan.rows))), (2, min(wanted, -(-g.keys // plan.columns)))]
     both = plan.wide + plan.deep
-    room = plan.columns * (g.width + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
+    room = plan.columns * (g.width + (g.bias > 0) + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
     room += plan.rows * (both + 2 * plan.span) + strips.ROWS * plan.wide
     return plan, passes, threads, room
 
