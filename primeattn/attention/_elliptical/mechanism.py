@@ -143,7 +143,7 @@ def _vjp(
         dquery, dkey, dv, dbias = run.backward(x, g, out, lse, upstream, False)
         dscale = None if scale is None else scale_gradient(x, dquery, dkey)
         if scale is not None and g.bias:
-            dscale = dscale + bias_share(x, g, dbias)
+            dscale = np.asarray(dscale + bias_share(x, g, dbias), x.q.dtype)
         dq, dk, dm = pull(ready.q, ready.k, ready.metric, x.scale, dquery, dkey, dbias)
         grads = {"q": dq, "k": dk, "v": dv.reshape(call.shapes["v"]), "relevance": dm}
         if scale is not None:
