@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from primeattn import train
-from primeattn.train import _compare
+from primeattn.train import _cells, _comparison
 from tests.bigram import Bigram
 
 TASKS = {"easy": train.NT(2, 1), "hard": train.NT(3, 3)}
@@ -24,7 +24,7 @@ def bigrams(monkeypatch):
         made.append((options["mechanism"], seed))
         return Bigram(task.vocabulary, task.context, rng=seed)
 
-    monkeypatch.setattr(_compare, "model_of", model_of)
+    monkeypatch.setattr(_cells, "model_of", model_of)
     return made
 
 
@@ -51,6 +51,11 @@ def test_cells_table_and_markdown(bigrams):
     assert len(lines) == 2 + 4
     assert "3/3 (44%–100%)" in lines[2]
     assert all(line.count("|") == lines[0].count("|") for line in lines)
+    unsolvable = [cell | {"accuracy": None, "solved_at": None} for cell in found.cells]
+    plain = train.Comparison(unsolvable, "finished", 0).markdown().splitlines()
+    assert [line.count("|") for line in plain] == [10] * 6
+    assert "solved" in lines[0]
+    assert "solved" not in plain[0]
     merged = found.to_xarray()
     assert {"score", "curve", "mean", "rate_low"} <= set(merged)
 
@@ -121,14 +126,14 @@ def test_a_run_that_fails_is_a_cell_and_stops_no_other(bigrams, monkeypatch, tmp
         def loss_and_gradient(self, *batch, **options):
             return math.nan, super().loss_and_gradient(*batch, **options)[1]
 
-    healthy = _compare.model_of
+    healthy = _cells.model_of
 
     def model_of(options, task, parameters, seed):
         if seed == 1:
             return Broken(task.vocabulary, task.context)
         return healthy(options, task, parameters, seed)
 
-    monkeypatch.setattr(_compare, "model_of", model_of)
+    monkeypatch.setattr(_cells, "model_of", model_of)
     found = train.compare(TWO[:1], TASKS["easy"], seeds=3, folder=tmp_path, **OPTIONS)
     assert [cell["status"] for cell in found.cells] == ["solved", "failed", "solved"]
     assert "first in the loss" in found.cells[1]["why"]
@@ -157,11 +162,11 @@ def test_names_of_tasks_and_mechanisms(bigrams):
 def test_wilson_interval_against_its_equation():
     z = 1.959963984540054
     for k, n in ((0, 20), (7, 20), (20, 20), (1, 3)):
-        low, high = _compare.wilson(k, n)
+        low, high = _comparison.wilson(k, n)
         for p in {low, high} - {0.0, 1.0}:
             assert abs(k / n - p) == pytest.approx(z * math.sqrt(p * (1 - p) / n), rel=1e-9)
         assert 0 <= low <= k / n <= high <= 1
-    assert _compare.wilson(0, 0) == (0.0, 1.0)
+    assert _comparison.wilson(0, 0) == (0.0, 1.0)
 
 
 def test_processes_give_what_one_process_gives(tmp_path):
@@ -183,7 +188,7 @@ def test_processes_give_what_one_process_gives(tmp_path):
 def test_models_are_as_large_as_wanted():
     task = train.TextTask(b"the cat sat on the mat. " * 40, context=16)
     for mechanism in TWO:
-        model = _compare.model_of({"mechanism": mechanism, "layers": 2, "width": 32, "heads": 2}, task, 60_000, 0)
+        model = _cells.model_of({"mechanism": mechanism, "layers": 2, "width": 32, "heads": 2}, task, 60_000, 0)
         assert len(model.parameters) == pytest.approx(60_000, rel=0.02)
     with pytest.raises(ValueError, match="parameters"):
-        _compare.model_of({"mechanism": "dot_product", "layers": 2, "width": 32, "heads": 2}, task, 5_000, 0)
+        _cells.model_of({"mechanism": "dot_product", "layers": 2, "width": 32, "heads": 2}, task, 5_000, 0)

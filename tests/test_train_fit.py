@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from primeattn import nn, train
-from primeattn.train import _checkpoint, _fit
+from primeattn.train import _checkpoint, _plan
 from tests.bigram import SETTINGS, TEXT, Bigram
 
 TASK = train.NT(2, 1)  # x_t = 0: a table by the last token learns it
@@ -343,5 +343,5 @@ def test_it_runs_outside_the_main_thread():
 
 
 def test_a_generator_gives_a_seed():
-    assert _fit._seed(np.random.default_rng(1)) == _fit._seed(np.random.default_rng(1))
-    assert _fit._seed(7) == 7
+    assert _plan.seed_of(np.random.default_rng(1)) == _plan.seed_of(np.random.default_rng(1))
+    assert _plan.seed_of(7) == 7

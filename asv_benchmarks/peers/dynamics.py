@@ -32,7 +32,10 @@ RKS = {
     "dopri5": (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6, 1e-7, 1e-9),
     "dop853": (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, *(10 ** (-6 - i / 4) for i in range(17))),
 }
-LARGE = {"dopri5": (1e-4, 1e-5, 1e-6, 1e-7), "dop853": (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)}
+LARGE = {
+    "dopri5": (1e-4, 1e-5, *(10 ** (-6 - i / 4) for i in range(5))),
+    "dop853": (1e-4, 1e-5, *(10 ** (-6 - i / 4) for i in range(5)), 1e-8),
+}
 OWN = {"all": RKS, "network": RKS, "large": LARGE, "lattice": LARGE, "ensemble": {"rk4": (0.05,)}}
 SCIPY = {"RK45": (1e-3, 1e-5, 1e-7), "DOP853": (1e-4, 1e-6, 1e-8, 1e-10)}
 JITCODE = {"dopri5": (1e-3, 1e-5, 1e-7), "dop853": (1e-4, 1e-6, 1e-8, 1e-10)}

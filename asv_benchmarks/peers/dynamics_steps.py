@@ -24,9 +24,10 @@ from scipy import sparse
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import primeattn as pa
+from primeattn.dynamics import _slices
 
 # A stage, all to all: cos, sin, omega in; slope out; y, slope in; state out and in; cos, sin out. On a network also
-# pairs out, what is heard out and in, and 4 + 16 an edge.
+# what is heard, out and in for each range of columns, and of an edge its number and a pair.
 BYTES = 4 * 8 * 9
 TRIAD = 10**7  # numbers of an array
 
@@ -103,7 +104,11 @@ def measure(name: str, rounds: int, memory: tuple) -> str:
         times = [p / s for p, s in zip(products, steps[1], strict=True)]
         cells[5] = f"{1e3 * statistics.median(products):.4g} ms, {statistics.median(times):.2f}"
     if n >= 10**5:
-        network = 4 * (20 * options["network"].nnz + 48 * n) if degree else 0
+        network = 0
+        if degree:
+            edges = options["network"].nnz
+            cuts = _slices.ranges(n, edges)
+            network = 4 * ((16 + (2 if n <= cuts * _slices.PACKED else 4)) * edges + 32 * cuts * n)
         rate = (runs * n * BYTES + network) / step
         share = statistics.median(rate * step / s / m for s, m in zip(steps[1], moved, strict=True))
         both = statistics.median(rate * step / s / m for s, m in zip(steps[many], moved, strict=True))

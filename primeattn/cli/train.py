@@ -173,7 +173,7 @@ def _trained(found: dict[str, dict[str, Any]], arguments: argparse.Namespace) ->
     import numba
 
     from .. import train
-    from ..train._compare import model_of
+    from ..train._cells import model_of
 
     threads, parameters = found["compare"].get("threads"), found["compare"].get("parameters")
     if threads is not None:

@@ -115,7 +115,7 @@ class Drive(Course):
         """
         m, g = self.method, self.sizes
         kept = self._small if g.states * m.stages <= _SMALL and not g.delayed else self._spaces
-        key = team, len(self.phases.starts) > 0, g, m.stages, m.adaptive, len(m.extra_c)
+        key = team, len(self.phases.begins), g, m.stages, m.adaptive, len(m.extra_c)
         spaces = kept.setdefault(key, [])
         try:
             space = spaces.pop()  # several threads come here
@@ -130,7 +130,7 @@ class Drive(Course):
         g, m = self.sizes, self.method
         states, rows = g.states, m.stages + 1 + len(m.extra_c)
         blocks, each = len(self.phases.group), g.groups * g.harmonics * 2
-        pairs = memory(g.harmonics, g.n) if len(self.phases.starts) else 0
+        pairs = memory(g.harmonics, g.n, len(self.phases.begins)) if len(self.phases.starts) else 0
         copies, recalled = (8, g.n) if g.delayed == 1 else (4, 0)
         return Space(
             *zeros(
@@ -197,7 +197,11 @@ class _Ready:
         ordered = not (self.sizes.delayed or self.sizes.kind or len(phases.learning))
         self.networks = [x._replace(**_in_order(x)) for x in networks] if ordered else networks
         among = self.sizes.ring or len(phases.corners) or any(len(x.matrix) for x in self.networks)
-        self.sizes = self.sizes._replace(turns=1 if among or not ordered else 0)
+        fields = self.sizes.mean or len(phases.triads) or len(phases.forcing)
+        self.sizes = self.sizes._replace(
+            turns=1 if among or not ordered else 0,
+            paired=1 if all(len(x.starts) for x in self.networks) and not (fields or among) else 0,
+        )
         self.kinks = np.union1d(self.changes[1:], phases.schedule[: len(phases.schedule) // 2])
         self.spaces: dict[tuple, list[Space]] = {}
 

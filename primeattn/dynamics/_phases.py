@@ -30,7 +30,7 @@ from .._runtime.jit import MATH, apart, nonnegative, piece, scalar
 from ._bodies import add_heard, amplify, turn
 from ._learning import add_learning, learn
 from ._neighbours import add_ring, add_rows
-from ._slices import feel, heard_at, pair_up, pairs_at
+from ._slices import feel, heard_at, own_pairs, pair_up
 from ._triangles import add_triangles
 
 PHASES, AMPLITUDES, SPHERES = 0, 1, 2  # what oscillators are: angles, complex numbers, unit vectors
@@ -59,7 +59,9 @@ class Phases(NamedTuple):
     sigma: Any  # (runs, n) or (runs, 1): sqrt(2 diffusion)
     edges: Any  # (blocks + 1,) int64: block b holds the oscillators edges[b] to edges[b + 1] - 1
     group: Any  # (blocks,) int64
-    strands: Any = np.zeros(0, np.int32)  # the network once more, see `_slices.Slices`; empty: rows are read as above
+    begins: Any = _NO_INTEGERS  # the network once more, see `_slices.Slices`; empty: rows are read as above
+    part: Any = _NO_INTEGERS
+    strands: Any = np.zeros(0, np.int32)
     starts: Any = _NO_INTEGERS
     heard: Any = np.zeros(0, np.int32)
     strength: Any = np.zeros(0)
@@ -99,6 +101,7 @@ class Sizes(NamedTuple):
     kind: int  # PHASES, AMPLITUDES or SPHERES
     ring: int  # neighbours on each side of a ring; 0: none
     turns: int = 1  # 0 if nobody but an oscillator itself reads its cos and sin, of which one copy is enough then
+    paired: int = 0  # 1 if they are read as pairs only, see `_slices`
 
 
 @scalar
@@ -111,6 +114,15 @@ def pull(re, im, c, s):
 def at(parity, harmonic, g):
     """Where the cosines of a harmonic (0 is m = 1) start in ``features``; sines follow."""
     return (parity * g.turns * g.harmonics + harmonic) * 2 * g.n
+
+
+@scalar
+def own_at(block, parity, harmonic, x, g):
+    """`at`, and how far from a cosine its sine stands; of pairs in the making, where the block no longer hears."""
+    if g.paired:
+        first = x.edges[block]
+        return heard_at(harmonic, len(x.begins), g) + first, x.edges[block + 1] - first
+    return at(parity, harmonic, g), g.n
 
 
 _summing = njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
@@ -165,30 +177,29 @@ def rotate(first, last, omega, at, re, im, features, c, n, out, to):
 def sense(block, x, g, theta, features, parity, sums):
     """cos and sin of all harmonics over a block, or the coordinates of bodies, and their sums."""
     first, last = x.edges[block], x.edges[block + 1]
-    c1 = at(parity, 0, g)
-    s1 = c1 + g.n
+    c1, gap = own_at(block, parity, 0, x, g)
     if g.kind != PHASES:
         for variable in range(g.variables):
             for i in range(variable * g.n + first, variable * g.n + last):
                 features[nonnegative(c1 + i)] = theta[nonnegative(i)]
     else:
-        p, q = directions(first, last, theta, features, c1, g.n)
+        p, q = directions(first, last, theta, features, c1, gap)
         if p + q != p + q:  # NaN: one of them is far from 0, or nothing
-            p, q = far_directions(first, last, theta, features, c1, g.n)
+            p, q = far_directions(first, last, theta, features, c1, gap)
         if g.mean:
             to = (parity * (len(x.edges) - 1) + block) * g.harmonics * 2
             sums[to], sums[to + 1] = p, q
     for m in range(1, g.harmonics if g.kind == PHASES else 1):
-        c, s = at(parity, m, g), at(parity, m, g) + g.n
-        cb, sb = at(parity, m - 1, g), at(parity, m - 1, g) + g.n
+        c, before = own_at(block, parity, m, x, g)[0], own_at(block, parity, m - 1, x, g)[0]
         for i in range(first, last):
-            a, b = features[nonnegative(c1 + i)], features[nonnegative(s1 + i)]
-            p, q = features[nonnegative(cb + i)], features[nonnegative(sb + i)]
+            a, b = features[nonnegative(c1 + i)], features[nonnegative(c1 + gap + i)]
+            p, q = features[nonnegative(before + i)], features[nonnegative(before + gap + i)]
             features[nonnegative(c + i)] = p * a - q * b
-            features[nonnegative(s + i)] = p * b + q * a
+            features[nonnegative(c + gap + i)] = p * b + q * a
     if len(x.starts):
         for m in range(g.harmonics):
-            pair_up(first, last, at(parity, m, g), g.n, pairs_at(parity, m, g), features)
+            c, to = own_at(block, parity, m, x, g)[0], own_pairs(block, parity, m, x, g)
+            pair_up(first, last, c, gap, to, features)
     if g.mean:
         add_up(block, 0 if g.kind != PHASES else 1, x, g, features, parity, sums)
 
@@ -307,7 +318,8 @@ def slope(block, run, t, x, g, field, features, parity, stage, out, to):
             if len(x.matrix):
                 add_rows(first, last, p, q, x.matrix, x.scale, features, c, at(heard, m, g), g.n, out, force)
             else:
-                feel(first, last, p, q, x.scale, heard_at(m, g), c, g.n, features, out, force)
+                own = own_pairs(block, parity, m, x, g)
+                feel(first, last, p, q, x.scale, heard_at(m, len(x.begins), g), own, features, out, force)
     else:
         listed(block, run, factor, x, g, features, parity, stage, out, to)
     finish(block, x, g, features, at(parity, 0, g), stage, out, to)

@@ -1,14 +1,16 @@
 """Training: tasks, data, the loop, checkpoints, evaluation, comparisons of mechanisms."""
 
-from ._compare import Comparison, compare
+from ._compare import compare
+from ._comparison import Comparison
 from ._copying import Copy
 from ._evaluate import evaluate
-from ._fit import Result, fit
+from ._fit import fit
 from ._guard import NotFinite
 from ._modular import ModularAddition
 from ._nt import NT
 from ._order import OrderDiscrimination
 from ._recall import AssociativeRecall
+from ._result import Result
 from ._task import Batch, Sequences, Task
 from ._text_task import TextTask
 from ._texts import SOURCES, Source, Text, fetch, text, xz_bits

@@ -56,7 +56,7 @@ def _trainable(material: Material) -> list[str]:
 
 
 def _model(name: str, task):
-    from ...train._compare import model_of
+    from ...train._cells import model_of
 
     return model_of({"mechanism": name, **MODEL}, task, PARAMETERS, 0)
 
