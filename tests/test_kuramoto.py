@@ -204,6 +204,19 @@ def test_a_head_that_is_not_finite_is_taken_pass_by_pass():
     assert np.isfinite(pullback(np.ones_like(out))["theta"][0]).all()
 
 
+def test_gradients_that_are_not_finite_are_taken_pass_by_pass():
+    """An infinite one reaches its own sequence; of the others, other loops give the same up to rounding."""
+    theta, options = draw(tokens=20, causal=True)
+    out, pullback = attention.vjp("kuramoto", theta, **options)
+    dout = np.random.default_rng(6).standard_normal(out.shape)
+    expected = pullback(dout)["theta"]
+    dout[1, 11, 1] = np.inf
+    got = pullback(dout)["theta"]
+    np.testing.assert_allclose(got[0], expected[0], rtol=0, atol=1e-14 * abs(expected).max())
+    assert not np.isfinite(got[1, :12, :2]).any()
+    np.testing.assert_allclose(got[1, :, 2:], expected[1, :, 2:], rtol=0, atol=1e-14 * abs(expected).max())
+
+
 # --- identities of the torus -----------------------------------------------------------------------------------------
 
 
@@ -267,7 +280,7 @@ def test_the_order_parameter_lies_in_the_unit_disc():
     theta, options = draw(tokens=40)
     defaults = {"memory": None, "drift_values": False, "coupling": None, "update": "tangent"}
     call = check_call(theta, **{**defaults, **options}, causal=False, strict=False)
-    moments = run.forward(call, causal=False, strict=False, mask=None, window=None).main.moments
+    moments = run.forward(call, causal=False, strict=False, mask=None, window=None).passes().main.moments
     c, s = np.moveaxis(moments.reshape(2, HEADS, 40, 2, -1), -2, 0)
     assert (c * c + s * s <= 1 + 1e-15).all()
     assert (abs(attention.kuramoto(theta, **options) - theta) <= options["step"]).all()

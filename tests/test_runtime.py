@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import primeattn as pa
-from primeattn._runtime import checks, devices, files, jit
+from primeattn._runtime import checks, devices, files, jit, memory
 from primeattn._runtime.jit import kernel, scalar
 from primeattn._runtime.owners import OWNERS, Owner, share
 
@@ -295,3 +295,19 @@ def test_a_piece_is_a_draft_that_its_callers_optimise():
         assert isinstance(made.library, jit._Draft)
         assert not made.library.codegen._engine.is_symbol_defined(made.fndesc.mangled_name)  # no machine code
         assert made.fndesc.mangled_name not in caller.inspect_asm(caller.signatures[0])
+
+
+def test_a_workspace_is_the_room_of_the_last_call_if_that_suffices(monkeypatch):
+    single, slot = np.dtype(np.float32), "test"
+    room = memory.workspace(1000, single, slot)
+    assert room.size == 1000
+    assert room.ctypes.data % memory.LINE == 0
+    smaller = memory.workspace(10, single, slot)
+    assert smaller.size == 10
+    assert smaller.ctypes.data == room.ctypes.data
+    assert memory.workspace(1000, single, slot) is room
+    for other in (memory.workspace(1001, single, slot), memory.workspace(10, np.dtype(np.float64), slot)):
+        assert not np.shares_memory(other, room)
+    monkeypatch.setattr(memory.Scratch, "MOST", 1000)
+    large = memory.workspace(2000, single, slot)
+    assert not np.shares_memory(memory.workspace(2000, single, slot), large)

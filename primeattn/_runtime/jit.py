@@ -106,6 +106,11 @@ if config.DISABLE_JIT:
         """
         return i
 
+    def read_only(x):
+        """``x`` itself, of the type of arrays that may not be written: for what is compiled to read such ones, so that
+        it need not be compiled again for memory that a kernel has just written."""
+        return x
+
 else:
 
     @intrinsic
@@ -116,3 +121,10 @@ else:
             return index
 
         return (i(i), codegen) if isinstance(i, types.Integer) else None
+
+    @intrinsic
+    def read_only(typing, x):
+        def codegen(context, builder, signature, arguments):
+            return arguments[0]  # types differ, data do not; nothing counts references here
+
+        return x.copy(readonly=True)(x), codegen

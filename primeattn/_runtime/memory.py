@@ -64,14 +64,15 @@ _own = threading.local()
 def workspace(size: int, dtype, slot: int = 0) -> np.ndarray:
     """As `aligned`, but what this thread got from its last call for this slot: for one kernel, until it returns.
 
-    To find a cache line in fresh memory takes 3 us, and fresh pages take more.
+    To find a cache line in fresh memory takes 3 us, and fresh pages take more. What is large is not kept.
     """
     kept = _own.__dict__.setdefault("rooms", {})
-    wanted, room = kept.get(slot, (None, None))
-    if wanted != (size, dtype):
+    room = kept.get((slot, dtype))
+    if room is None or room.size < size:
         room = aligned(size, dtype)
-        kept[slot] = (size, dtype), room
-    return room
+        if room.nbytes <= Scratch.MOST:
+            kept[slot, dtype] = room
+    return room if room.size == size else room[:size]
 
 
 class Scratch:

@@ -80,12 +80,11 @@ def check_call(
 ) -> Call:  # fmt: skip
     """All checks but those of mask and window. ``first``: the position of the first token, if not 0."""
     options = heads, drift_values, update, causal, strict
-    plain = memory is None and coupling is None and first is None and all(type(x) in _HASHABLE for x in options)
-    plain = plain and _are_plain(theta, gate_query, gate_key) and _is_drift(drift)
-    if plain and _is_floating(beta) and _is_floating(step):
-        shapes = [_shape(x) for x in (gate_query, gate_key, beta, drift, step)]
-        made = _of_shapes(theta.shape, theta.dtype, *shapes, *options)
-        return _filled(made, theta, gate_query, gate_key, beta, drift, step)
+    if memory is None and coupling is None and first is None and HASHABLE.issuperset(map(type, options)):
+        kinds = map(_kind, (theta, gate_query, gate_key, beta, drift, step))
+        made = _of_kinds(*kinds, *options)
+        if made:
+            return _filled(made, theta, gate_query, gate_key, beta, drift, step)
     return _check_call(
         theta, memory=memory, heads=heads, gate_query=gate_query, gate_key=gate_key, beta=beta, drift=drift,
         drift_values=drift_values, step=step, coupling=coupling, update=update, causal=causal, strict=strict,
@@ -93,35 +92,45 @@ def check_call(
     )  # fmt: skip
 
 
-_HASHABLE = frozenset({bool, int, str})
+#: Types of options that a remembered check may be asked with.
+HASHABLE = frozenset({type(None), bool, int, str})
 
 
-def _are_plain(theta, gate_query, gate_key) -> bool:
-    """Whether angles and gates are as kernels take them."""
-    gates = [x for x in (gate_query, gate_key) if x is not None]
-    return _inputs._is_plain(theta, *gates) and all(x.shape in (theta.shape, theta.shape[-1:]) for x in gates)
+def _kind(x):
+    """What a remembered check is asked with: how an array lies; a name and None as they are; the type of a number."""
+    if type(x) is np.ndarray:
+        return x.shape, x.dtype, x.flags.c_contiguous
+    return x if x is None or type(x) is str else type(x)
 
 
-def _is_floating(x) -> bool:
-    return type(x) is float or (type(x) is np.ndarray and x.dtype in _inputs._FLOATING)
+def _is_floating(kind) -> bool:
+    return kind is float or (type(kind) is tuple and kind[1] in _inputs._FLOATING)
 
 
-def _is_drift(x) -> bool:
-    return x is None or type(x) is str or (type(x) is np.ndarray and x.dtype in _inputs._FLOATING)
-
-
-def _shape(x):
-    """What `_of_shapes` is asked with: the shape of an array or number; a name and None as they are."""
-    return x.shape if type(x) is np.ndarray else () if type(x) is float else x
+def _are_plain(theta, gate_query, gate_key, beta, drift, step) -> bool:
+    """Whether angles and gates of these kinds are as kernels take them, and numbers those of NumPy or Python."""
+    if type(theta) is not tuple or theta[1] not in _inputs._FLOATING or not theta[2]:
+        return False
+    gates = {theta, (theta[0][-1:], *theta[1:]), None}
+    return (
+        gate_query in gates and gate_key in gates and _is_floating(beta) and _is_floating(step)
+        and (drift is None or type(drift) is str or (drift is not float and _is_floating(drift)))
+    )  # fmt: skip
 
 
 @lru_cache(256, typed=True)
-def _of_shapes(theta, dtype, gate_query, gate_key, beta, drift, step, heads, drift_values, update, causal, strict):
-    """The call of arrays of these shapes; nothing that is read of it depends on the numbers. Checks took 20 us."""
-    arrays = {"gate_query": gate_query, "gate_key": gate_key, "beta": beta, "drift": drift, "step": step}
-    zeros = {name: np.zeros(x, dtype) if type(x) is tuple else x for name, x in arrays.items()}
+def _of_kinds(theta, gate_query, gate_key, beta, drift, step, *options):
+    """The call of arrays of these kinds, or None if the checks must look at them. Checks took 20 us.
+
+    Nothing that is read of it depends on the numbers.
+    """
+    kinds = {"gate_query": gate_query, "gate_key": gate_key, "beta": beta, "drift": drift, "step": step}
+    if not _are_plain(theta, **kinds):
+        return None
+    zeros = {n: np.zeros(x[0], x[1]) if type(x) is tuple else 0.0 if x is float else x for n, x in kinds.items()}
+    heads, drift_values, update, causal, strict = options
     call = _check_call(
-        np.zeros(theta, dtype), **zeros, memory=None, coupling=None, heads=heads, drift_values=drift_values,
+        np.zeros(*theta[:2]), **zeros, memory=None, coupling=None, heads=heads, drift_values=drift_values,
         update=update, causal=causal, strict=strict, first=None,
     )  # fmt: skip
     of_tokens = call.queries._replace(theta=None)
@@ -133,19 +142,17 @@ def _of_shapes(theta, dtype, gate_query, gate_key, beta, drift, step, heads, dri
 
 
 def _filled(call: Call, theta, gate_query, gate_key, beta, drift, step) -> Call:
-    """A call `_of_shapes` with its numbers."""
-    tokens, omega, d = call.queries, call.given["drift"], call.width
-    shown, spins = tokens.shown, tokens.spins
+    """A call `_of_kinds` with its numbers."""
+    (_, z, shown, spins), query, key = call.queries, call.query, call.key
+    d = z.heads * z.width
     if type(drift) is np.ndarray:
-        omega = np.asarray(drift, np.float64)
-        turn = _turn(omega, 0, tokens.sizes.tokens, tokens.sizes.width, d, theta)
+        turn = _turn(drift, 0, z.tokens, z.width, d, theta)
         shown, spins = (turn, spins) if shown.token else (shown, turn)
-    tokens = Tokens(_inputs.flat(theta), tokens.sizes, shown, spins)
-    factor = _spread(beta, tokens.sizes.heads, theta)
-    query = Side(call.query.gate if gate_query is None else _inputs.flat(gate_query), call.query.token, factor)
-    key = Side(call.key.gate if gate_key is None else _inputs.flat(gate_key), call.key.token, call.key.factor)
-    given = {"step": step, "coupling": None, "drift": omega}
-    real = _spread(step, d, theta)
+    tokens = Tokens(_inputs.flat(theta), z, shown, spins)
+    gates = [_inputs.flat(x) if x is not None else side.gate for x, side in ((gate_query, query), (gate_key, key))]
+    query = Side(gates[0], query.token, _spread(beta, z.heads, theta))
+    key = Side(gates[1], key.token, key.factor)
+    given, real = {"step": step, "coupling": None}, _spread(step, d, theta)
     return Call(tokens, tokens, query, key, call.form, False, real, call.imag, call.lead, given, call.shapes)
 
 
@@ -172,7 +179,7 @@ def _check_call(
     delayed = delays == 2
     drift_values, strict = check_flag("drift_values", drift_values), check_flag("strict", strict)
     form = _checked_form(update, coupling, delayed, causal, strict)
-    omega = given["drift"] = check_drift(drift, d, heads)
+    omega = check_drift(drift, d, heads)
     for name, x in (("beta", beta), ("step", step), ("coupling", coupling), ("drift", drift)):
         shapes[name] = () if x is None or type(x) in (str, float) else np.shape(x)
 
@@ -312,14 +319,16 @@ def check_drift(drift, width: int, heads: int) -> np.ndarray | None:
 
 def _turn(omega, first: int, tokens: int, width: int, d: int, like) -> Turn:
     """By omega t, for all heads alike or for each."""
-    cosine, sine = _turns(omega.tobytes(), first, tokens, like.dtype)
-    return Turn(_placed(cosine, like), _placed(sine, like), omega.size, width if omega.size == d else 0)
+    turns = _turns(omega.tobytes(), omega.dtype, first, tokens, like.dtype)
+    cosine, sine = turns if type(like) is np.ndarray else (_placed(x, like) for x in turns)
+    return Turn(cosine, sine, omega.size, width if omega.size == d else 0)
 
 
 @lru_cache(8)
-def _turns(omega: bytes, first: int, tokens: int, dtype):
+def _turns(omega: bytes, kind, first: int, tokens: int, dtype):
     """cos and sin of omega t, flat. Angles in float64, because omega t grows."""
-    angles = np.multiply.outer(np.arange(first, first + tokens, dtype=np.float64), np.frombuffer(omega)).reshape(-1)
+    drift, time = np.frombuffer(omega, kind).astype(np.float64), np.arange(first, first + tokens, dtype=np.float64)
+    angles = np.multiply.outer(time, drift).reshape(-1)
     sine, cosine = np.empty_like(angles), np.empty_like(angles)
     if angles.size:
         SINCOS(angles.size, angles, sine, cosine)

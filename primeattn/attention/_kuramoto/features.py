@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..._runtime import elementary as el
 from ..._runtime.disjoint import disjoint
-from ..._runtime.jit import nonnegative
+from ..._runtime.jit import apart, nonnegative
 from ..._runtime.owners import Owner
 from ..._runtime.vectors import LANES, broadcast, load, store
 from ..._runtime.width import full_width
@@ -68,14 +68,6 @@ def place(r, z):
 
 
 @scalar
-def following(r, t, head, angles, z):
-    """`place` of row r + 1, from that of row r: divisions take longer than the row of a short head."""
-    if t + 1 < z.tokens:
-        return t + 1, head, angles + z.heads * z.width
-    return place(r + 1, z)
-
-
-@scalar
 def gates_of(x, angles, first):
     return angles if x.token else first
 
@@ -98,95 +90,133 @@ def harmonics_row(value, z, v):
 
 
 @scalar
-def feature(j, s, c, n, at, value, show, seen, spin, spun, a, b, v, q, k):
-    """Number j of a row, from sine and cosine of its angle."""
-    c, s = turned(c, s, show.cosine[nonnegative(seen + j)], show.sine[nonnegative(seen + j)])
+def show(j, c, s, n, value, turn, seen, v):
+    """Number j of a row of values, from cosine and sine of theta."""
+    c, s = turned(c, s, turn.cosine[nonnegative(seen + j)], turn.sine[nonnegative(seen + j)])
     v[nonnegative(value + j)], v[nonnegative(value + n + j)] = c, s
+
+
+@scalar
+def match(j, n, value, at, spin, spun, a, b, v, q, k):
+    """Number j of a row of queries and of keys, from that of values."""
+    c, s = v[nonnegative(value + j)], v[nonnegative(value + n + j)]
     c, s = turned(c, s, spin.cosine[nonnegative(spun + j)], spin.sine[nonnegative(spun + j)])
     q[nonnegative(at + j)], q[nonnegative(at + n + j)] = a * c, a * s
     k[nonnegative(at + j)], k[nonnegative(at + n + j)] = b * c, b * s
 
 
 @scalar
-def features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k):
-    """``shown`` turns from theta to phi, ``spins`` from phi to alpha."""
-    z, show, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
-    t, head, angles = place(r, z)
-    at, value, seen, spun = r * (z.width + z.width), r * z.depth, turn_of(show, t, head), turn_of(spin, t, head)
-    gate_q, gate_k = gates_of(query, angles, head * z.width), gates_of(key, angles, head * z.width)
-    for j in range(z.width):
-        s, c = el.sincos(theta[angles + j])
-        a, b = query.factor[head] * query.gate[gate_q + j], key.factor[head] * key.gate[gate_k + j]
-        feature(j, s, c, z.width, at, value, show, seen, spin, spun, a, b, v, q, k)
-    harmonics_row(value, z, v)
+def match_some(start, r, place, z, spin, query, key, v, q, k):
+    """Numbers from ``start`` on of row r of queries and keys."""
+    t, head, angles = place
+    n, at, value, spun = z.width, r * (z.width + z.width), r * z.depth, turn_of(spin, t, head)
+    gate_q, gate_k = gates_of(query, angles, head * n), gates_of(key, angles, head * n)
+    for j in range(start, n):
+        a = query.factor[head] * query.gate[nonnegative(gate_q + j)]
+        b = key.factor[head] * key.gate[nonnegative(gate_k + j)]
+        match(j, n, value, at, spin, spun, a, b, v, q, k)
 
 
 @scalar
-def near_points(first, last, theta, angles, z, v, q, k):
-    """Cosines of the rows [first, last) of a head, one after the other to q, and sines to k; False if one is not near.
+def features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k):
+    """``shown`` turns from theta to phi, ``spins`` from phi to alpha."""
+    z, turn, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
+    t, head, angles = place(r, z)
+    value, seen = r * z.depth, turn_of(turn, t, head)
+    for j in range(z.width):
+        s, c = el.sincos(theta[angles + j])
+        show(j, c, s, z.width, value, turn, seen, v)
+    harmonics_row(value, z, v)
+    match_some(0, r, (t, head, angles), z, spin, query, key, v, q, k)
 
-    Sine and cosine of one short row wait for one another, so they are taken of all these rows at once.
+
+@apart
+def near_points(count, place, theta, z, angle, cosine, sine):
+    """Cosines and sines of ``count`` rows of a head, row after row; False if an angle is not near.
+
+    Sine and cosine of one short row wait for one another, so they are taken of all these rows at once. ``angle``: room
+    for the angles, which lie apart, side by side.
     """
-    n, row, at = z.width, first * z.depth, first * (z.width + z.width)
-    vectors = n // LANES * LANES
-    for i in range(last - first):
+    disjoint()
+    full_width()
+    n, vectors, stride = z.width, z.width // LANES * LANES, z.heads * z.width
+    _, _, angles = place
+    for i in range(count):
         for j in range(0, vectors, LANES):
-            store(v, row + i * n + j, load(theta, angles + j))
+            store(angle, i * n + j, load(theta, angles + i * stride + j))
         for j in range(vectors, n):
-            v[nonnegative(row + i * n + j)] = theta[nonnegative(angles + j)]
-        angles += z.heads * n
-    if not el.all_near(v, nonnegative(row), row + (last - first) * n):
+            angle[nonnegative(i * n + j)] = theta[nonnegative(angles + i * stride + j)]
+    if not el.all_near(angle, 0, count * n):
         return False
-    for i in range((last - first) * n):
-        s, c = el.sincos_near(v[nonnegative(row + i)])
-        q[nonnegative(at + i)], k[nonnegative(at + i)] = c, s
+    for i in range(count * n):
+        sine[nonnegative(i)], cosine[nonnegative(i)] = el.sincos_near(angle[nonnegative(i)])
     return True
 
 
-@scalar
-def vector_of_features(j, n, c, s, at, value, show, seen, spin, spun, a, gate_q, query, b, gate_k, key, v, q, k):
-    """`feature` for ``LANES`` numbers."""
-    c, s = turned(c, s, load(show.cosine, seen + j), load(show.sine, seen + j))
-    store(v, value + j, c)
-    store(v, value + n + j, s)
-    c, s = turned(c, s, load(spin.cosine, spun + j), load(spin.sine, spun + j))
-    of_query, of_key = a * load(query, gate_q + j), b * load(key, gate_k + j)
-    store(q, at + j, of_query * c)
-    store(q, at + n + j, of_query * s)
-    store(k, at + j, of_key * c)
-    store(k, at + n + j, of_key * s)
+@apart
+def show_rows(first, last, place, z, turn, cosine, sine, v):
+    """Values of the rows [first, last) of a head, from what `near_points` gave."""
+    disjoint()
+    full_width()
+    n, vectors = z.width, z.width // LANES * LANES
+    t, head, _ = place
+    for j in range(0, vectors, LANES):
+        for r in range(first, last):
+            seen, point = turn_of(turn, t + r - first, head) + j, (r - first) * n + j
+            c, s = load(cosine, point), load(sine, point)
+            if turn.token > 0:
+                c, s = turned(c, s, load(turn.cosine, seen), load(turn.sine, seen))
+            store(v, r * z.depth + j, c)
+            store(v, r * z.depth + n + j, s)
+    if vectors < n or z.depth > n + n:
+        for r in range(first, last):
+            for j in range(vectors, n):
+                point = nonnegative((r - first) * n + j)
+                show(j, cosine[point], sine[point], n, r * z.depth, turn, turn_of(turn, t + r - first, head), v)
+            harmonics_row(r * z.depth, z, v)
+
+
+@apart
+def match_rows(first, last, place, z, spin, query, key, v, q, k):
+    """Queries and keys of the rows [first, last) of a head, from values."""
+    disjoint()
+    full_width()
+    n, vectors, stride = z.width, z.width // LANES * LANES, z.heads * z.width
+    t, head, angles = place
+    a, b = broadcast(query.factor[head]), broadcast(key.factor[head])
+    for j in range(0, vectors, LANES):
+        for r in range(first, last):
+            row, at, spun = angles + (r - first) * stride, r * (n + n) + j, turn_of(spin, t + r - first, head) + j
+            c, s = load(v, r * z.depth + j), load(v, r * z.depth + n + j)
+            c, s = turned(c, s, load(spin.cosine, spun), load(spin.sine, spun))
+            of_query = a * load(query.gate, gates_of(query, row, head * n) + j)
+            of_key = b * load(key.gate, gates_of(key, row, head * n) + j)
+            store(q, at, of_query * c)
+            store(q, at + n, of_query * s)
+            store(k, at, of_key * c)
+            store(k, at + n, of_key * s)
+    if vectors < n:
+        for r in range(first, last):
+            where = t + r - first, head, angles + (r - first) * stride
+            match_some(vectors, r, where, z, spin, query, key, v, q, k)
 
 
 @kernel
 def features_cpu(start, stop, theta, sizes, shown, spins, queries, keys, v, q, k):
     disjoint()
     full_width()
-    z, show, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
-    n, vectors, first = z.width, z.width // LANES * LANES, start
+    z, turn, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
+    first = start
     while first < stop:
-        t, head, angles = place(first, z)
-        last = min(first + AT_ONCE, stop, first + z.tokens - t)
-        if not near_points(first, last, theta, angles, z, v, q, k):
+        where = place(first, z)
+        last = min(first + AT_ONCE, stop, first + z.tokens - where[0])
+        value, at = first * z.depth, first * (z.width + z.width)
+        if near_points(last - first, where, theta, z, v[value:], q[at:], k[at:]):
+            show_rows(first, last, where, z, turn, q[at:], k[at:], v)
+            match_rows(first, last, where, z, spin, query, key, v, q, k)
+        else:
             for r in range(first, last):
                 features_row(r, theta, sizes, shown, spins, queries, keys, v, q, k)
-            first = last
-            continue
-        a, b = query.factor[head], key.factor[head]
-        for i in range(last - first - 1, -1, -1):  # last row first: a row of q is twice as wide as one of cosines
-            at, value, point = (first + i) * (n + n), (first + i) * z.depth, first * (n + n) + i * n
-            row = angles + i * z.heads * n
-            seen, spun = turn_of(show, t + i, head), turn_of(spin, t + i, head)
-            gate_q, gate_k = gates_of(query, row, head * n), gates_of(key, row, head * n)
-            for j in range(0, vectors, LANES):
-                vector_of_features(
-                    j, n, load(q, point + j), load(k, point + j), at, value, show, seen, spin, spun, broadcast(a),
-                    gate_q, query.gate, broadcast(b), gate_k, key.gate, v, q, k,
-                )  # fmt: skip
-            for j in range(vectors, n):
-                of_query, of_key = a * query.gate[nonnegative(gate_q + j)], b * key.gate[nonnegative(gate_k + j)]
-                c, s = q[nonnegative(point + j)], k[nonnegative(point + j)]
-                feature(j, s, c, n, at, value, show, seen, spin, spun, of_query, of_key, v, q, k)
-            harmonics_row(value, z, v)
         first = last
 
 

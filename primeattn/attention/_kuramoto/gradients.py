@@ -13,21 +13,22 @@ from .ablations import PULL_ABLATED
 from .angles import PULL, SUMS
 from .call import Call, Tokens
 from .parameters import of_parameters
-from .run import Result, gates, kappa, room, shares
+from .run import ByHead, Result, gates, kappa, room, shares
 from .sums import PIECE, column_sums, over_pieces
 from .update import PULL_UPDATE, SHARE_PULL
 
 
-def backward(call: Call, result: Result, upstream) -> dict[str, Any]:
+def backward(call: Call, result: Result | ByHead, upstream) -> dict[str, Any]:
     """Gradients by name, in the shapes of the arguments."""
+    if isinstance(result, ByHead):
+        done = by_head.backward(call, result.saved, upstream)
+        if done:
+            return _by_head(call, upstream, *done)
+        result = result.passes()
     like = call.queries.theta
     sizes = (result.main.moments.size, *(x.size for x in result.main.problem[:3]))
     if devices.is_device_array(like):
         return _backward(call, result, upstream, *(room(n, like) for n in sizes))
-    if result.saved:
-        done = by_head.backward(call, result.saved, upstream)
-        if done:
-            return _by_head(call, upstream, *done)
     with memory.Scratch() as take:
         rooms = memory.parts(take(memory.total_size(sizes, like.dtype), like.dtype), sizes)
         return _backward(call, result, upstream, *rooms)

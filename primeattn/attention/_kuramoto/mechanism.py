@@ -148,13 +148,14 @@ def _vjp(
         drift_values=drift_values, step=step, coupling=coupling, update=update, causal=causal, strict=strict,
     )  # fmt: skip
     result = run.forward(call, causal=causal, strict=strict, mask=mask, window=window)
-    out = result.out.reshape(call.shapes["theta"])
+    out = like(labels, result.out.reshape(call.shapes["theta"]))
 
     def pullback(dout) -> dict[str, Any]:
-        grads = backward(call, result, check_upstream(dout, like(labels, out), call.queries.theta))
-        return {**grads, "theta": like(labels, grads["theta"])}
+        grads = backward(call, result, check_upstream(dout, out, call.queries.theta))
+        grads["theta"] = like(labels, grads["theta"])
+        return grads
 
-    return like(labels, out), pullback
+    return out, pullback
 
 
 def _labelled_weights(labels, seen, table):

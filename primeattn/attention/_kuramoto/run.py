@@ -1,5 +1,6 @@
 """The passes of a call: features, softmax attention, update."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from .._cores import run
 from .._cores.layout import Layout, Problem
 from . import by_head
 from .ablations import ABLATED
-from .call import Call, Tokens, ones
+from .call import HASHABLE, Call, Tokens, ones
 from .features import FEATURES, Side
 from .update import SHARE, SUCCESSOR, UPDATE
 
@@ -26,15 +27,21 @@ class Pass(NamedTuple):
 
 
 class Result(NamedTuple):
-    """``phasors``: cosines and sines of the queries. ``before``: the delayed pass, and its share of the weights.
-    ``saved``: what `by_head.backward` reads, if `by_head.forward` made it all."""
+    """``phasors``: cosines and sines of the queries. ``before``: the delayed pass, and its share of the weights."""
 
     out: Any
     phasors: Any
     main: Pass
     before: Pass | None
     share: Any
-    saved: by_head.Saved | None = None
+
+
+class ByHead(NamedTuple):
+    """What `by_head.forward` gave, and how to take the passes one by one instead."""
+
+    out: Any
+    saved: by_head.Saved
+    passes: Callable[[], Result]
 
 
 def room(n: int, like):
@@ -71,7 +78,7 @@ def features(call: Call, side: Tokens):
 def band(call: Call, *, causal, strict, mask, window) -> tuple[tuple, Layout]:
     """What `_inputs.check_call` gives, without its checks of q, k and v, which are our own; no q, k and v."""
     like, options = call.queries.theta, (causal, strict, window)
-    if mask is None and type(like) is np.ndarray and all(type(x) in _inputs._HASHABLE for x in options):
+    if mask is None and type(like) is np.ndarray and HASHABLE.issuperset(map(type, options)):
         return _unmasked(call.queries.sizes, call.keys.sizes.tokens, call.lead, like.dtype, *options)
     return _band(call.queries.sizes, call.keys.sizes.tokens, call.lead, like, *options, mask)
 
@@ -92,15 +99,19 @@ def _band(z, keys: int, lead, like, causal, strict, window, mask):
     return (flat, at, _inputs.check_slopes(None, lead, like), like.dtype.type(1)), layout
 
 
-def forward(call: Call, *, causal, strict, mask, window) -> Result:
-    z = call.queries.sizes
+def forward(call: Call, *, causal, strict, mask, window) -> Result | ByHead:
     limits, g = band(call, causal=causal, strict=strict, mask=mask, window=window)
     plan = by_head.serves(call, g)
-    if plan:
-        done = by_head.forward(call, limits, plan)
-        if done:
-            out, x, phasors, moments, lse, saved = done
-            return Result(out, phasors, Pass(x, g, moments, lse), None, None, saved)
+    done = by_head.forward(call, limits, plan) if plan else None
+    if not done:
+        return passes(call, limits, g, mask)
+    out, saved = done
+    return ByHead(out, saved, lambda: passes(call, limits, g, mask))
+
+
+def passes(call: Call, limits: tuple, g: Layout, mask) -> Result:
+    """One after the other, each over all heads. ``limits``: what follows q, k, v in the problem."""
+    z = call.queries.sizes
     phasors, q, k = features(call, call.queries)
     v = phasors
     if not call.own:
@@ -157,6 +168,6 @@ def updated(call: Call, before, phasors, moments, share, delay: int):
     return out
 
 
-def weights(call: Call, result: Result):
-    main = result.main
+def weights(call: Call, result: Result | ByHead):
+    main = (result.passes() if isinstance(result, ByHead) else result).main
     return call.shaped(run.weights(main.problem, main.layout, main.lse), call.queries, call.keys.sizes.tokens)

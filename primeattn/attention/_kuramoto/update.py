@@ -30,7 +30,7 @@ from ..._runtime.vectors import LANES, broadcast, load, store
 from ..._runtime.width import full_width
 from .._cores.tiles import fill, kernel, scalar
 from .angles import piece
-from .features import SIZES, Sizes, following, place
+from .features import SIZES, Sizes, place
 
 
 @scalar
@@ -48,10 +48,10 @@ def add_increment(j, n, at, kappa, angles, rho, before, u, m, real, imag, out):
 
 
 @scalar
-def add_vector(j, n, at, kappa, angles, rho, before, u, m, real, imag, out):
-    """`add_increment` for ``LANES`` angles."""
+def add_vector(j, n, at, angles, rho, before, u, m, real, imag, out):
+    """`add_increment` for ``LANES`` angles, with their coupling."""
     p, q = frame(load(u, at + j), load(u, at + n + j), load(m, at + j), load(m, at + n + j))
-    moved = load(real, kappa + j) * q + load(imag, kappa + j) * p
+    moved = real * q + imag * p
     store(out, angles + j, load(before, angles + j) + rho * moved)
 
 
@@ -86,16 +86,23 @@ def update_cpu(start, stop, sizes, before, u, m, share, step, real, imag, out):
     disjoint()
     full_width()
     z = Sizes(*sizes)
-    n, vectors = z.width, z.width // LANES * LANES
-    t, head, angles = place(start, z)
-    for r in range(start, stop):
-        rho, at, kappa = share[r * step], r * z.depth, head * n
+    n, apart, vectors = z.width, z.heads * z.width, z.width // LANES * LANES
+    first = start
+    while first < stop:
+        t, head, angles = place(first, z)
+        last = min(stop, first + z.tokens - t)
         for j in range(0, vectors, LANES):
-            add_vector(j, n, at, kappa, angles, broadcast(rho), before, u, m, real, imag, out)
-        for j in range(vectors, n):
-            add_increment(j, n, at, kappa, angles, rho, before, u, m, real, imag, out)
-        add_harmonics(r, head, angles, z, u, m, rho, real, imag, out)
-        t, head, angles = following(r, t, head, angles, z)
+            at, of_real, of_imag = angles, load(real, head * n + j), load(imag, head * n + j)
+            for r in range(first, last):
+                add_vector(j, n, r * z.depth, at, broadcast(share[r * step]), before, u, m, of_real, of_imag, out)
+                at += apart
+        if vectors < n or z.harmonics > 1:
+            for r in range(first, last):
+                rho, at = share[r * step], angles + (r - first) * apart
+                for j in range(vectors, n):
+                    add_increment(j, n, r * z.depth, head * n, at, rho, before, u, m, real, imag, out)
+                add_harmonics(r, head, at, z, u, m, rho, real, imag, out)
+        first = last
 
 
 @scalar
