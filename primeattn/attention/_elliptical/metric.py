@@ -229,8 +229,8 @@ def plain_metric(m, q, k, v, metric: str) -> Metric:
 @lru_cache(256)
 def _of_shapes(m, q, k, v, dtype, metric):
     """What follows m in a `Metric`: nothing of it depends on the numbers."""
-    *_, group = check_arrays(*(np.empty(shape, dtype) for shape in (q, k, v)))
-    return check_relevance(*(np.empty(shape, dtype) for shape in (m, q, k)), group, metric)[1:]
+    m, q, k, v = (np.empty(shape, dtype) for shape in (m, q, k, v))
+    return check_relevance(m, q, k, check_arrays(q, k, v)[3], metric)[1:]
 
 
 def check_relevance(m, q, k, group: int, metric: str) -> Metric:
