@@ -274,7 +274,26 @@ def refusals():
         ({"harmonics": {1: 1.0}}, "whole numbers from 2 to 64"),
         ({"triadic": (1.0,)}, "triadic has shape (1,)"),
         ({"forcing": 1.0}, "forcing has shape ()"),
+        ({"omega": [[1.0, 2.0], [3.0]]}, "omega is ragged"),
+        ({"coupling": []}, "coupling has shape (0,), of no runs"),
+        ({"diffusion": np.ones((0, N))}, "diffusion has shape (0, 12)"),
+        ({"harmonics": [(2, 1.0)]}, "harmonics is [(2, 1.0)]: a dict"),
+        ({"schedule": np.sin}, "schedule is a function"),
+        ({"network": lambda t: W}, "network is a function"),
+        ({"network": [(0, W), W]}, "network is ragged"),
+        ({"network": damaged(W, N)}, "a sparse matrix that is damaged: indices must be < 12"),
+        ({"network": damaged(W, -1)}, "a sparse matrix that is damaged: indices must be >= 0"),
+        ({"correlation_time": [1.0, 2.0]}, "correlation_time has shape (2,)"),
+        ({"delay": "late"}, "delay has dtype <U4"),
+        ({"delay": 1j}, "delay has dtype complex128"),
     ]
+
+
+def damaged(W, index):
+    """One edge from an oscillator that there is not: a kernel would read what is not its own."""
+    matrix = sparse.csr_array(W)
+    matrix.indices[0] = index
+    return matrix
 
 
 @pytest.mark.parametrize(("change", "says"), refusals(), ids=lambda x: x if isinstance(x, str) else "")
@@ -334,6 +353,17 @@ def test_masks_are_refused(model, theta0):
         ({"theta0": np.zeros(3)}, "theta0 has shape (3,)"),
         ({"theta0": np.full(N, math.nan)}, "theta0 has entries that are NaN"),
         ({"theta0": np.zeros((2, N)), "runs": 3}, "[2, 3] runs"),
+        ({"theta0": np.exp(1j * OMEGA)}, "the phases of z are numpy.angle(z)"),
+        ({"theta0": ["a"] * N}, "theta0 has dtype <U1"),
+        ({"theta0": np.zeros((0, N))}, "theta0 has shape (0, 12)"),
+        ({"theta0": np.full(N, 1e15)}, "beyond 1e15 rad"),
+        ({"runs": 0}, "runs is 0: a whole number, 1 or more"),
+        ({"runs": 1.5}, "runs is 1.5"),
+        ({"t_span": "ab"}, "t_span has dtype <U2"),
+        ({"t_eval": "ab"}, "t_eval has dtype <U2"),
+        ({"method": 4}, "method is 4: a name such as 'rk4'"),
+        ({"observables": None}, "observables is None: names"),
+        ({"transient": "long"}, "transient is 'long'"),
         ({"velocity0": np.zeros(N)}, "no inertia"),
         ({"method": "rk5"}, "method is 'rk5'"),
         ({"method": "scipy:RK4"}, "'scipy:DOP853'"),
@@ -357,6 +387,29 @@ def test_simulate_refuses(options, says, model):
     with pytest.raises((ValueError, TypeError, FileNotFoundError)) as caught:
         pa.simulate(model, options.pop("t_span", (0, 1)), **options)
     assert says in str(caught.value)
+
+
+def test_what_is_no_model_is_refused(model):
+    for other in (None, OMEGA, pa.Kuramoto):
+        with pytest.raises(TypeError, match="a Kuramoto, StuartLandau or Spheres is wanted"):
+            pa.simulate(other, (0, 1))
+    with pytest.raises(ValueError, match="the model has friction, but no inertia"):
+        pa.simulate(model.replace(friction=2.0), (0, 1))
+    heavy = model.replace(inertia=1.0)
+    for velocity, says in ((np.zeros((3, N)), "velocity0 has shape"), (np.full(N, math.nan), "velocity0 has entries")):
+        with pytest.raises(ValueError, match=says):
+            pa.simulate(heavy, (0, 1), np.zeros((2, N)), velocity0=velocity)
+
+
+def test_delays_that_make_steps_tiny_are_named(model):
+    """No step may be longer than a delay: 10^9 of them would be taken without a word."""
+    from primeattn.dynamics import _pace
+
+    late = model.replace(delay=1e-9)
+    with pytest.warns(UserWarning, match=r"1e\+09 steps of 1e-09, as no step may be longer than the smallest delay"):
+        _pace.warn_of_tails(late, _pace.default_step(late), 1.0, 1)
+    with pytest.raises(ValueError, match="no step may be longer than the smallest delay"):
+        pa.simulate(model.replace(delay=1e-300), (0, 1))
 
 
 def test_noise_refuses_other_methods_and_the_past(model):
@@ -403,6 +456,23 @@ def test_observables_against_loops(theta0, network, short_pieces):
         np.testing.assert_allclose(found[name], value, rtol=1e-12, atol=1e-12, err_msg=name)  # sums of tens of terms
     whole = pa.simulate(model, (0, 8), theta0, t_eval=t, observables="metastability", dt=0.05)
     np.testing.assert_allclose(whole["metastability"], np.abs(Z1).var(ddof=1), rtol=1e-12)
+
+
+def test_local_order_is_that_of_the_network_of_the_time(theta0, network):
+    """Of a network that switches, a ring without a list of edges, and weights that learn."""
+    call = {"observables": "R_local", "save_theta": True, "t_eval": [0.4, 0.5, 0.9]}
+    switched = pa.simulate(pa.Kuramoto(OMEGA, 3.0, [(0.0, network), (0.5, network.T)]), (0, 1), theta0, **call)
+    nets = network, network.T, network.T
+    expected = [naive.local(switched.theta[k : k + 1], w)[0] for k, w in enumerate(nets)]
+    np.testing.assert_allclose(switched["R_local"], expected, rtol=1e-12, atol=1e-12)
+    around = pa.simulate(pa.Kuramoto(OMEGA, 3.0, dynamics.Ring(3)), (0, 1), theta0, **call)
+    listed = dynamics.networks.ring(N, 3).toarray()
+    np.testing.assert_allclose(around["R_local"], naive.local(around.theta, listed), rtol=1e-12, atol=1e-12)
+    learnt = pa.simulate(pa.Kuramoto(OMEGA, 3.0, network, adaptation=0.7), (0, 1), theta0, **call)
+    weights = np.zeros((3, N, N))
+    weights[:, network != 0] = learnt.states["weights"]
+    expected = [naive.local(learnt.theta[k : k + 1], weights[k])[0] for k in range(3)]
+    np.testing.assert_allclose(learnt["R_local"], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_communities_are_the_groups_of_the_model_by_default(theta0):

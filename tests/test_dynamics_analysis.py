@@ -27,6 +27,7 @@ def cases():
     size = np.where(groups == 0, 3, 4)
     several = {"harmonics": {2: (0.7, 0.3), 3: -0.4}}
     inertia, friction = rng.uniform(0.5, 2, N), rng.uniform(0.1, 1, N)
+    corners, weight = rng.integers(0, N, (12, 3)), rng.normal(size=12)  # some with j = k, or i among them
     return {
         "all": ({"coupling": 1.3, "phase_lag": 0.4}, {"terms": [(1, everywhere(1.3 / N), everywhere(0.4))]}),
         "network": (
@@ -55,11 +56,21 @@ def cases():
                 "friction": friction,
             },
         ),
+        "triangles": (
+            {
+                "coupling": 1.3, "network": w, "triangles": corners, "triangle_weights": weight, "triadic": (1.1, -0.6),
+                "inertia": inertia, "friction": friction,
+            },
+            {
+                "terms": [(1, 1.3 / N * w, everywhere(0))], "inertia": inertia, "friction": friction,
+                "triangles": [(*row, 1.1 * x, -0.6 * x) for row, x in zip(corners, weight, strict=True)],
+            },
+        ),
     }  # fmt: skip
 
 
 def listed():
-    """The same of what only the Jacobian follows: triangles, a schedule, a network that switches."""
+    """The same of what only the Jacobian follows: a schedule, a network that switches."""
     rng = np.random.default_rng(6)
     w = rng.standard_normal((N, N)) * (rng.random((N, N)) < 0.5)
     corners, weight = rng.integers(0, N, (12, 3)), rng.normal(size=12)  # some with j = k, or i among them
@@ -283,7 +294,10 @@ def test_cross_ratios_are_what_they_say(rng):
         (lambda m: analysis.cross_ratios([0.0, 1.0, 2.0]), "N >= 4"),
         (lambda m: analysis.locked_state(m.replace(coupling=0.0), [0.0, 0.0]), "no locked state"),
         (lambda m: analysis.locked_state(m.replace(schedule=([0, 1], [0, 1]))), "schedule has no locked state"),
-        (lambda m: analysis.lyapunov_exponents(m.replace(triangles=[(0, 1, 1)])), "triangles has no Lyapunov"),
+        (
+            lambda m: analysis.lyapunov_exponents(m.replace(triangles=[(0, 1, 1)], schedule=([0, 1], [0, 1]))),
+            "schedule has no Lyapunov",
+        ),
         (
             lambda m: analysis.lyapunov_exponents(m.replace(network=[(0, np.eye(2)), (1, np.ones((2, 2)))])),
             "a network that changes in time has no Lyapunov",

@@ -74,7 +74,8 @@ def test_against_loops(case):
     longest = float(model.delays.max(initial=0))
     found = pa.simulate(model, (0, 1.5), THETA0, t_eval=[0.5, 1.0, 1.5], dt=0.1)
     # kinks at multiples of a delay are ends of steps, the same as those of the loops if they fall on them
-    kinks = [k * longest for k in (1, 2, 3)] if len(model.delays) == 1 else []
+    knots = (0.0, 0.5, 1.0) if model.schedule is not None else (0.0,)
+    kinks = [a + k * longest for a in knots for k in (1, 2, 3)] if len(model.delays) == 1 else []
     edges = sorted({0.0, 0.5, 1.0, 1.5, *(k for k in kinks if k < 1.5)})
     memory = constant(longest) if longest else None
     y = THETA0.tolist()
@@ -157,26 +158,30 @@ def test_frequency_of_two_delayed_oscillators(network):
     np.testing.assert_allclose(found.R[-1], 1, atol=1e-12)
 
 
-def by_steps(model, tau, past, t1, rtol=1e-12):
-    """The method of steps: an ordinary equation after the other, with SciPy's dense output for what was."""
-    n, y, pieces, t = model.size, np.asarray(past(0.0)), [], 0.0
+def by_steps(model, tau, past, t1, rtol=1e-12, network=lambda t: 1 - np.eye(N), factor=lambda t: 1.0, jumps=()):
+    """The method of steps: an ordinary equation after the other, with SciPy's dense output for what was.
+
+    ``network`` and ``factor`` may change in time, the slope or its derivative being discontinuous at ``jumps``.
+    """
+    n, y, pieces = model.size, np.asarray(past(0.0)), []
 
     def then(s):
         if s <= 0:
             return np.asarray(past(s))
         return next(p for end, p in pieces if s <= end + 1e-12)(s)
 
-    def slope(s, theta):
-        late = then(s - tau)
-        pull = np.sin(late[None] - theta[:, None])
-        np.fill_diagonal(pull, 0)
-        return model.omega + model.coupling / n * pull.sum(axis=1)
+    echoes = range(math.ceil(t1 / tau)) if tau else (0,)
+    ends = {a + k * (tau or 0.0) for a in (0.0, *jumps) for k in echoes} | {t1}
+    for a, b in pairwise(sorted(t for t in ends if 0 <= t <= t1)):
+        weight = model.coupling / n * network((a + b) / 2)
 
-    while t < t1 - 1e-12:
-        end = min(t + tau, t1)
-        found = solve_ivp(slope, (t, end), y, method="DOP853", rtol=rtol, atol=1e-13, dense_output=True)
-        pieces.append((end, found.sol))
-        t, y = end, found.y[:, -1]
+        def slope(s, theta, weight=weight):
+            late = then(s - tau) if tau else theta
+            return model.omega + factor(s) * (weight * np.sin(late[None] - theta[:, None])).sum(axis=1)
+
+        found = solve_ivp(slope, (a, b), y, method="DOP853", rtol=rtol, atol=1e-13, dense_output=True)
+        pieces.append((b, found.sol))
+        y = found.y[:, -1]
     return y
 
 
@@ -311,6 +316,28 @@ def test_a_schedule_is_the_coupling_as_a_function_of_time():
     for name, error in (("dop853", 1e-9), ("rk4", 1e-8)):  # the tolerance; 0.01^4
         found = pa.simulate(model, (0, 2), THETA0, method=name, dt=0.01, samples=2, rtol=1e-11, atol=1e-11)
         np.testing.assert_allclose(found.theta_end, exact, atol=error)
+
+
+@pytest.mark.parametrize("delay", [None, 0.37], ids=["", "delayed"])
+@pytest.mark.parametrize("what", ["switches", "schedule"])
+def test_order_four_is_kept_where_coupling_jumps_or_bends(what, delay):
+    """No step goes over a time at which the slope is not smooth, and none over where a delay brings it back."""
+    times, nets, knots = [0.0, 0.73, 1.31], [NETWORK, NETWORK.T, NETWORK**2], ([0.0, 0.73, 1.0], [0.5, 2.0, 1.0])
+    if what == "switches":
+        model = pa.Kuramoto(OMEGA, 4.0, list(zip(times, nets, strict=True)), delay=delay)
+        terms = {"network": lambda t: nets[np.searchsorted(times, t) - 1], "jumps": times[1:]}
+    else:
+        model = pa.Kuramoto(OMEGA, 4.0, NETWORK, delay=delay, schedule=knots)
+        terms = {"network": lambda t: NETWORK, "factor": lambda t: np.interp(t, *knots), "jumps": knots[0][1:]}
+    exact = by_steps(model, delay, lambda t: THETA0, 2.0, **terms)
+    errors = [
+        np.abs(pa.simulate(model, (0, 2), THETA0, dt=dt, samples=2).theta_end - exact).max() for dt in (0.02, 0.01)
+    ]
+    assert math.log2(errors[0] / errors[1]) > 3.7
+    assert errors[1] < 3e-9
+    if not delay:
+        tight = {"method": "dop853", "rtol": 1e-12, "atol": 1e-12}
+        np.testing.assert_allclose(pa.simulate(model, (0, 2), THETA0, **tight).theta_end, exact, atol=1e-10)
 
 
 # --- coloured noise ---------------------------------------------------------------------------------------------------

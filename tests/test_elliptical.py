@@ -64,6 +64,36 @@ def test_relevance_of_any_shape_has_the_gradient_of_the_oracle(metric, shape, ke
 
 
 @pytest.mark.parametrize("metric", ["dot", "distance"])
+@pytest.mark.parametrize("shape", [(2, 4), (2, 2, 5, 4)])
+def test_the_scale_has_the_gradient_of_the_oracle(metric, shape, rng):
+    q, k, v = draw(rng)
+    options = {"relevance": positive(rng, *shape), "metric": metric, "causal": True}
+    out, pullback = attention.vjp("elliptical", q, k, v, **options, scale=0.8)
+    dout = rng.standard_normal(out.shape)
+    exact = (naive.reference(q + 0j, k, v, **options, scale=0.8 + 1e-30j) * dout).sum().imag / 1e-30
+    got = pullback(dout)["scale"]
+    assert abs(got - exact) < 1e-11 * (1 + abs(exact))
+    assert abs(got * (1 + 1e-6) - exact) > 1e-9 * abs(exact)
+    assert (got.dtype, got.shape) == (np.float64, ())
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 200, 500])
+def test_biases_of_keys_in_one_tile_and_in_several(tokens, rng):
+    """A metric a head is that metric for every query: a bias a key, or columns."""
+    q, k, v = draw(rng, max(tokens // 2, 2), tokens, heads=4)
+    m, mask = positive(rng, 4, 4), rng.random((q.shape[-2], tokens)) < 0.9
+    options = {"metric": "distance", "causal": True, "window": 300, "mask": mask}
+    by_query = np.repeat(m[None, :, None], q.shape[-2], axis=2)
+    found = [attention.vjp("elliptical", q, k, v, relevance=x, **options) for x in (m, by_query)]
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=0, atol=1e-13)
+    dout = rng.standard_normal(found[0][0].shape)
+    ours, others = (pullback(dout) for _, pullback in found)
+    others["relevance"] = others["relevance"].reshape(4, -1, 4).sum(axis=1)
+    for name, gradient in ours.items():
+        np.testing.assert_allclose(gradient, others[name], rtol=0, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("metric", ["dot", "distance"])
 def test_rope_goes_with_a_metric_that_is_equal_within_pairs_and_no_other(metric, rng):
     q, k, v = draw(rng, 3, 5)
     half = positive(rng, 2, 2)

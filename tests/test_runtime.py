@@ -1,6 +1,8 @@
 """The runtime: how a range is shared, which device runs, what the doors refuse."""
 
 import multiprocessing
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -203,6 +205,36 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
         files.write_whole(target, "new")
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_file_without_room_is_refused_before_it_is_written(tmp_path, monkeypatch):
+    """HDF5 would take the process with it."""
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10**6))
+        says = r"no room: 2.07 MB are wanted but 1 MB are free.*run\.nc"
+        with pytest.raises(OSError, match=says), files.whole(tmp_path / "run.nc", 2_000_000):
+            raise AssertionError("it is being written")
+        with files.whole(tmp_path / "run.nc", 900_000) as beside:
+            assert beside.stat().st_size == 0
+    assert os.listdir(tmp_path) == ["run.nc"]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room is not reserved")
+def test_a_limit_of_the_process_is_no_crash(tmp_path):
+    """A file that may not grow, as under a quota: an error of ours, and the results are still there."""
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    import resource
+
+    data, (soft, hard) = xarray.Dataset({"x": ("time", np.zeros(100_000))}), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="large"), files.whole(tmp_path / "run.nc", data.nbytes) as beside:
+            data.to_netcdf(beside, engine="h5netcdf")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not os.listdir(tmp_path)
 
 
 def test_a_file_keeps_its_link_and_its_mode(tmp_path):

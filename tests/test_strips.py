@@ -20,22 +20,22 @@ def product(turned, k, grains, a, ao, a_stride, b, bo, b_step, b_panel, c, co, c
 
 
 def check(turned, dtype, k, grains, add, packed):
-    """A strip inside larger arrays of NaN; B by panels or by rows."""
+    """A strip inside larger arrays of NaN; B by panels or by rows, with a row above it that is added where add is 2."""
     rng = np.random.default_rng(k)
     rows, wide, panel = strips.ROWS, grains * strips.grain(dtype), strips.panel(dtype)
     whole = -(-wide // panel) * panel
-    a, b = rng.standard_normal((rows, k)).astype(dtype), rng.standard_normal((k, whole)).astype(dtype)
+    a, b = rng.standard_normal((rows, k)).astype(dtype), rng.standard_normal((k + add // 2, whole)).astype(dtype)
     left = np.full((k if turned else rows, 40), np.nan, dtype)
     left[:, 3 : 3 + (rows if turned else k)] = a.T if turned else a
-    right = memory.aligned(whole * k + 1, dtype)
-    right[1:] = b.reshape(k, -1, panel).swapaxes(0, 1).reshape(-1) if packed else b.reshape(-1)
+    right = memory.aligned(b.size + 1, dtype)
+    right[1:] = b.reshape(len(b), -1, panel).swapaxes(0, 1).reshape(-1) if packed else b.reshape(-1)
     out = np.full((rows, wide + 9), np.nan, dtype)
     before = rng.standard_normal((rows, wide)).astype(dtype)
     expected = out.copy()
-    expected[:, 5 : 5 + wide] = (before if add else 0) + a.astype(float) @ b[:, :wide].astype(float)
-    if add:
+    expected[:, 5 : 5 + wide] = (0, before, b[0, :wide])[add] + a.astype(float) @ b[add // 2 :, :wide].astype(float)
+    if add == 1:
         out[:, 5 : 5 + wide] = before
-    steps = (panel, k * panel) if packed else (whole, panel)
+    steps = (panel, len(b) * panel) if packed else (whole, panel)
     product(turned, k, grains, left.reshape(-1), 3, 40, right, 1, *steps, out.reshape(-1), 5, wide + 9, add)
     # k additions of products of size about 1: k eps, with room
     np.testing.assert_allclose(out, expected, rtol=0, atol=8 * (k + 1) * np.finfo(dtype).eps)
@@ -45,7 +45,7 @@ def check(turned, dtype, k, grains, add, packed):
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(("k", "grains"), [(1, 1), (3, 2), (4, 3), (9, 4), (32, 1)])
 def test_strips_equal_numpy(dtype, turned, k, grains):
-    for add in (0, 1):
+    for add in (0, 1, 2):
         for packed in (False, True):
             check(turned, dtype, k, grains, add, packed)
 
@@ -84,7 +84,7 @@ from tests import test_strips
 from primeattn._runtime import strips
 assert (strips._BYTES, strips._COUNT) == (32, 16), (strips._BYTES, strips._COUNT)
 for turned in (False, True):
-    for add in (0, 1):
+    for add in (0, 1, 2):
         test_strips.check(turned, np.float32, 9, 3, add, True)
 """
 

@@ -128,10 +128,14 @@ class Ensemble:
         return statistics.median(ratios)
 
 
+def late(omega, network, rng):
+    return pa.Kuramoto(omega, 2.0, network, "degree", delay=rng.uniform(0.1, 0.5, network.nnz))
+
+
 class Terms:
     """20 steps of RK4 of what is not a plain phase, at N = 10,000."""
 
-    params = ("amplitudes", "spheres", "learning", "ring of 2,000", "full matrix of 2,000")
+    params = ("amplitudes", "spheres", "learning", "ring of 2,000", "full matrix of 2,000", "a delay an edge")
     param_names = ("term",)
 
     def setup(self, term):
@@ -141,6 +145,7 @@ class Terms:
             "spheres": lambda: pa.dynamics.Spheres(pa.dynamics.frequencies.rotations(n, 3, rng=0), 2.0),
             "learning": lambda: pa.Kuramoto(rng.normal(size=n), 2.0, erdos_renyi(n, 10), "degree", adaptation=0.1),
             "ring of 2,000": lambda: pa.Kuramoto(rng.normal(size=n), 2.0, pa.dynamics.Ring(n // 10)),
+            "a delay an edge": lambda: late(rng.normal(size=n), erdos_renyi(n, 10), rng),
             "full matrix of 2,000": lambda: pa.Kuramoto(rng.normal(size=n // 5), 2.0, rng.random((n // 5, n // 5))),
         }
         self.model = make[term]()

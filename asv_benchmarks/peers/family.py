@@ -27,7 +27,9 @@ import family_gradients
 from attention import TORCH, Peer, install, timed
 
 SIZES = ((256, 4, 32), (256, 4, 64), (1024, 4, 64))  # tokens, heads, width
-LONGER = dict.fromkeys(("expressive", "squared"), ((4096, 4, 64),))  # of mechanisms whose time at it is claimed
+VARIANTS = {"elliptical, distance": {"metric": "distance"}}  # options beside those of the mechanism's sample
+CLAIMED = ("expressive", "squared", "elliptical", *VARIANTS)
+LONGER = dict.fromkeys(CLAIMED, ((4096, 4, 64),))  # of mechanisms whose time at it is claimed
 CHECKED = (70, 2, 6)  # size of the gradient check
 
 TORCH_TEXTS = {
@@ -42,6 +44,10 @@ out = torch.softmax(z, -1) @ (v @ basis_value) @ basis_value.mT
     "elliptical": """
 z = ((q * relevance[:, None]) @ k.mT * q.shape[-1] ** -0.5).masked_fill(~allowed, -torch.inf)
 out = torch.softmax(z, -1) @ v
+""",
+    "elliptical, distance": """
+z = ((q * relevance[:, None]) @ k.mT - (relevance[:, None] * k * k).sum(-1)[..., None, :] / 2) * q.shape[-1] ** -0.5
+out = torch.softmax(z.masked_fill(~allowed, -torch.inf), -1) @ v
 """,
     "expressive": """
 z = q @ k.mT * q.shape[-1] ** -0.5
@@ -81,18 +87,22 @@ out = a / a.sum(-1, keepdim=True) @ v
 }
 
 
-def sampled(name, size, dtype):
-    """Inputs and options of the mechanism, and which of them are differentiated."""
-    import numpy as np
-
+def mechanism_of(name):
+    """The entry of MECHANISMS: a variant has its name, a comma, and a word."""
     from primeattn.attention import MECHANISMS
 
+    return MECHANISMS[name.split(",")[0]]
+
+
+def sampled(name, size, dtype):
+    """Inputs and options of the mechanism."""
+    import numpy as np
+
     tokens, heads, width = size
-    mechanism = MECHANISMS[name]
-    drawn = mechanism.sample(
+    drawn = mechanism_of(name).sample(
         np.random.default_rng(tokens), batch=(1,), heads=heads, tokens=tokens, width=width, dtype=np.dtype(dtype)
     )
-    return drawn.inputs, {**drawn.options, "causal": True}
+    return drawn.inputs, {**drawn.options, **VARIANTS.get(name, {}), "causal": True}
 
 
 def primeattn_calls(name, size, dtype, threads, file):
@@ -104,14 +114,14 @@ def primeattn_calls(name, size, dtype, threads, file):
 
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     inputs, options = sampled(name, size, dtype)
-    out, pullback = pa.attention.vjp(name, *inputs, **options)
+    mechanism = mechanism_of(name)
+    out, pullback = pa.attention.vjp(mechanism.name, *inputs, **options)
     dout = np.random.default_rng(1).standard_normal(out.shape).astype(dtype)
-    mechanism = pa.attention.MECHANISMS[name]
     arrays = {**dict(zip(mechanism.inputs, inputs, strict=True)), **options}
     np.savez(file, dout=dout, differentiated=list(pullback(dout)), **{n: x for n, x in arrays.items() if x is not None})
 
     def both():
-        _, pullback = pa.attention.vjp(name, *inputs, **options)
+        _, pullback = pa.attention.vjp(mechanism.name, *inputs, **options)
         return pullback(dout)
 
     return lambda: mechanism.forward(*inputs, **options), both

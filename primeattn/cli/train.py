@@ -215,7 +215,7 @@ def _written(result, figures: dict[str, float], controls: dict[str, float], fold
     from .._runtime.files import whole, write_whole
 
     paths = [folder / "model.npz", folder / "metrics.nc", folder / "figures.json", folder / "curve.png"]
-    with whole(paths[1]) as beside:
+    with whole(paths[1], result.metrics.nbytes) as beside:
         result.metrics.to_netcdf(beside, engine="h5netcdf")
     content = {
         "status": result.status,
@@ -309,7 +309,7 @@ def _written_comparison(comparison, task, folder: Path) -> list[Path]:
     paths = [folder / "comparison.md", folder / "comparison.nc", folder / "curves.png"]
     write_whole(paths[0], comparison.markdown() + (f"{beside_it}\n" if beside_it else ""))
     data = comparison.to_xarray()
-    with whole(paths[1]) as beside:
+    with whole(paths[1], data.nbytes) as beside:
         data.to_netcdf(beside, engine="h5netcdf")
     curve = data.curve.isel(task=0).mean("seed").values
     curves = {

@@ -1,6 +1,6 @@
 """Oscillators that are not angles: amplitudes, which are complex numbers, and points on spheres, unit vectors.
 
-Coordinate v of oscillator i stands at v n + i, in the state, in its derivative and, as `_phases.sense` copies it, in
+Coordinate v of oscillator i stands at v n + i, in the state, in its derivative and, as `_sense.sense` copies it, in
 the features. What others do to i is summed as for phases; the rest is here.
 """
 

@@ -7,7 +7,7 @@ import numpy as np
 from .._runtime.memory import physical_memory
 from ._seen import Observable, Reduction, Seen
 
-_MEANINGFUL = 1e15  # radians: beyond that, float64 has no digits left for the direction
+MEANINGFUL = 1e15  # radians: beyond that, float64 has no digits left for the direction
 
 Wanted = tuple[Observable | Reduction, ...]
 
@@ -108,9 +108,9 @@ def _apart(x: np.ndarray, states: np.ndarray) -> np.ndarray:
 
 def _good(states: np.ndarray, n: int) -> int:
     """How many samples there are before the first that is not finite, or whose phases have no direction."""
-    if states.size and max(states.max(), -states.min()) < _MEANINGFUL:  # NaN is neither
+    if states.size and max(states.max(), -states.min()) < MEANINGFUL:  # NaN is neither
         return states.shape[1]
-    good = (np.isfinite(states).all(axis=-1) & (np.abs(states[..., :n]) < _MEANINGFUL).all(axis=-1)).all(axis=0)
+    good = (np.isfinite(states).all(axis=-1) & (np.abs(states[..., :n]) < MEANINGFUL).all(axis=-1)).all(axis=0)
     return len(good) if good.all() else int(np.argmin(good))
 
 

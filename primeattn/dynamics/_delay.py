@@ -11,8 +11,11 @@ from it. C. A. H. Paul, "Designing efficient software for solving delay differen
 125 (2000) 287; A. Bellen and M. Zennaro, "Numerical Methods for Delay Differential Equations" (2003).
 
 At the start the derivative jumps from that of the history to that of the model, and so does the (m + 1)st one m delays
-later: there steps must end, or the order is lost. M. K. S. Yeung and S. H. Strogatz, "Time delay in the Kuramoto model
-of coupled oscillators", Phys. Rev. Lett. 82 (1999) 648, is the model.
+later: there steps must end, or the order is lost. So it does where a network switches, and one order later at a knot of
+a schedule. A time at which theta' jumps is two grid points, one for each side.
+
+M. K. S. Yeung and S. H. Strogatz, "Time delay in the Kuramoto model of coupled oscillators", Phys. Rev. Lett. 82 (1999)
+648, is the model.
 """
 
 import math
@@ -21,14 +24,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._runtime import elementary as el
-from .._runtime.checks import unmasked
+from .._runtime.checks import as_floating
 from .._runtime.jit import apart, nonnegative, scalar
 
 
 class Past(NamedTuple):
     """What runs remember besides their state, and the times that it is about."""
 
-    path: Any  # (runs, slots, 2, n): theta and theta' of grid point k in slot k % slots
+    path: Any  # theta and theta' of grid point k in slot k % slots: (runs, slots, 2, n); with a delay an edge
+    # (runs, n, slots, 2), so that what an edge asks for, two points of one oscillator, is one cache line or two
     when: Any  # (runs, slots): their times
     colour: Any  # (runs, n): coloured noise in units of its strength, see `_colour`
     delay: Any  # (1,): of all; or (edges,)
@@ -74,6 +78,16 @@ def copy(first, last, source, of, target, to):
         target[nonnegative(to + i)] = source[nonnegative(of + i)]
 
 
+@scalar
+def remember(first, last, source, of, slot, part, slots, n, delayed, path):
+    """theta (part 0) or theta' (1) of a grid point, from ``of`` on in source."""
+    if delayed == 2:
+        for i in range(first, last):
+            path[nonnegative(2 * (slots * i + slot) + part)] = source[nonnegative(of + i)]
+    else:
+        copy(first, last, source, of, path, (2 * slot + part) * n)
+
+
 @apart
 def recall(first, last, s, newest, slots, n, path, when, out):
     """theta(s) of oscillators first to last - 1, of one run."""
@@ -96,7 +110,7 @@ def add_late_edges(
 ):  # fmt: skip
     """sum_m Im h_m e_i^{-m} sum_j scale_i w_ij e_j(t - tau_ij)^m, divided by the inertia where there is one.
 
-    What `_phases.slope` adds for other edges. ``sums`` has room for (harmonics, 2); cosines of harmonic m stand at
+    What `_slope.slope` adds for other edges. ``sums`` has room for (harmonics, 2); cosines of harmonic m stand at
     now + 2 m n in ``features``; ``path`` and ``when`` are of one run.
     """
     last_slot = newest % slots
@@ -110,8 +124,8 @@ def add_late_edges(
             else:
                 here, there, x, width = step_of(t - delay[e], newest, last_slot, when, slots)
                 p, q, u, v = hermite(x, width)
-                a, b = nonnegative(here * 2 * n + j), nonnegative(there * 2 * n + j)
-                s, c = el.sincos(p * path[a] + q * path[b] + u * path[a + n] + v * path[b + n])
+                a, b = nonnegative(2 * (slots * j + here)), nonnegative(2 * (slots * j + there))
+                s, c = el.sincos(p * path[a] + q * path[b] + u * path[a + 1] + v * path[b + 1])
             w = weight[e] if len(weight) else 1.0
             p, q = w * c, w * s
             for m in range(harmonics):
@@ -143,13 +157,15 @@ def as_delays(delay: Any, edges: Any, n: int) -> np.ndarray:
 
     if delay is None:
         return np.zeros(0)
-    if sparse.issparse(delay) or np.ndim(unmasked("delay", delay)) == 2:
+    if not sparse.issparse(delay):
+        delay = as_floating("delay", delay, dtype=np.float64)
+    if delay.ndim == 2:
         if edges is None:
             raise ValueError(
                 "delay has one entry an edge but there is no network: network=1 - numpy.eye(N) couples all to all"
             )
         delay = _of_pattern(sparse.csr_array(delay), edges, n)
-    x = np.asarray(delay, float)
+    x = as_floating("delay", delay, dtype=np.float64)
     if not (np.isfinite(x).all() and (x >= 0).all()):
         raise ValueError("delay has entries that are negative, NaN or infinite: finite times >= 0 are wanted")
     count = 0 if edges is None else len(edges.indices)
@@ -172,12 +188,12 @@ def _of_pattern(matrix, edges, n: int) -> np.ndarray:
     return found
 
 
-def kinks(t0: float, delays: np.ndarray) -> np.ndarray:
-    """Times up to three delays after t0, at which a derivative of order up to 4 jumps; for at most 4 different ones."""
+def kinks(starts: np.ndarray, delays: np.ndarray) -> np.ndarray:
+    """Times up to three delays after ``starts``, at which a derivative jumps again; for at most 4 different delays."""
     different = np.unique(delays[delays > 0])
     if not 0 < len(different) <= 4:
         return np.zeros(0)
-    found = [np.array([t0])]
+    found = [starts]
     for _ in range(3):
         found.append(np.unique(found[-1][:, None] + different))
     return np.unique(np.concatenate(found[1:]))
@@ -186,8 +202,8 @@ def kinks(t0: float, delays: np.ndarray) -> np.ndarray:
 def slots_for(delay: float, times: np.ndarray, parts: np.ndarray, before: np.ndarray) -> int:
     """Grid points to remember: those of any stretch of ``delay`` and one step, and two to spare.
 
-    ``times`` (stops + 1,) starts at t0; ``parts`` (stops,) counts the steps between them; ``before`` are the times of
-    the history.
+    ``times`` (stops + 1,) starts at t0; ``parts`` (stops,) counts the grid points between them; ``before`` are the
+    times of the history.
     """
     grid = np.concatenate([before, times[1:]])
     number = np.concatenate([np.arange(len(before)), len(before) - 1 + np.cumsum(parts)]).astype(float)
@@ -195,6 +211,11 @@ def slots_for(delay: float, times: np.ndarray, parts: np.ndarray, before: np.nda
     late = late[(late >= times[0]) & (late <= times[-1])]
     stretch = np.interp(late, grid, number) - np.interp(late - delay, grid, number)
     return math.ceil(stretch.max(initial=0)) + 6
+
+
+def room(runs: int, slots: int, n: int, each: bool) -> np.ndarray:
+    """Memory of the past (runs, slots, 2, n), laid out for a delay of ``each`` edge or one of all."""
+    return np.zeros((runs, n, slots, 2)).transpose(0, 2, 3, 1) if each else np.zeros((runs, slots, 2, n))
 
 
 def history_grid(t0: float, delay: float, step: float) -> np.ndarray:
@@ -223,7 +244,7 @@ def history_values(history: Any, grid: np.ndarray, theta0: np.ndarray, omega: np
         raise ValueError(f"history is {history!r}: None (constant), 'rotating', or a function of time is wanted")
     values = []
     for t in grid:
-        value = np.asarray(unmasked("history", history(float(t))), float)
+        value = as_floating("history", history(float(t)), dtype=np.float64)
         if value.shape not in ((n,), (runs, n)) or not np.isfinite(value).all():
             raise ValueError(
                 f"history({t:g}) has shape {value.shape}: finite phases of shape ({n},) or ({runs}, {n}) are wanted"

@@ -19,11 +19,12 @@ from ._model import Kuramoto
 from ._neighbours import is_full, matrix
 from ._phases import Phases
 from ._slices import memory, ranges, slices
-from ._stops import Course, Position, Stops, active, beginning
+from ._stops import Course, Position, Stops, active, beginning, near
 from ._walk import GOING, Space, Steps, controlled, fixed
 
 _TEAM_FROM = 32_768  # oscillators: below that, meeting takes too much of what a second thread brings
 _SMALL = 1 << 17  # numbers of all stages: 1 MB, which stays with the model
+_KNOTS = 64  # of a schedule; more of them draw a curve, whose bends are small
 _PIECE = 2.0e7  # derivative evaluations of one oscillator or edge between two looks at Ctrl-C: about 0.2 s
 
 
@@ -55,7 +56,7 @@ class Drive(Course):
             streams = [g.stream + run % g.streams for run in range(runs)]
             position = position._replace(colour=stationary(sigma, runs, n, self.seed, streams))
         if g.delayed:
-            self.kinks = np.union1d(self.kinks, _delay.kinks(t0, self._delays))
+            self.kinks = np.union1d(self.kinks, _delay.kinks(self._jumps(t0, times), self._delays))
             shortest, longest = float(self._delays[self._delays > 0].min()), float(self._delays.max())
             if self.dt > shortest * (1 + 1e-12):
                 raise ValueError(
@@ -66,11 +67,15 @@ class Drive(Course):
             theta, velocity = _delay.history_values(history, before, y[:, :n], self.phases.omega.reshape(-1, n))
             stops = np.concatenate([[t0], self.stops(t0, times).times])
             parts = np.array([self.parts(span) for span in np.diff(stops)])
+            switches = near(stops[1:], self._changes[1:], self.dt)
+            parts[1:] += switches[:-1]  # two grid points
             known = len(before)
             slots = max(_delay.slots_for(longest, stops, parts, before), known + 2)
             _refuse_beyond_memory(runs, slots, n, longest)
-            self.sizes = g._replace(slots=slots, first=known - count)
-            position = position._replace(path=np.zeros((runs, slots, 2, n)), when=np.zeros((runs, slots)))
+            self._first, self._switches = known - count, stops[1:][switches]
+            self.sizes = g._replace(slots=slots, first=self._first)
+            path = _delay.room(runs, slots, n, g.delayed == 2)
+            position = position._replace(path=path, when=np.zeros((runs, slots)))
             position.path[:, :known, 0], position.path[:, :known, 1] = theta, velocity
             position.path[:, known, 0] = y[:, :n]  # the same time again: the derivative jumps
             position.when[:, :known], position.when[:, known] = before, t0
@@ -90,8 +95,10 @@ class Drive(Course):
             here = Stops(stops.times[:end], stops.keep[:end], [])
             before = stops.times[begin - 1] if begin else t0
             which = active(self._changes, before, stops.times[end - 1])
-            begin = end
             self.phases = self._networks[which]
+            if g.delayed and len(self._networks) > 1:
+                self._double(position, float(before), position.place[0] == begin and position.place[1] == 0)
+            begin = end
             while self._done(position) < end:
                 if team > 1:
                     self._as_team(team, position, t0, here, saved, budget)
@@ -104,6 +111,21 @@ class Drive(Course):
                 if done == end:  # the caller may have begun to count anew
                     break
 
+    def _jumps(self, t0: float, times: np.ndarray) -> np.ndarray:
+        """Times from which delays bring jumps back: the start, switches, and knots of a schedule that are no curve."""
+        knots = self.phases.schedule[: len(self.phases.schedule) // 2]
+        inside = [x[(x > t0) & (x < times[-1])] for x in (self._changes[1:], knots)]
+        return np.concatenate([[t0], inside[0], inside[1] if len(inside[1]) <= _KNOTS else knots[:0]])
+
+    def _double(self, position: Position, t: float, fresh: bool) -> None:
+        """Where networks switch, theta' jumps: that of the step before stays, the next gets another point."""
+        here = int(np.searchsorted(self._switches, t, side="right"))
+        self.sizes = self.sizes._replace(first=self._first + here)
+        if fresh and here and self._switches[here - 1] == t:
+            newest, slots = self.sizes.first + int(position.place[2]), self.sizes.slots
+            last, new = (newest - 1) % slots, newest % slots
+            position.path[:, new, 0], position.when[:, new] = position.path[:, last, 0], position.when[:, last]
+
     def _done(self, position: Position) -> int:
         return int(position.cursor[:, 0].min() if self.method.adaptive else position.place[0])
 
@@ -115,7 +137,7 @@ class Drive(Course):
         """
         m, g = self.method, self.sizes
         kept = self._small if g.states * m.stages <= _SMALL and not g.delayed else self._spaces
-        key = team, len(self.phases.begins), g, m.stages, m.adaptive, len(m.extra_c)
+        key = team, len(self.phases.begins), g._replace(first=0), m.stages, m.adaptive, len(m.extra_c)
         spaces = kept.setdefault(key, [])
         try:
             space = spaces.pop()  # several threads come here
@@ -161,7 +183,8 @@ class Drive(Course):
                 position.cursor.reshape(-1), budget,
             )  # fmt: skip
         else:
-            flat = (x.reshape(-1) for x in (position.path, position.when, position.colour))
+            path = position.path.transpose(0, 3, 1, 2) if self.sizes.delayed == 2 else position.path
+            flat = (x.reshape(-1) for x in (path, position.when, position.colour))
             past = (*flat, self._delays, np.full(1, self._correlation or 0.0))  # as in Past
             fixed(*common, y, past, t0, times, keep, samples, saved.reshape(-1), self.dt, self.seed, place, budget)
 

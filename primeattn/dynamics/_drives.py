@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ._body_models import Bodies
 from ._drive import Drive
 from ._drive_cuda import DeviceDrive
 from ._drive_scipy import PREFIX, ScipyDrive, ScipyMethod, scipy_method
@@ -22,7 +23,13 @@ def method_for(model: Kuramoto, name: str | None) -> tuple[str, Method | ScipyMe
     ------
     ValueError
         For another name, or a method that does not know a term of the model: noise, a delay, friction.
+    TypeError
+        For what is no model, or no name.
     """
+    if not isinstance(model, Kuramoto | Bodies):
+        raise TypeError(f"model is {model!r}: a Kuramoto, StuartLandau or Spheres is wanted")
+    if not isinstance(name, str | None):
+        raise TypeError(f"method is {name!r}: a name such as 'rk4' is wanted")
     name = name or ("sra1" if np.any(model.diffusion) else "rk4")
     found = scipy_method(name) if name.startswith(PREFIX) else scheme(name)
     refuse_terms(name, model)

@@ -217,7 +217,7 @@ def write(data, path) -> None:
     for name in [name for name, x in data.variables.items() if x.dtype.kind == "c"]:
         parts = {f"{name}_real": data[name].real, f"{name}_imag": data[name].imag}
         data = data.drop_vars(name).assign({key: x.assign_attrs(data[name].attrs) for key, x in parts.items()})
-    with whole(path) as beside:
+    with whole(path, data.nbytes) as beside:
         data.to_netcdf(beside, engine="h5netcdf")
 
 

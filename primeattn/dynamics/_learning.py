@@ -19,7 +19,7 @@ from .._runtime.jit import apart, nonnegative
 
 @apart
 def add_learning(first, last, re, im, indptr, indices, scale, state, weights, features, c, n, out, force):
-    """`_phases.add_edges` with the weights of the state, which stand at ``weights``."""
+    """`_slope.add_edges` with the weights of the state, which stand at ``weights``."""
     if re == 0 and im == 0:
         return
     for i in range(first, last):

@@ -175,9 +175,12 @@ def refuse_terms(name: str, model: Any) -> None:
     Raises
     ------
     ValueError
-        For noise with a method that is not stochastic; for "verlet" without inertia, or with friction.
+        For noise with a method that is not stochastic; for "verlet" without inertia, or with friction; for friction
+        without inertia, which nothing would feel.
     """
     if np.any(model.diffusion) and name not in STOCHASTIC:
         raise ValueError(f"method is {name!r} but the model has diffusion: one of {STOCHASTIC} is wanted")
+    if model.inertia is None and np.any(np.asarray(getattr(model, "friction", 1.0)) != 1):
+        raise ValueError("the model has friction, but no inertia: inertia=... is wanted, or no friction")
     if name == "verlet" and (model.inertia is None or np.any(model.friction)):
         raise ValueError("method is 'verlet' but the model is not undamped: inertia=... and friction=0 are wanted")

@@ -169,7 +169,10 @@ class Kuramoto:
             raise ValueError("triangle_weights are given without triangles: triangles=(T, 3) integers are wanted")
         put("delays", self._checked_delay())
         if self.correlation_time is not None:
-            put("correlation_time", float(finite("correlation_time", self.correlation_time)))
+            found = finite("correlation_time", self.correlation_time)
+            if found.ndim:
+                raise ValueError(f"correlation_time has shape {found.shape}: a number, of all, is wanted")
+            put("correlation_time", float(found))
             if not self.correlation_time > 0:
                 raise ValueError(f"correlation_time is {self.correlation_time}: > 0 is wanted, or None for white noise")
         put("forcing", numbers("forcing", self.forcing, (2, 3)))
@@ -284,6 +287,8 @@ class Kuramoto:
 
     def _checked_strength(self, name):
         x = finite(name, getattr(self, name))
+        if not x.size:
+            raise ValueError(f"{name} has shape {x.shape}, of no runs: a number, or one for each run, is wanted")
         count = 0 if self.groups is None else int(self.groups[-1]) + 1
         shapes = {(): "a number"} | ({(count, count): f"({count}, {count})"} if count else {})
         if not any(x.shape[x.ndim - len(tail) :] == tail and x.ndim - len(tail) <= 1 for tail in shapes):
@@ -297,7 +302,7 @@ class Kuramoto:
         x = finite(name, getattr(self, name))
         if not (x > 0 if wanted == "> 0" else x >= 0).all():
             raise ValueError(f"{name} has entries below their range: {name} {wanted} is wanted")
-        if x.shape[-1:] not in ((), (1,), (self.size,)) or x.ndim > (2 if name == "diffusion" else 1):
+        if x.shape[-1:] not in ((), (1,), (self.size,)) or x.ndim > (2 if name == "diffusion" else 1) or not x.size:
             raise ValueError(f"{name} has shape {x.shape}: a number or ({self.size},) is wanted")
         return x
 

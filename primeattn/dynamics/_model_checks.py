@@ -26,7 +26,10 @@ def blocks(groups):
 
 
 def finite(name, x) -> np.ndarray:
-    x = np.asarray(unmasked(name, x))
+    try:
+        x = np.asarray(unmasked(name, x))
+    except ValueError:
+        raise ValueError(f"{name} is ragged: rows of one length are wanted") from None
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {x.dtype}: real numbers are wanted")
     x = x.astype(np.float64)
@@ -46,6 +49,8 @@ def numbers(name, x, lengths):
 
 def checked_schedule(schedule) -> np.ndarray:
     """(2, k): times and factors."""
+    if callable(schedule):
+        raise TypeError("schedule is a function: its values s at times t, schedule=(t, s(t)), are wanted")
     try:
         x = finite("schedule", schedule)
     except ValueError as error:
@@ -57,6 +62,8 @@ def checked_schedule(schedule) -> np.ndarray:
 
 def checked_harmonics(harmonics):
     """{m: (strength, lag)}."""
+    if not isinstance(harmonics or {}, dict):
+        raise TypeError(f"harmonics is {harmonics!r}: a dict, {{2: strength}} or {{2: (strength, lag)}}, is wanted")
     checked = {}
     for m, value in (harmonics or {}).items():
         if not isinstance(m, int | np.integer) or not 2 <= m <= 64:

@@ -83,11 +83,23 @@ def as_edges(network: Any, n: int) -> Edges:
             raise ValueError(
                 f"network has {network.number_of_nodes()} nodes but omega has {n} entries: one each is wanted"
             )
-        matrix = networkx.to_scipy_sparse_array(network, weight="weight", dtype=float, format="csr").T.tocsr()
+        try:
+            matrix = networkx.to_scipy_sparse_array(network, weight="weight", dtype=float, format="csr").T.tocsr()
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"network has an edge whose attribute 'weight' is no real number ({error})") from None
     elif sparse.issparse(network):
         matrix = network.tocsr()
+        try:
+            matrix.check_format()
+        except ValueError as error:
+            raise ValueError(f"network is a sparse matrix that is damaged: {error}") from None
     else:
-        dense = np.asarray(unmasked("network", network))
+        if callable(network):
+            raise TypeError("network is a function: networks and the times they hold from, [(t, W), ...], are wanted")
+        try:
+            dense = np.asarray(unmasked("network", network))
+        except ValueError:
+            raise ValueError("network is ragged: an (N, N) matrix, or pairs (t, W) alone, are wanted") from None
         if dense.dtype.kind not in "biuf" or dense.ndim != 2:
             raise TypeError(
                 f"network is {type(network).__name__} of dtype {dense.dtype}: a SciPy sparse or dense (N, N) matrix, "

@@ -6,7 +6,7 @@ is :math:`|\langle e^{i\theta_j} \rangle|` over its members.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from .. import circle
 from .._runtime.checks import unmasked
 from . import _reductions
+from ._network import Edges
 from ._seen import Observable, Reduction, Seen
 
 _MOMENT = re.compile(r"(R|Z)([1-9]\d{0,2})")
@@ -40,13 +41,30 @@ def _entropy(seen: Seen, bins: int) -> np.ndarray:
 
 
 def _local(seen: Seen) -> np.ndarray:
-    """|sum_j W_ij e^{i theta_j}| / sum_j |W_ij|; 0 where i hears nobody."""
+    """|sum_j W_ij e^{i theta_j}| / sum_j |W_ij| with the W of the time; 0 where i hears nobody."""
+    model, z, learnt = seen.model, seen.directions, seen.parts.get("weights")
+    reach = getattr(model, "ring", 0)
+    if reach:
+        around = np.concatenate([z[..., -reach:], z, z[..., :reach]], axis=-1)
+        sums = np.cumsum(np.concatenate([np.zeros((*z.shape[:2], 1)), around], axis=-1), axis=-1)
+        return np.abs(sums[..., 2 * reach + 1 :] - sums[..., : -2 * reach - 1] - z) / (2 * reach)
+    which = np.searchsorted([t for t, _ in model.networks[1:]], seen.t, side="right")
+    found = np.empty(z.shape)
+    for k in np.unique(which):
+        found[:, which == k] = _heard(model.networks[k][1], z[:, which == k])
+    if learnt is not None:
+        for line in np.ndindex(z.shape[:2]):
+            found[line] = _heard(model.edges._replace(weight=learnt[line]), z[line])
+    return found
+
+
+def _heard(edges: Edges, z: np.ndarray) -> np.ndarray:
     from scipy import sparse
 
-    edges, n = seen.model.edges, seen.model.size
+    n = z.shape[-1]
     weight = edges.weight if len(edges.weight) else np.ones(len(edges.indices))
     matrix = sparse.csr_array((weight, edges.indices, edges.indptr), shape=(n, n))
-    heard = np.abs((matrix @ seen.directions.reshape(-1, n).T).T.reshape(seen.theta.shape))
+    heard = np.abs((matrix @ z.reshape(-1, n).T).T.reshape(z.shape))
     degree = edges.in_degree
     return np.divide(heard, degree, out=np.zeros_like(heard), where=degree > 0)
 
@@ -150,6 +168,8 @@ def chosen(names: Any, model: Any) -> tuple[Observable | Reduction, ...]:
     ValueError
         For a name that is not in the table or comes twice, or what the model cannot give.
     """
+    if not isinstance(names, Iterable):
+        raise TypeError(f"observables is {names!r}: names such as ('R', 'psi') are wanted")
     names = (names,) if isinstance(names, str | Observable | Reduction) else tuple(names)
     own, lacks = getattr(model, "observables", {}), getattr(model, "lacks", ())
     found = tuple(own[n] if n in own else n if isinstance(n, Observable | Reduction) else observable(n) for n in names)
@@ -162,7 +182,7 @@ def chosen(names: Any, model: Any) -> tuple[Observable | Reduction, ...]:
                 f"observables has {o.name!r}, which {type(model).__name__} lacks: an Observable of your own sees "
                 f"seen.parts[{list(model.unpack(np.ones(model.states)))[-1]!r}]"
             )
-        if o.name == "R_local" and model.edges is None:
+        if o.name == "R_local" and model.edges is None and not getattr(model, "ring", 0):
             raise ValueError("observables has 'R_local' but the model has no network: all to all it is 'R'")
         _reductions.check(o, model)
     return found

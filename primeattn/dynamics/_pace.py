@@ -9,7 +9,7 @@ import numpy as np
 from ._body_models import Bodies
 
 _COARSE = 3.0  # dt times rate; 2.8 is where decay at that rate explodes in rk4, 2 where it does in euler and heun
-_NANOSECONDS = 15  # an oscillator and step
+_NANOSECONDS, _STEP = 15, 500  # an oscillator and step; a step of few oscillators
 _PATIENCE = 20.0  # seconds without a word
 _COUNTED = 2.0**53  # steps
 
@@ -24,8 +24,12 @@ def default_step(model: Any) -> float:
     if model.inertia is not None:
         settles, swings = _of_velocities(model, strength)
         rate = max(rate / max(float(np.min(model.friction)), 1.0), settles / 4, swings)
-    shortest = float(model.delays[model.delays > 0].min(initial=math.inf))
-    return min(0.05, 0.05 / rate if rate > 0 else math.inf, shortest)
+    return min(0.05, 0.05 / rate if rate > 0 else math.inf, _shortest(model))
+
+
+def _shortest(model: Any) -> float:
+    """The smallest delay, which no step may exceed."""
+    return math.inf if isinstance(model, Bodies) else float(model.delays[model.delays > 0].min(initial=math.inf))
 
 
 def fastest(model: Any) -> float:
@@ -60,7 +64,7 @@ def warn_if_coarse(dt: float, rate: float) -> None:
         warnings.warn(says, RuntimeWarning, stacklevel=3)
 
 
-def check_count(step: float, span: float, given: bool) -> None:
+def check_count(model: Any, step: float, span: float, given: bool) -> None:
     """Refuses more steps than float64 counts.
 
     Raises
@@ -70,13 +74,22 @@ def check_count(step: float, span: float, given: bool) -> None:
     steps = span / step if step > 0 else math.inf
     if not steps <= _COUNTED:
         wanted = "pass a larger dt" if given else f"pass dt={span / 1000:.1g}, or smaller couplings and frequencies"
+        if step >= _shortest(model):
+            wanted = "no step may be longer than the smallest delay; pass 0 or a larger one"
         raise ValueError(f"simulate needs {steps:.2g} steps of {step:.2g} for a time of {span:g}: {wanted}")
 
 
 def warn_of_tails(model: Any, step: float, span: float, runs: int) -> None:
     """Says what costs the time where a few oscillators make the default step much smaller than others need."""
     steps = span / step
-    seconds = steps * runs * model.size * _NANOSECONDS * 1e-9
+    seconds = steps * runs * max(model.size * _NANOSECONDS, _STEP) * 1e-9
+    if step >= _shortest(model) and step < 0.01 and seconds >= _PATIENCE:
+        says = (
+            f"simulate takes {steps:.2g} steps of {step:.2g}, as no step may be longer than the smallest delay: pass 0 "
+            "or a larger one"
+        )
+        warnings.warn(says, UserWarning, stacklevel=3)
+        return
     if isinstance(model, Bodies):
         if step < 0.01 and seconds >= _PATIENCE:
             says = (

@@ -1,15 +1,18 @@
-"""Who does what in a time step: one row is one block of one run, and calls the pieces of `_phases` and `_walk`.
+"""Who does what in a time step: one row is one block of one run.
 
-A block is data. On the CPU it holds up to 2048 oscillators, so that its loops are vectorised; on CUDA it holds one, so
-that a row is one thread. The mathematics is that of the blocks, written once. Arrays have the runs as their first axis:
-y and stage (runs, N), slopes (runs, stages, N), features (runs, harmonics, 2, n), sums (runs, blocks, harmonics, 2),
-moments and field (runs, groups, harmonics, 2), noise (runs, kicked, 2, n). Sums and fields read coarse blocks on CUDA,
-too.
+Rows call the pieces of `_sense`, `_fields`, `_slope` and `_walk`. A block is data. On the CPU it holds up to 2048
+oscillators, so that its loops are vectorised; on CUDA it holds one, so that a row is one thread. The mathematics is
+that of the blocks, written once. Arrays have the runs as their first axis: y and stage (runs, N), slopes (runs, stages,
+N), features (runs, harmonics, 2, n), sums (runs, blocks, harmonics, 2), moments and field (runs, groups, harmonics, 2),
+noise (runs, kicked, 2, n). Sums and fields read coarse blocks on CUDA, too.
 """
 
 from .._runtime.jit import kernel, scalar
 from .._runtime.owners import Owner
-from ._phases import Phases, Sizes, add_up, fields, plain_slope, sense
+from ._fields import fields
+from ._phases import Phases, Sizes
+from ._sense import add_up, sense
+from ._slope import plain_slope
 from ._walk import combine, draw, kick, swing
 
 _KINDS = {"indptr": "I1", "edges": "I1", "group": "I1", "indices": "J1"} | {

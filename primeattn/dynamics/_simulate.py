@@ -14,7 +14,7 @@ from .._runtime.checks import as_floating, as_generator, unmasked
 from .._runtime.progress import Bar
 from ._body_models import Bodies
 from ._checkpoint import Checkpoint, fingerprint
-from ._collect import Collector
+from ._collect import MEANINGFUL, Collector
 from ._drive_scipy import ScipyDrive
 from ._drives import drive_for, method_for
 from ._engine import placed
@@ -154,14 +154,14 @@ def simulate(
     if before is not None and "weights" in before.states_end and model.adaptation is not None:
         y0[:, -before.states_end["weights"].shape[-1] :] = before.states_end["weights"]
     wanted = chosen(observables, model)
-    if not (math.isfinite(transient) and transient >= 0):
+    if not isinstance(transient, int | float | np.number) or not (math.isfinite(transient) and transient >= 0):
         raise ValueError(f"transient is {transient!r}: a time, 0 or more, is wanted")
     seed = secrets.randbits(63) if rng is None else int(rng.integers(1 << 63))
     step = default_step(model) if dt is None else _positive("dt", dt)
     if dt is not None and not m.adaptive and not is_fine(step, model):
         warn_if_coarse(step, fastest(model))
     if not m.adaptive:
-        check_count(step, abs(float(times[-1]) - t0), dt is not None)
+        check_count(model, step, abs(float(times[-1]) - t0), dt is not None)
     if dt is None and not m.adaptive:
         warn_of_tails(model, step, abs(times[-1] - t0), len(y0))
     rtol, atol = _tolerances(rtol, atol, m.adaptive)
@@ -251,14 +251,14 @@ def _trajectory(model, collector, many, settings, status, like) -> Trajectory:
 
 
 def _sample_times(t_span, t_eval, samples):
-    span = np.asarray(t_span, float)
+    span = as_floating("t_span", t_span, dtype=np.float64)
     if span.shape != (2,) or not np.isfinite(span).all() or span[0] == span[1]:
         raise ValueError(f"t_span is {t_span!r}: two different finite times are wanted")
     if t_eval is None:
         if not isinstance(samples, int | np.integer) or samples < 2:
             raise ValueError(f"samples is {samples!r}: a whole number, 2 or more, is wanted")
         return float(span[0]), np.linspace(span[0], span[1], int(samples))
-    times = np.asarray(unmasked("t_eval", t_eval), float)
+    times = as_floating("t_eval", t_eval, dtype=np.float64).copy()
     low, high = sorted(span)
     sign = np.sign(span[1] - span[0])
     if (
@@ -274,12 +274,14 @@ def _sample_times(t_span, t_eval, samples):
 def _initial_state(model, theta0, velocity0, runs, rng):
     """(runs, states), and whether results keep the axis of runs."""
     n, bodies = model.size, isinstance(model, Bodies)
-    theta0, velocity0 = unmasked("theta0", theta0), unmasked("velocity0", velocity0)
+    if runs is not None and (isinstance(runs, bool) or not isinstance(runs, int | np.integer) or runs < 1):
+        raise ValueError(f"runs is {runs!r}: a whole number, 1 or more, is wanted")
+    theta0 = unmasked("theta0", theta0)
     if bodies:
         given = None if theta0 is None else model.pack(devices.to_host(theta0))
     else:
-        given = None if theta0 is None else np.asarray(devices.to_host(theta0), float)
-        if given is not None and (given.ndim not in (1, 2) or given.shape[-1] != n):
+        given = None if theta0 is None else _host("theta0", theta0)
+        if given is not None and (given.ndim not in (1, 2) or given.shape[-1] != n or not len(given)):
             raise ValueError(f"theta0 has shape {given.shape}: ({n},) or (runs, {n}) is wanted")
     counts = {model.runs, runs, len(given) if given is not None and given.ndim == 2 else None} - {None}
     if len(counts - {1}) > 1:
@@ -291,14 +293,25 @@ def _initial_state(model, theta0, velocity0, runs, rng):
         theta = np.broadcast_to(given, (count, given.shape[-1]))
     if not np.isfinite(theta).all():
         raise ValueError("theta0 has entries that are NaN or infinite: finite phases are wanted")
+    if theta.size and np.abs(theta).max() >= MEANINGFUL:
+        raise ValueError("theta0 has phases beyond 1e15 rad, which have no direction: pass circle.wrap(theta0)")
     if model.inertia is None:
         if velocity0 is not None:
             raise ValueError("velocity0 is given, but the model has no inertia")
         return _with_weights(model, theta), many
-    velocity = model.omega if velocity0 is None else np.asarray(devices.to_host(velocity0), float)
-    if velocity.shape[-1:] != (n,):
-        raise ValueError(f"velocity0 has shape {velocity.shape}: ({n},) or (runs, {n}) is wanted")
+    velocity = model.omega if velocity0 is None else _host("velocity0", velocity0)
+    if velocity.shape not in ((n,), (1, n), (count, n)):
+        raise ValueError(f"velocity0 has shape {velocity.shape}: ({n},) or ({count}, {n}), of the runs, is wanted")
+    if not np.isfinite(velocity).all():
+        raise ValueError("velocity0 has entries that are NaN or infinite: finite velocities are wanted")
     return _with_weights(model, np.concatenate([theta, np.broadcast_to(velocity, (count, n))], axis=1)), many
+
+
+def _host(name: str, x: Any) -> np.ndarray:
+    x = devices.to_host(x) if devices.is_device_array(x) else x
+    if isinstance(x, np.ndarray) and x.dtype.kind == "c":
+        raise TypeError(f"{name} is complex: real numbers are wanted; the phases of z are numpy.angle(z)")
+    return as_floating(name, x, dtype=np.float64)
 
 
 def _with_weights(model, states):

@@ -76,12 +76,17 @@ def merge(t0: float, times: np.ndarray, kinks: np.ndarray, dt: float) -> Stops:
         return Stops(times, np.arange(len(times)), [len(times)])
     sign, small = (1.0 if times[-1] >= t0 else -1.0), _NEAR * dt
     inside = kinks[(sign * (kinks - t0) > small) & (sign * (times[-1] - kinks) > small)]
-    inside = inside[_distance(inside, np.sort(times)) > small]
+    inside = inside[~near(inside, np.sort(times), dt)]
     merged = np.concatenate([times, inside])
     order = np.argsort(sign * merged, kind="stable")
     merged, keep = merged[order], np.where(order < len(times), order, -1)
-    ends = np.flatnonzero(_distance(merged[:-1], kinks) <= small) + 1
+    ends = np.flatnonzero(near(merged[:-1], kinks, dt)) + 1
     return Stops(merged, keep, [*ends.tolist(), len(merged)])
+
+
+def near(x: np.ndarray, points: np.ndarray, dt: float) -> np.ndarray:
+    """Whether there is one of some points, which ascend, so near that no step goes between."""
+    return _distance(x, points) <= _NEAR * dt if len(points) else np.zeros(len(x), bool)
 
 
 def _distance(x: np.ndarray, points: np.ndarray) -> np.ndarray:

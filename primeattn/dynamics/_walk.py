@@ -20,9 +20,12 @@ from .._runtime.jit import MATH, bare_kernel, nonnegative, piece, scalar
 from .._runtime.random import normals
 from .._runtime.team import meet
 from ._colour import tint
-from ._delay import Past, add_late_edges, copy, recall
-from ._phases import Phases, Sizes, fields, ramp, sense, slope
+from ._delay import Past, add_late_edges, copy, recall, remember
+from ._fields import fields, ramp
+from ._phases import Phases, Sizes
+from ._sense import sense
 from ._slices import hear
+from ._slope import slope
 
 
 class Space(NamedTuple):
@@ -233,7 +236,8 @@ def fixed(
                                     stage * states + (g.variables - 1) * g.n,
                                 )  # fmt: skip
                             if g.delayed and stage == 0:  # theta' of this grid point
-                                copy(one, end, w.slopes, 0, late, ((g.first + count) % g.slots * 2 + 1) * g.n)
+                                slot = (g.first + count) % g.slots
+                                remember(one, end, w.slopes, 0, slot, 1, g.slots, g.n, g.delayed, late)
                             if g.noisy and stage == 0:
                                 draw(block, run, x, g, h, seed, count, w.noise)
                                 if g.noisy == 2:
@@ -245,8 +249,10 @@ def fixed(
                             kick(block, x, g, w.noise, s.noise[stage + 1, 0], s.noise[stage + 1, 1], w.stage)
                         if stage + 1 == stages:
                             settle(block, x, g, w.stage, y, base)
-                            if g.delayed:  # theta of the next
-                                copy(one, end, w.stage, 0, late, (g.first + count + 1) % g.slots * 2 * g.n)
+                            if g.delayed:  # theta of the next, and theta' from the left, for networks that switch there
+                                slot = (g.first + count + 1) % g.slots
+                                remember(one, end, w.stage, 0, slot, 0, g.slots, g.n, g.delayed, late)
+                                remember(one, end, w.slopes, stage * states, slot, 1, g.slots, g.n, g.delayed, late)
                         for then in range(2 if g.delayed == 1 else 1):
                             if then:
                                 newest = known + (1 if stage == 0 else 0)

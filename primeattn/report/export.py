@@ -136,6 +136,6 @@ def netcdf(material: Material, findings: dict[str, Finding], path: Path) -> Path
     data = dataset(material, findings)
     packed = {"zlib": True, "complevel": 4}
     large = {name: packed for name, x in data.data_vars.items() if x.ndim > 1 and x.dtype.kind == "f"}
-    with whole(path) as beside:
+    with whole(path, data.nbytes) as beside:
         data.to_netcdf(beside, engine="h5netcdf", encoding=large)
     return path

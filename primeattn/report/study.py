@@ -422,7 +422,7 @@ def write(found: Studied, folder: Any, *, on_file: Callable[[Path], object] = _n
     found.about.setdefault("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     on_file(write_whole(folder / TABLE, markdown(found, [f"{name}.png" for name in found.pictures])))
     data = found.data.assign_attrs({**found.data.attrs, **found.about})
-    with whole(folder / DATA) as beside:
+    with whole(folder / DATA, data.nbytes) as beside:
         data.to_netcdf(beside, engine="h5netcdf")
     on_file(folder / DATA)
     for name, picture in found.pictures.items():

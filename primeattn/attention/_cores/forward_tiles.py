@@ -21,7 +21,7 @@ from ..._runtime.jit import nonnegative
 from ..._runtime.strips import ROWS, strip
 from ..._runtime.width import full_width
 from .layout import Layout, Problem
-from .packing import Plan, block_of, limit_row, pack_rows, pack_turned, score_block
+from .packing import Plan, block_of, lift_of, limit_row, pack_biases, pack_rows, pack_turned, score_block
 from .tiles import all_finite, exponentials, fill, kernel, largest, scalar, share_of, summing, tile_range
 
 #: So many queries a head, as in streaming, are faster without packing.
@@ -41,7 +41,7 @@ class Space(NamedTuple):
 
 @scalar
 def space_of(work, g, plan):
-    a = plan.columns * g.width
+    a = plan.columns * (g.width + lift_of(g))
     b = a + plan.columns * plan.deep
     c = b + ROWS * plan.wide
     d = c + ROWS * plan.span
@@ -144,6 +144,8 @@ def forward_few(b, x, g, w, out, top, total):
     for r in range(b.rows):
         row = b.head * g.queries + b.query + r
         few_scores(b, row, x, g, w.s)
+        for j in range(b.low, b.high if g.bias else 0):
+            w.s[nonnegative(j - b.start)] += x.scale * x.slopes[nonnegative(b.head * g.bias + j)]
         limit_row(b, r, 0, x, g, w.s)
         shrink = online_row(w.s, b.left - b.start, b.right - b.left, row, top, total)
         for c in range(g.depth):
@@ -171,7 +173,7 @@ def finish_rows(start, stop, depth, out, top, total):
 def load_keys(key, count, x, g, plan, w):
     """Pack a tile of keys and values, from row ``key`` on; a query or two read them as they lie."""
     if g.queries > FEW:
-        pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel, plan.side)
+        pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel, plan.side, lift_of(g))
         pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
 
 
@@ -208,6 +210,7 @@ def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, c
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
             load_keys(key_head * g.room + j0, min(plan.columns, high - j0), x, g, plan, w)
             for head in range(key_head * g.group, (key_head + 1) * g.group):
+                pack_biases(head, j0, min(plan.columns, high - j0), x, g, plan, w.keys)
                 for i in range(first, last, ROWS):
                     b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
                     if b.low < b.high:

@@ -11,7 +11,8 @@ class Layout(NamedTuple):
     Query ``i`` stands at position i + keys - queries, and attends the keys from ``before`` positions back to
     ``after`` ahead: a band. Query head ``h`` reads key head ``h // group``. A key head has ``room`` rows in
     memory, of which the first ``keys`` are in use. The mask of a head starts at its own offset; ``mask_row`` and
-    ``mask_key`` are the steps in it, 0 where it is broadcast.
+    ``mask_key`` are the steps in it, 0 where it is broadcast. ``bias`` is 0, or how far rows of biases lie apart
+    (`bias_length`), where keys have a bias each in place of a slope a head.
     """
 
     group: int
@@ -24,12 +25,14 @@ class Layout(NamedTuple):
     after: int
     mask_row: int
     mask_key: int
+    bias: int = 0
 
 
 class Problem(NamedTuple):
     """What every loop reads. Flat arrays: q (heads, queries, width), k and v (key heads, room, width or depth).
 
-    ``mask`` holds bytes, 1 where a query may attend; ``mask_at`` and ``slopes`` (ALiBi) have one entry a head.
+    ``mask`` holds bytes, 1 where a query may attend; ``mask_at`` and ``slopes`` (ALiBi) have one entry a head. With
+    biases, ``slopes`` holds a row of them for every query head: what is added to products with a key, before the scale.
     Kernels get both records as plain tuples, which CUDA knows, and name the fields again by ``Problem(*problem)``.
     """
 

@@ -66,10 +66,13 @@ def pack_rows(x, at, count, width, out, wide, room):
 
 
 @scalar
-def pack_turned(x, at, count, width, scale, out, panel, side):
-    """``count`` rows of x, times scale, as columns of panels, each (width, panel); zeros where the last is not full."""
+def pack_turned(x, at, count, width, scale, out, panel, side, lift):
+    """``count`` rows of x, times scale, as columns of panels, each (width, panel); zeros where the last is not full.
+
+    ``lift``: rows that are left free above each panel.
+    """
     for first in range(0, count, panel):
-        here, to = min(count - first, panel), first * width
+        here, to = min(count - first, panel), first * (width + lift) + lift * panel
         rows, columns = here // side * side, width // side * side
         for r in range(0, rows, side):
             for c in range(0, columns, side):
@@ -88,6 +91,26 @@ def add_distance(s, at, n, slope, distance):
 
 
 @scalar
+def lift_of(g):
+    """Rows above the panels of packed keys: one, for their biases, if they have any."""
+    return 1 if g.bias else 0
+
+
+@scalar
+def pack_biases(head, j0, count, x, g, plan, keys):
+    """The biases of a head, from key j0 on, times scale, above the panels of packed keys."""
+    for first in range(0, count if g.bias else 0, plan.panel):
+        at, to = head * g.bias + j0 + first, first * (g.width + 1)
+        for c in range(min(count - first, plan.panel)):
+            keys[nonnegative(to + c)] = x.scale * x.slopes[nonnegative(at + c)]
+
+
+def bias_length(keys: int) -> int:
+    """How far rows of biases lie apart: whole chunks of keys."""
+    return max(-(-keys // CHUNK), 1) * CHUNK
+
+
+@scalar
 def apply_mask(s, at, n, mask, first, step):
     """-inf for the keys that the mask forbids."""
     nothing = type(s[0])(-np.inf)
@@ -102,12 +125,12 @@ def apply_mask(s, at, n, mask, first, step):
 @scalar
 def limit_row(b, r, at, x, g, s):
     """Distance, mask and band of a block's row r, whose score of key ``start`` lies at ``at``."""
-    slope, mask, i, row = x.slopes[b.head], x.mask, b.query + r, at - b.start
+    mask, i, row = x.mask, b.query + r, at - b.start
     low, high = key_range(i, g)
     low, high = min(max(low, b.low), b.right), max(min(high, b.high), b.left)
-    nothing = type(slope)(-np.inf)
-    if slope != 0:
-        add_distance(s, row + b.left, b.right - b.left, slope, i + g.keys - g.queries - b.left)
+    nothing = type(x.scale)(-np.inf)
+    if not g.bias and x.slopes[b.head] != 0:
+        add_distance(s, row + b.left, b.right - b.left, x.slopes[b.head], i + g.keys - g.queries - b.left)
     if mask.size > 1 or mask[0] == 0:
         first = x.mask_at[b.head] + i * g.mask_row + b.low * g.mask_key
         apply_mask(s, row + b.low, b.high - b.low, mask, first, g.mask_key)
@@ -118,10 +141,11 @@ def limit_row(b, r, at, x, g, s):
 @scalar
 def score_block(b, a, at, step, x, g, plan, keys, s, to):
     """Scores of a block into s, from row ``to`` on, from its queries in a, ``step`` apart; -inf where not allowed."""
-    grains, chunk = (b.right - b.left) // plan.grain, b.left - b.start
+    grains, chunk, lift = (b.right - b.left) // plan.grain, b.left - b.start, lift_of(g)
+    high = g.width + lift
     strip(
-        g.width, grains, a, at, step, keys, chunk * g.width, plan.panel, plan.panel * g.width, s,
-        to * plan.span + chunk, plan.span, 0,
+        g.width, grains, a, at, step, keys, chunk * high, plan.panel, plan.panel * high, s, to * plan.span + chunk,
+        plan.span, 2 * lift,
     )  # fmt: skip
     for r in range(b.rows):
         limit_row(b, r, (to + r) * plan.span, x, g, s)

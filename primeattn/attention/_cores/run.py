@@ -34,7 +34,7 @@ def forward_plan(g: Layout, heads: int, dtype) -> tuple[Plan, int, int, int]:
 def _forward_plan(g, heads, dtype, threads, sizes):
     plan = _plan(g, dtype, sizes)
     parts = 1 if threads == 1 else min(-(-4 * threads // (heads // g.group)), -(-g.queries // plan.rows))
-    room = plan.columns * (g.width + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
+    room = plan.columns * (g.width + (g.bias > 0) + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
     return plan, parts, threads, room
 
 
@@ -55,7 +55,7 @@ def _backward_plan(g, key_heads, dtype, threads, sizes):
         wanted = -(-4 * threads // key_heads)
         passes = [(1, min(wanted, -(-g.queries // plan.rows))), (2, min(wanted, -(-g.keys // plan.columns)))]
     both = plan.wide + plan.deep
-    room = plan.columns * (g.width + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
+    room = plan.columns * (g.width + (g.bias > 0) + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
     room += plan.rows * (both + 2 * plan.span) + strips.ROWS * plan.wide
     return plan, passes, threads, room
 
@@ -105,10 +105,14 @@ def weights(x: Problem, g: Layout, lse):
 
 
 def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool, into=None):
-    """dq, dk, dv (in ``into`` if given) and the rows of the ALiBi gradient (empty unless wanted), flat."""
+    """dq, dk, dv (in ``into`` if given) and the rows of the ALiBi gradient (empty unless wanted), flat.
+
+    Where keys have biases, sum_i dL/ds_ij in place of the last.
+    """
     delta = devices.empty(lse.size, lse.dtype, like=lse)
     dq, dk, dv = into or [devices.empty(a.size, a.dtype, like=a) for a in (x.q, x.k, x.v)]
-    dslope = devices.empty(lse.size if slopes else 0, lse.dtype, like=lse)
+    size = x.slopes.size if g.bias else lse.size if slopes else 0
+    dslope = devices.empty(size, lse.dtype, like=lse)
     if not _by_rows(x) and g.keys and lse.size:
         tiles.deltas(0, lse.size, out, dout, g.depth, delta)
         if _backward_tiles(x, g, (lse, delta, dout), (dq, dk, dv, dslope)):
@@ -117,7 +121,7 @@ def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool, into=None):
         softmax.DELTA(lse.size, out, dout, g.depth, delta)
         softmax.BACKWARD_QUERY(lse.size, tuple(x), tuple(g), lse, delta, dout, dq, dslope)
     if dk.size:
-        softmax.BACKWARD_KEY(dk.size // g.width, tuple(x), tuple(g), lse, delta, dout, dk, dv)
+        softmax.BACKWARD_KEY(dk.size // g.width, tuple(x), tuple(g), lse, delta, dout, dk, dv, dslope)
     return dq, dk, dv, dslope
 
 

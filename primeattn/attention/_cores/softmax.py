@@ -3,12 +3,12 @@ r"""Softmax attention one row at a time: the specification, and the CUDA kernels
     s_ij = scale <q_i, k_j> - slope |i + keys - queries - j|,   lse_i = log sum_j exp s_ij,   p_ij = exp(s_ij - lse_i)
     y_i  = sum_j p_ij v_j,
 
-where j runs over the keys that band and mask allow. With G = dL/dy,
+where j runs over the keys that band and mask allow; or scale (<q_i, k_j> + bias_j). With G = dL/dy,
 
     dL/dv_j  = sum_i p_ij G_i
     dL/ds_ij = p_ij (<G_i, v_j> - delta_i),   delta_i = sum_j p_ij <G_i, v_j> = <G_i, y_i>
     dL/dq_i  = scale sum_j dL/ds_ij k_j,      dL/dk_j = scale sum_i dL/ds_ij q_i
-    dL/dslope = -sum_ij dL/ds_ij |i + keys - queries - j|.
+    dL/dslope = -sum_ij dL/ds_ij |i + keys - queries - j|,      dL/dbias_j = scale sum_i dL/ds_ij.
 
 The backward pass is two gathers, by query and by key, which recompute s from the stored lse. A score of -inf weighs
 nothing, like a masked key. A query without a key gets y = 0 and lse = -inf.
@@ -37,9 +37,11 @@ def score(head, i, j, x, g):
     """s_ij of a head; -inf where the mask forbids."""
     if x.mask[x.mask_at[head] + i * g.mask_row + j * g.mask_key] == 0:
         return type(x.scale)(-np.inf)
-    distance = type(x.scale)(abs(i + g.keys - g.queries - j))
     query, key = (head * g.queries + i) * g.width, (head // g.group * g.room + j) * g.width
-    return dot(x.q, query, x.k, key, g.width) * x.scale - x.slopes[head] * distance
+    product = dot(x.q, query, x.k, key, g.width)
+    if g.bias:
+        return (product + x.slopes[head * g.bias + j]) * x.scale
+    return product * x.scale - x.slopes[head] * type(x.scale)(abs(i + g.keys - g.queries - j))
 
 
 @scalar
@@ -113,7 +115,7 @@ def delta_cpu(start, stop, out, dout, depth, delta):
 
 @scalar
 def backward_query_row(row, problem, layout, lse, delta, dout, dq, dslope):
-    """Query row ``row``: its dq, and its share of the slope's gradient unless dslope is empty."""
+    """Query row ``row``: its dq, and its share of the slope's gradient, if there are slopes and dslope is not empty."""
     x, g = Problem(*problem), Layout(*layout)
     head, i = row // g.queries, row % g.queries
     low, high = key_range(i, g)
@@ -129,7 +131,7 @@ def backward_query_row(row, problem, layout, lse, delta, dout, dq, dslope):
             slope -= ds * type(x.scale)(abs(i + g.keys - g.queries - j))
             for c in range(g.width):
                 dq[at + c] += ds * x.scale * x.k[key * g.width + c]
-    if dslope.size:
+    if dslope.size and not g.bias:
         dslope[row] = slope
 
 
@@ -140,8 +142,8 @@ def backward_query_cpu(start, stop, problem, layout, lse, delta, dout, dq, dslop
 
 
 @scalar
-def backward_key_row(row, problem, layout, lse, delta, dout, dk, dv):
-    """Key row ``row``: its dk and dv, from all query heads that share it."""
+def backward_key_row(row, problem, layout, lse, delta, dout, dk, dv, dbias):
+    """Key row ``row``: its dk and dv, from all query heads that share it, and the gradients of its biases / scale."""
     x, g = Problem(*problem), Layout(*layout)
     key_head, j = row // g.keys, row % g.keys
     low, high = query_range(j, g)
@@ -152,22 +154,26 @@ def backward_key_row(row, problem, layout, lse, delta, dout, dk, dv):
     for c in range(g.depth):
         dv[value_at + c] = zero
     for head in range(key_head * g.group, (key_head + 1) * g.group):
+        bias = zero
         for i in range(low, high):
             s = score(head, i, j, x, g)
             if s != nothing:
                 query = head * g.queries + i
                 weight = el.exp(s - lse[query])
                 ds = weight * (dot(dout, query * g.depth, x.v, value_at, g.depth) - delta[query])
+                bias += ds
                 for c in range(g.width):
                     dk[at + c] += ds * x.scale * x.q[query * g.width + c]
                 for c in range(g.depth):
                     dv[value_at + c] += weight * dout[query * g.depth + c]
+        if g.bias:
+            dbias[head * g.bias + j] = bias
 
 
 @kernel
-def backward_key_cpu(start, stop, problem, layout, lse, delta, dout, dk, dv):
+def backward_key_cpu(start, stop, problem, layout, lse, delta, dout, dk, dv, dbias):
     for row in range(start, stop):
-        backward_key_row(row, problem, layout, lse, delta, dout, dk, dv)
+        backward_key_row(row, problem, layout, lse, delta, dout, dk, dv, dbias)
 
 
 _PROBLEM = "(F1,F1,F1,U1,I1,F1,F)"
@@ -185,7 +191,7 @@ BACKWARD_QUERY = Owner(
 BACKWARD_KEY = Owner(
     backward_key_row,
     backward_key_cpu,
-    f"{_PROBLEM} {_LAYOUT} F1 F1 F1 F1 F1",
+    f"{_PROBLEM} {_LAYOUT} F1 F1 F1 F1 F1 F1",
     grain=64,
     chunks_per_thread=8,
 )

@@ -12,8 +12,8 @@ m is one vector a head, or one a query, m_i (the causal form). With Z_ij = dL/ds
     distance  dL/dq_i = -scale m sum_j Z_ij (q_i - k_j),        dL/dk_j = scale m sum_i Z_ij (q_i - k_j),
               dL/dm = -(scale / 2) sum_ij Z_ij (q_i - k_j)^2
 
-by entry; with one m a query the sums over i go. Both are the usual scores of changed queries and keys (`metric`), so
-loops and CUDA kernels are those of `_cores.softmax`.
+by entry; with one m a query the sums over i go. Both are the usual scores of changed queries and keys (`metric`), or
+those and a bias a key (`shared`), so loops and CUDA kernels are those of `_cores.softmax`.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._runtime import devices
 from ..._runtime.checks import as_generator, common_floating
 from .._cores import reference as plain
 from .._cores import run
-from .._inputs import Call, _is_plain, check_arrays, check_call, check_upstream, scale_gradient
+from .._cores.layout import Layout, Problem
+from .._inputs import Call, _is_plain, check_arrays, check_call, check_upstream, flat, scale_gradient
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
 from .._samples import gaussian
 from .._scores import EXPONENTIAL, SCALE
-from .metric import Metric, changed_key, changed_query, check_pairs, check_relevance, plain_metric, pull, unlabelled
+from .metric import BIAS, Metric, change, check_pairs, check_relevance, plain_metric, pull, unlabelled
 from .relevance import layer_relevance, random_relevance
 from .trainable import TRAINABLE
 
@@ -138,9 +140,11 @@ def _vjp(
 
     def pullback(dout) -> dict[str, Any]:
         upstream = check_upstream(dout, result, x.q)
-        dquery, dkey, dv, _ = run.backward(x, g, out, lse, upstream, False)
+        dquery, dkey, dv, dbias = run.backward(x, g, out, lse, upstream, False)
         dscale = None if scale is None else scale_gradient(x, dquery, dkey)
-        dq, dk, dm = pull(ready.q, ready.k, ready.metric, dquery, dkey)
+        if scale is not None and g.bias:
+            dscale = np.asarray(dscale + bias_share(x, g, dbias), x.q.dtype)
+        dq, dk, dm = pull(ready.q, ready.k, ready.metric, x.scale, dquery, dkey, dbias)
         grads = {"q": dq, "k": dk, "v": dv.reshape(call.shapes["v"]), "relevance": dm}
         if scale is not None:
             grads["scale"] = dscale
@@ -166,16 +170,24 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
     else:
         q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=relevance)
         q, k, v, group = check_arrays(q, k, v)
-        chosen = check_relevance(m, q, group, metric)
+        chosen = check_relevance(m, q, k, group, metric)
         if rope is not None:
             check_pairs(m)
             q, k = turn_both(q, k, rope)
     scale = chosen.width**-0.5 if scale is None else scale
-    call = check_call(
-        changed_query(q, chosen), changed_key(k, chosen), v, causal=causal, mask=mask, scale=scale, window=window,
-        alibi=None,
-    )  # fmt: skip
+    query, key, bias = change(q, k, chosen)
+    call = check_call(query, key, v, causal=causal, mask=mask, scale=scale, window=window, alibi=None)
+    if chosen.form == BIAS:
+        x, g = call.problem, call.layout
+        problem, layout = Problem(*x[:5], flat(bias), x.scale), Layout(*g[:-1], chosen.sizes[3])
+        call = Call(problem, layout, call.lead, call.shapes)
     return Ready(q, k, chosen, call)
+
+
+def bias_share(x: Problem, g: Layout, dbias):
+    """What biases add to dL/dscale: sum_j b_j dL/db_j / scale."""
+    b, d = (devices.to_host(a).reshape(-1, g.bias)[:, : g.keys] for a in (x.slopes, dbias))
+    return np.multiply(b, d, where=d != 0, out=np.zeros(d.shape)).sum()
 
 
 def reference(

@@ -3,12 +3,13 @@ r"""A diagonal metric as a change of queries and keys, after which softmax atten
     dot       s <q, M k>                       = s <Mq, k>
     distance  -(s/2) (q - k)' M (q - k)        = s <Mq, k> - (s/2) <k, M k> - (s/2) <q, M q>
 
-The last term is the same for all keys of a query: softmax removes it. The one before it takes more columns:
+The last term is the same for all keys of a query: softmax removes it. For the one before it there are two forms:
 
-    form COLUMN, where all queries of a key head share M:   (Mq, 1) . (k, -<k, Mk> / 2)        1 more
-    form WIDE, always:                                      (Mq, m) . (k, -k^2 / 2)            D more, k^2 by entry
+    BIAS, where all queries of a head share M:   Mq . k - <k, Mk> / 2            a bias a key (`shared`)
+    WIDE, always:                                (Mq, m) . (k, -k^2 / 2)         D more columns, k^2 by entry
 
-so that dL/dm_c = s sum_i (dZ k)_ic q_ic, and what the columns add: - (s/2) sum_ij dZ_ij k_jc^2.
+With one M a query the term is a matrix of rank D of its own, so the columns of WIDE cannot be fewer. Of the changed
+queries, dL/dm_c = s sum_i (dZ k)_ic q_ic, and what the columns add: - (s/2) sum_ij dZ_ij k_jc^2.
 """
 
 import math
@@ -21,50 +22,53 @@ from ... import _labelled
 from ..._runtime import devices
 from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import kernel, nonnegative, scalar
-from ..._runtime.owners import Owner, share
+from ..._runtime.owners import Owner
 from ..._runtime.width import full_width
-from .._cores.tiles import summing
+from .._cores.packing import bias_length
 from .._inputs import check_arrays, flat, sum_to, table_offsets
+from .shared import BIAS as BIASES
+from .shared import BIAS_KEY, METRIC, by_head, change_cpu, pull_cpu, times
 
-DOT, COLUMN, WIDE = 0, 1, 2
-_GRAIN = 1 << 18  # numbers worth a thread
+DOT, BIAS, WIDE = 0, 1, 2
 
 
 class Metric(NamedTuple):
-    """``m`` is flat; the table of a head starts at ``at``, its rows lie ``step`` apart, 0 if all queries share one."""
+    """``m`` is flat; the table of a head starts at ``at``, its rows lie ``step`` apart, 0 if all queries share one.
+
+    ``sizes``: query heads a key head, queries, keys, how far rows of biases lie apart (0 if there are none), width.
+    """
 
     m: Any
     at: Any
     step: int
     form: int
-    width: int
     shape: tuple[int, ...]
     lead: tuple[int, ...]
+    heads: int
+    sizes: tuple[int, int, int, int, int]
+
+    @property
+    def width(self) -> int:
+        return self.sizes[-1]
 
     @property
     def wide(self) -> int:
         """The width after the change."""
-        return self.width + (0, 1, self.width)[self.form]
+        return self.width * (2 if self.form == WIDE else 1)
 
 
 @scalar
-def times(a, b):
-    """a b, where a = 0 hides whatever b is: a masked token may hold NaN."""
-    return a * b if a != 0 else a
-
-
-@scalar
-def metric_query_row(row, q, m, at, step, tokens, width, form, wide, out):
+def metric_query_row(row, q, m, at, step, tokens, width, wide, out):
     """Query row ``row`` of all heads, changed."""
     metric = at[row // tokens] + row % tokens * step
     for c in range(width):
         out[row * wide + c] = q[row * width + c] * m[metric + c]
-    for c in range(width, wide):
-        out[row * wide + c] = m[metric + c - width] if form == 2 else type(m[0])(1)
+    for c in range(wide - width):
+        out[row * wide + width + c] = m[metric + c]
 
 
 @kernel
-def metric_query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out):
+def metric_query_cpu(start, stop, q, m, at, step, tokens, width, wide, out):
     disjoint()
     full_width()
     head, t = start // tokens, start % tokens
@@ -72,67 +76,46 @@ def metric_query_cpu(start, stop, q, m, at, step, tokens, width, form, wide, out
         metric = at[head] + t * step
         for c in range(width):
             out[nonnegative(row * wide + c)] = q[nonnegative(row * width + c)] * m[nonnegative(metric + c)]
-        for c in range(width, wide):
-            out[row * wide + c] = m[metric + c - width] if form == 2 else type(m[0])(1)
+        for c in range(wide - width):
+            out[nonnegative(row * wide + width + c)] = m[nonnegative(metric + c)]
         t += 1
         if t == tokens:  # a division takes longer than the row of a short head
             head, t = head + 1, 0
 
 
 @scalar
-def metric_key_row(row, k, m, at, tokens, width, form, wide, out):
-    """Key row ``row`` of all key heads, changed. Half the square of its length goes to one column, or to D."""
-    total, metric = k[row * width] - k[row * width], at[row // tokens]
+def metric_key_row(row, k, width, out):
+    """Key row ``row``, and beside it -1/2 times its squares."""
     for c in range(width):
         x = k[row * width + c]
-        out[row * wide + c] = x
-        half = x * x / type(x)(-2)
-        if form == 2:
-            out[row * wide + width + c] = half
-        else:
-            total += times(m[metric + c], half)
-    if form == 1:
-        out[row * wide + width] = total
-
-
-@summing
-def half_length(k, first, m, metric, width):
-    """-<k, M k> / 2, summed in any order."""
-    total = k[first] - k[first]
-    for c in range(width):
-        x = k[nonnegative(first + c)]
-        total += times(m[nonnegative(metric + c)], x * x / type(x)(-2))
-    return total
+        out[2 * row * width + c] = x
+        out[(2 * row + 1) * width + c] = x * x / type(x)(-2)
 
 
 @kernel
-def metric_key_cpu(start, stop, k, m, at, tokens, width, form, wide, out):
+def metric_key_cpu(start, stop, k, width, out):
+    disjoint()
     for row in range(start, stop):
-        first, to, metric = row * width, row * wide, at[row // tokens]
         for c in range(width):
-            out[nonnegative(to + c)] = k[nonnegative(first + c)]
-        if form == 1:
-            out[to + width] = half_length(k, first, m, metric, width)
-        else:
-            for c in range(width):
-                x = k[nonnegative(first + c)]
-                out[nonnegative(to + width + c)] = x * x / type(x)(-2)
+            x = k[nonnegative(row * width + c)]
+            out[nonnegative(2 * row * width + c)] = x
+            out[nonnegative((2 * row + 1) * width + c)] = x * x / type(x)(-2)
 
 
 @scalar
-def metric_query_back_row(row, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
+def metric_query_back_row(row, q, m, at, step, tokens, width, wide, dout, dq, dm):
     """From the gradient of the changed query to dq and, with one m a query (dm is not empty), to its dm."""
     metric = at[row // tokens] + row % tokens * step
     for c in range(width):
         d = dout[row * wide + c]
         dq[row * width + c] = d * m[metric + c]
         if dm.size:
-            more = dout[row * wide + width + c] if form == 2 else d - d
+            more = dout[row * wide + width + c] if wide > width else d - d
             dm[row * width + c] = times(d, q[row * width + c]) + more
 
 
 @kernel
-def metric_query_back_cpu(start, stop, q, m, at, step, tokens, width, form, wide, dout, dq, dm):
+def metric_query_back_cpu(start, stop, q, m, at, step, tokens, width, wide, dout, dq, dm):
     for row in range(start, stop):
         metric = at[row // tokens] + row % tokens * step
         for c in range(width):
@@ -140,160 +123,100 @@ def metric_query_back_cpu(start, stop, q, m, at, step, tokens, width, form, wide
         for c in range(width if dm.size else 0):
             d = dout[nonnegative(row * wide + c)]
             dm[nonnegative(row * width + c)] = times(d, q[nonnegative(row * width + c)])
-        for c in range(width if dm.size and form == 2 else 0):
+        for c in range(width if dm.size and wide > width else 0):
             dm[nonnegative(row * width + c)] += dout[nonnegative(row * wide + width + c)]
 
 
 @scalar
-def metric_key_back_row(row, k, m, at, tokens, width, form, wide, dout, dk):
-    """From the gradient of the changed key to dk."""
-    metric = at[row // tokens]
+def metric_key_back_row(row, k, width, dout, dk):
+    """From the gradient of a key and its squares to dk."""
     for c in range(width):
-        x = k[row * width + c]
-        d = dout[row * wide + width + (c if form == 2 else 0)]
-        dk[row * width + c] = dout[row * wide + c] - times(d, x if form == 2 else times(m[metric + c], x))
+        d = dout[(2 * row + 1) * width + c]
+        dk[row * width + c] = dout[2 * row * width + c] - times(d, k[row * width + c])
 
 
 @kernel
-def metric_key_back_cpu(start, stop, k, m, at, tokens, width, form, wide, dout, dk):
-    for row in range(start, stop):
-        first, to, metric = row * width, row * wide, at[row // tokens]
-        if form == 1:
-            d = dout[to + width]
-            for c in range(width):
-                x = times(m[nonnegative(metric + c)], k[nonnegative(first + c)])
-                dk[nonnegative(first + c)] = dout[nonnegative(to + c)] - times(d, x)
-        else:
-            for c in range(width):
-                d = dout[nonnegative(to + width + c)]
-                dk[nonnegative(first + c)] = dout[nonnegative(to + c)] - times(d, k[nonnegative(first + c)])
-
-
-@scalar
-def metric_gradient_row(index, q, k, queries, keys, width, form, wide, dquery, dkey, dm):
-    """dm of a head that has one m; ``index`` is head * width + c."""
-    head, c = index // width, index % width
-    total = type(dm[0])(0)
-    for i in range(head * queries, (head + 1) * queries):
-        total += times(dquery[i * wide + c], q[i * width + c])
-        if form == 2:
-            total += dquery[i * wide + width + c]
-    for j in range(head * keys, (head + 1) * keys if form == 1 else 0):
-        x = k[j * width + c]
-        total += times(dkey[j * wide + width], x * x / type(x)(-2))
-    dm[index] = total
-
-
-@kernel
-def metric_gradient_cpu(start, stop, q, k, queries, keys, width, form, wide, dquery, dkey, dm):
-    index = start
-    while index < stop:
-        head, c, n = index // width, index % width, min(stop, (index // width + 1) * width) - index
-        for a in range(n):
-            dm[index + a] = type(dm[0])(0)
-        for i in range(head * queries, (head + 1) * queries):
-            first, to = i * width + c, i * wide + c
-            for a in range(n):
-                dm[nonnegative(index + a)] += times(dquery[nonnegative(to + a)], q[nonnegative(first + a)])
-            for a in range(n if form == 2 else 0):
-                dm[nonnegative(index + a)] += dquery[nonnegative(to + width + a)]
-        for j in range(head * keys, (head + 1) * keys if form == 1 else 0):
-            first, d = j * width + c, dkey[j * wide + width]
-            for a in range(n):
-                x = k[nonnegative(first + a)]
-                dm[nonnegative(index + a)] += times(d, x * x / type(x)(-2))
-        index += n
-
-
-@kernel
-def metric_dot_back_cpu(start, stop, q, m, at, tokens, width, dquery, dm):
-    """dm, and dq in place of the gradient of the changed query, for heads of the dot product with one m each."""
+def metric_key_back_cpu(start, stop, k, width, dout, dk):
     disjoint()
-    full_width()
-    for head in range(start, stop):
-        own, metric = head * width, at[head]
+    for row in range(start, stop):
         for c in range(width):
-            dm[nonnegative(own + c)] = type(dm[0])(0)
-        rows, pairs = head * tokens, tokens // 2 * 2
-        for row in range(rows, rows + pairs, 2):  # two at once: sums wait for one another
-            for c in range(width):
-                here, there = nonnegative(row * width + c), nonnegative((row + 1) * width + c)
-                a, b, relevance = dquery[here], dquery[there], m[nonnegative(metric + c)]
-                dm[nonnegative(own + c)] += times(a, q[here]) + times(b, q[there])
-                dquery[here], dquery[there] = a * relevance, b * relevance
-        for row in range(rows + pairs, rows + tokens):
-            for c in range(width):
-                d = dquery[nonnegative(row * width + c)]
-                dm[nonnegative(own + c)] += times(d, q[nonnegative(row * width + c)])
-                dquery[nonnegative(row * width + c)] = d * m[nonnegative(metric + c)]
+            d = dout[nonnegative((2 * row + 1) * width + c)]
+            x = times(d, k[nonnegative(row * width + c)])
+            dk[nonnegative(row * width + c)] = dout[nonnegative(2 * row * width + c)] - x
 
 
-QUERY = Owner(metric_query_row, metric_query_cpu, "F1 F1 I1 i i i i i F1", grain=1024)
-KEY = Owner(metric_key_row, metric_key_cpu, "F1 F1 I1 i i i i F1", grain=1024)
-QUERY_BACK = Owner(metric_query_back_row, metric_query_back_cpu, "F1 F1 I1 i i i i i F1 F1 F1", grain=1024)
-KEY_BACK = Owner(metric_key_back_row, metric_key_back_cpu, "F1 F1 I1 i i i i F1 F1", grain=1024)
-GRADIENT = Owner(metric_gradient_row, metric_gradient_cpu, "F1 F1 i i i i i F1 F1 F1", grain=64)
+QUERY = Owner(metric_query_row, metric_query_cpu, "F1 F1 I1 i i i i F1", grain=1024)
+KEY = Owner(metric_key_row, metric_key_cpu, "F1 i F1", grain=1024)
+QUERY_BACK = Owner(metric_query_back_row, metric_query_back_cpu, "F1 F1 I1 i i i i F1 F1 F1", grain=1024)
+KEY_BACK = Owner(metric_key_back_row, metric_key_back_cpu, "F1 i F1 F1", grain=1024)
 
 
 def changed_query(q, metric: Metric):
     """(..., Tq, wide)."""
-    width, form, shape = metric.width, metric.form, tuple(q.shape)
-    wide = width if form == DOT else metric.wide
-    out = devices.empty((*shape[:-1], wide), q.dtype, like=q)
+    *lead, tokens, width = q.shape
+    out = devices.empty((*lead, tokens, metric.wide), q.dtype, like=q)
     QUERY(
-        q.size // width, flat(q), metric.m, metric.at, metric.step, shape[-2], width, form, wide, out.reshape(out.size)
+        q.size // width, flat(q), metric.m, metric.at, metric.step, tokens, width, metric.wide, out.reshape(out.size)
     )  # fmt: skip
     return out
 
 
 def changed_key(k, metric: Metric):
-    """(..., Tk, wide); k itself for the dot product."""
-    if metric.form == DOT:
+    """(..., Tk, wide); k itself unless the form is WIDE."""
+    if metric.form != WIDE:
         return k
     *lead, tokens, width = k.shape
     out = devices.empty((*lead, tokens, metric.wide), k.dtype, like=k)
-    KEY(
-        k.size // width, flat(k), metric.m, metric.at, tokens, width, metric.form, metric.wide, out.reshape(out.size)
-    )  # fmt: skip
+    KEY(k.size // width, flat(k), width, out.reshape(out.size))
     return out
 
 
-def pull(q, k, metric: Metric, dquery, dkey):
-    """dq, dk and dm from the flat gradients of the changed queries and keys, which are not needed after that."""
-    width, form, wide = metric.width, metric.form, metric.wide
-    queries, keys = tuple(q.shape)[-2], tuple(k.shape)[-2]
-
-    def empty(n):
-        return devices.empty(n, q.dtype, like=q)
-
-    if form == DOT and not metric.step and not devices.is_device_array(q):
-        heads = math.prod(metric.lead)
-        one = empty(heads * width)
-        arguments = flat(q), metric.m, metric.at, queries, width, dquery, one
-        grain = _GRAIN // max(queries * width, 1) + 1
-        if heads < 2 * grain:
-            metric_dot_back_cpu(0, heads, *arguments)
-        else:
-            share(lambda start, stop: metric_dot_back_cpu(start, stop, *arguments), heads, grain)
-        return dquery.reshape(q.shape), dkey.reshape(k.shape), _of_heads(one, metric)
-    dq, dk, rows = empty(q.size), dkey, empty(q.size if metric.step else 0)
-    QUERY_BACK(
-        q.size // width, flat(q), metric.m, metric.at, metric.step, queries, width, form, wide, dquery, dq, rows
-    )  # fmt: skip
-    if form != DOT:
-        dk = empty(k.size)
-        KEY_BACK(k.size // width, flat(k), metric.m, metric.at, keys, width, form, wide, dkey, dk)
+def change(q, k, metric: Metric):
+    """Changed queries and keys, and the biases of keys, which are there if the form is BIAS."""
     if metric.step:
-        dm = sum_to(rows.reshape(q.shape), metric.shape)
-    else:
-        one = empty(math.prod(metric.lead) * width)
-        GRADIENT(one.size, flat(q), flat(k), queries, keys, width, form, wide, dquery, dkey, one)
-        dm = _of_heads(one, metric)
-    return dq.reshape(q.shape), dk.reshape(k.shape), dm
+        return changed_query(q, metric), changed_key(k, metric), None
+    sizes = group, _, keys, room, width = metric.sizes
+    bias = devices.empty(metric.heads * room, q.dtype, like=q)
+    if devices.is_device_array(q):
+        if room:
+            BIASES(metric.heads * keys, flat(k), metric.m, metric.at, group, keys, room, width, bias)
+        return changed_query(q, metric), k, bias
+    out = np.empty(q.shape, q.dtype)
+    by_head(change_cpu, metric.heads, flat(q), flat(k), metric.m, metric.at, *sizes, out.reshape(-1), bias)
+    return out, k, bias
+
+
+def pull(q, k, metric: Metric, scale, dquery, dkey, dbias):
+    """dq, dk and dm from the flat gradients of changed queries, changed keys and biases; the first two are used up."""
+    sizes = group, queries, keys, room, width = metric.sizes
+    arguments = metric.m, metric.at, *sizes, scale, dquery, dbias, dkey
+    if not metric.step and not devices.is_device_array(q):
+        dm = np.empty(metric.heads * width, q.dtype)
+        by_head(pull_cpu, metric.heads, flat(q), flat(k), *arguments, dm)
+        return dquery.reshape(q.shape), dkey.reshape(k.shape), _of_heads(dm, metric)
+    dk = dkey
+    dq, rows, dm = (
+        devices.empty(n, q.dtype, like=q)
+        for n in (q.size, q.size if metric.step else 0, 0 if metric.step else metric.heads * width)
+    )
+    QUERY_BACK(
+        q.size // width, flat(q), metric.m, metric.at, metric.step, queries, width, metric.wide, dquery, dq, rows
+    )  # fmt: skip
+    if metric.form == WIDE:
+        dk = devices.empty(k.size, k.dtype, like=k)
+        KEY_BACK(k.size // width, flat(k), width, dkey, dk)
+    if metric.step:
+        return dq.reshape(q.shape), dk.reshape(k.shape), sum_to(rows.reshape(q.shape), metric.shape)
+    if room:
+        BIAS_KEY(k.size // width, flat(k), metric.m, metric.at, group, keys, room, width, scale, dbias, dk)
+    METRIC(dm.size, flat(q), flat(k), *sizes, scale, dquery, dbias, dm)
+    return dq.reshape(q.shape), dk.reshape(k.shape), _of_heads(dm, metric)
 
 
 def _of_heads(one, metric: Metric):
     """dm from one vector a head."""
+    if math.prod(metric.shape) == one.size:
+        return one.reshape(metric.shape)
     own = metric.shape[:-2] if len(metric.shape) == len(metric.lead) + 2 else metric.shape[:-1]
     return sum_to(one.reshape((*metric.lead, metric.width)), (*own, metric.width)).reshape(metric.shape)
 
@@ -306,11 +229,11 @@ def plain_metric(m, q, k, v, metric: str) -> Metric:
 @lru_cache(256)
 def _of_shapes(m, q, k, v, dtype, metric):
     """What follows m in a `Metric`: nothing of it depends on the numbers."""
-    *_, group = check_arrays(*(np.empty(shape, dtype) for shape in (q, k, v)))
-    return check_relevance(np.empty(m, dtype), np.empty(q, dtype), group, metric)[1:]
+    m, q, k, v = (np.empty(shape, dtype) for shape in (m, q, k, v))
+    return check_relevance(m, q, k, check_arrays(q, k, v)[3], metric)[1:]
 
 
-def check_relevance(m, q, group: int, metric: str) -> Metric:
+def check_relevance(m, q, k, group: int, metric: str) -> Metric:
     """A relevance of fewer axes than q is one vector a head; of as many axes, one a query."""
     if metric not in ("dot", "distance"):
         raise ValueError(f"metric is {metric!r}: pass 'dot' or 'distance'")
@@ -330,9 +253,11 @@ def check_relevance(m, q, group: int, metric: str) -> Metric:
     rows = shape[-2] if by_query else 1
     step = width if by_query and rows != 1 else 0
     own = shape[:-2] if by_query else shape[:-1]
-    form = DOT if metric == "dot" else COLUMN if group == 1 and not step else WIDE
+    form = DOT if metric == "dot" else WIDE if step else BIAS
     at = table_offsets(own, lead, rows * width, q)
-    return Metric(flat(m), flat(at), step, form, width, shape, lead)
+    keys = tuple(k.shape)[-2]
+    sizes = group, queries, keys, bias_length(keys) if form == BIAS else 0, width
+    return Metric(flat(m), flat(at), step, form, shape, lead, math.prod(lead), sizes)
 
 
 def check_pairs(m) -> None:

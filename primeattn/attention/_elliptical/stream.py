@@ -62,7 +62,7 @@ def elliptical_step(
     (q, k, v), wrap = unwrap(q, k, v)
     q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=unlabelled(relevance, wrap.q))
     q, k, v, group = check_arrays(q, k, v)
-    chosen = check_relevance(m, q, group, metric)
+    chosen = check_relevance(m, q, k, group, metric)
     chosen = chosen._replace(form=DOT if metric == "dot" else WIDE)
     if rope is not None:
         check_pairs(m)

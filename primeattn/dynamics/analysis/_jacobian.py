@@ -20,12 +20,12 @@ from .._stops import active
 from .._triangles import Triangles
 from ..networks import ring
 
-#: Terms whose derivative is known here; a schedule leaves no state at rest, and `_tangent` has no triangles, either.
+#: Terms whose derivative is known here; a schedule leaves no state at rest, and no growth that settles.
 _KNOWN = (
     "omega", "coupling", "network", "normalize", "phase_lag", "harmonics", "triadic", "forcing", "groups",
     "diffusion", "inertia", "friction", "triangles", "triangle_weights", "schedule",
 )  # fmt: skip
-AT_REST, TANGENT = _KNOWN[:-1], _KNOWN[:-3]
+SETTLED = _KNOWN[:-1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

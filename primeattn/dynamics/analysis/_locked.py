@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._model import Kuramoto
-from ._jacobian import AT_REST, Jacobian, checked, force_and_jacobian
+from ._jacobian import SETTLED, Jacobian, checked, force_and_jacobian
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ def locked_state(model: Kuramoto, theta0: Any = None, *, tol: float = 1e-12) -> 
     >>> np.diff(state.theta).round(6)  # arcsin(1 / 2)
     array([0.523599])
     """
-    theta = checked(model, np.zeros(model.size) if theta0 is None else theta0, AT_REST, "locked state")
+    theta = checked(model, np.zeros(model.size) if theta0 is None else theta0, SETTLED, "locked state")
     friction = np.full(model.size, model.friction if model.inertia is not None else 1.0)
     frame = model.forcing[1] if model.forcing is not None else float(model.omega.sum() / friction.sum())
     problem = _Problem(model, friction, model.omega.reshape(-1) - frame * friction, model.forcing is None, tol)

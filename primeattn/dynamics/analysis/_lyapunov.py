@@ -14,7 +14,7 @@ from .._methods import method as scheme
 from .._model import Kuramoto
 from .._pace import default_step
 from .._simulate import simulate
-from ._jacobian import TANGENT, checked, listed
+from ._jacobian import SETTLED, checked, listed
 from ._tangent import Base, Columns, tangents
 
 _SAMPLES = 100
@@ -115,7 +115,7 @@ def lyapunov_exponents(
     >>> pa.dynamics.analysis.lyapunov_exponents(model, rng=0).exponents.round(6) + 0
     array([ 0.      , -1.732051])
     """
-    checked(model, np.zeros(model.size), TANGENT, "Lyapunov spectrum")
+    checked(model, np.zeros(model.size), SETTLED, "Lyapunov spectrum")
     model = listed(model)
     k = model.states if k is None else k
     if not 1 <= k <= model.states:

@@ -5,14 +5,20 @@ A tangent v obeys v' = J(theta(t)) v. J is never formed. A row i of it acts as
     (J v)_i = - d_i v_i + sum_m Re( conj(e_i^m) (P_m(group of i) + h_m scale_i sum_j w_ij m e_j^m v_j) ),
     d_i = sum_m m Re( conj(e_i^m) G_mi ),    P_m(a) = sum_b field_{m a b} sum_{j in b} m e_j^m v_j + triads,
 
-with G_mi all that i feels. Vectors are columns of one array, so that the innermost loop runs over them. Columns know
-nothing of each other: each thread takes some, with a copy of the phases, and no bit depends on the number of threads.
+with G_mi all that i feels. A listed triangle (i, j, k) adds a (2 v_j - v_k - v_i) + b (v_j + v_k - 2 v_i), where
+a = p w cos(2 theta_j - theta_k - theta_i), b = q w cos(theta_j + theta_k - 2 theta_i).
+
+Vectors are columns of one array, so that the innermost loop runs over them. Columns know nothing of each other: each
+thread takes some, with a copy of the phases, and no bit depends on the number of threads.
 """
 
 from typing import Any, NamedTuple
 
 from ..._runtime.jit import bare_kernel, nonnegative, scalar
-from .._phases import Phases, Sizes, at, fields, sense, slope
+from .._fields import fields
+from .._phases import Phases, Sizes, at
+from .._sense import sense
+from .._slope import slope
 from .._walk import combine, draw, kick, settle
 
 
@@ -135,8 +141,31 @@ def tangent_row(i, run, x, g, field, features, a, width, columns, to):
                 of = j * width
                 for k in range(width):
                     columns.slopes[nonnegative(out + k)] += pulled * columns.stage[nonnegative(of + k)]
+    if len(x.corners):
+        own += corner_row(i, x, g, features, width, columns, out)
     for k in range(width):
         columns.slopes[nonnegative(out + k)] -= own * columns.stage[nonnegative(i * width + k)]
+
+
+@scalar
+def corner_row(i, x, g, features, width, columns, out):
+    """What j and k of listed triangles add to (J v)_i; returns the factor of - v_i."""
+    c, n = at(0, 0, g), g.n
+    s = c + n
+    own, ci, si = features[c] - features[c], features[c + i], features[s + i]
+    for e in range(x.corners[i], x.corners[i + 1]):
+        j, k = x.corners[n + 1 + 2 * e], x.corners[n + 2 + 2 * e]
+        p, q = features[c + j] * ci + features[s + j] * si, features[s + j] * ci - features[c + j] * si  # e_j / e_i
+        u, v = features[c + k] * ci + features[s + k] * si, features[s + k] * ci - features[c + k] * si  # e_k / e_i
+        # cos(2 a - b) and cos(a + b) of a = theta_j - theta_i, b = theta_k - theta_i
+        a = x.corner_weight[2 * e] * ((p * p - q * q) * u + (p * q + q * p) * v)
+        b = x.corner_weight[2 * e + 1] * (p * u - q * v)
+        own += a + 2 * b
+        for m in range(width):
+            columns.slopes[nonnegative(out + m)] += (2 * a + b) * columns.stage[nonnegative(j * width + m)] + (
+                b - a
+            ) * columns.stage[nonnegative(k * width + m)]
+    return own
 
 
 @scalar
