@@ -16,8 +16,7 @@ else:
         """Promise that no array which the calling kernel writes shares memory with another of its arrays.
 
         Otherwise LLVM must compare addresses before each vectorised loop, and gives a loop up that needs more than
-        eight comparisons. Call it in a kernel, where arrays arrive as arguments, never in a scalar or row. Another
-        kernel that calls this one does not inline it: it runs the same code, and gets the same bits.
+        eight comparisons. Call it in a kernel, where arrays arrive as arguments, never in a scalar or row.
         """
 
         def codegen(context, builder, signature, arguments):
@@ -25,7 +24,6 @@ else:
                 kind = argument.type
                 if isinstance(kind, ir.PointerType) and isinstance(kind.pointee, ir.FloatType | ir.DoubleType):
                     argument.add_attribute("noalias")
-            builder.function.attributes.add("noinline")
             return context.get_dummy_value()
 
         return types.void(), codegen

@@ -111,6 +111,11 @@ if config.DISABLE_JIT:
         it need not be compiled again for memory that a kernel has just written."""
         return x
 
+    def not_inlined() -> None:
+        """Keeps the calling kernel whole where another calls it: it runs the same code there, and gives the same bits.
+
+        Inlined, products may be fused with other sums. For kernels, not for pieces, which are always inlined."""
+
 else:
 
     @intrinsic
@@ -128,3 +133,11 @@ else:
             return arguments[0]  # types differ, data do not; nothing counts references here
 
         return x.copy(readonly=True)(x), codegen
+
+    @intrinsic
+    def not_inlined(typing):
+        def codegen(context, builder, signature, arguments):
+            builder.function.attributes.add("noinline")
+            return context.get_dummy_value()
+
+        return types.void(), codegen

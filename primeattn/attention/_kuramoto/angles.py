@@ -17,7 +17,7 @@ come dbeta, da, db and domega.
 """
 
 from ..._runtime.disjoint import disjoint
-from ..._runtime.jit import nonnegative
+from ..._runtime.jit import nonnegative, not_inlined
 from ..._runtime.owners import Owner
 from ..._runtime.vectors import LANES, broadcast, load, store
 from ..._runtime.width import full_width
@@ -182,6 +182,7 @@ def pull_row(i, sizes, spins, queries, keys, v, dq, dk, dv, dv_next, dtheta, dga
 
 @kernel
 def pull_cpu(start, stop, sizes, spins, queries, keys, v, dq, dk, dv, dv_next, dtheta, dgate_q, dgate_k, sums):
+    not_inlined()
     disjoint()
     full_width()
     z, spin, query, key = Sizes(*sizes), Turn(*spins), Side(*queries), Side(*keys)

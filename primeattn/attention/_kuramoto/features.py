@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..._runtime import elementary as el
 from ..._runtime.disjoint import disjoint
-from ..._runtime.jit import apart, nonnegative
+from ..._runtime.jit import apart, nonnegative, not_inlined
 from ..._runtime.owners import Owner
 from ..._runtime.vectors import LANES, broadcast, load, store
 from ..._runtime.width import full_width
@@ -137,6 +137,7 @@ def near_points(count, place, theta, z, angle, cosine, sine):
     Sine and cosine of one short row wait for one another, so they are taken of all these rows at once. ``angle``: room
     for the angles, which lie apart, side by side.
     """
+    not_inlined()
     disjoint()
     full_width()
     n, vectors, stride = z.width, z.width // LANES * LANES, z.heads * z.width
@@ -156,6 +157,7 @@ def near_points(count, place, theta, z, angle, cosine, sine):
 @apart
 def show_rows(first, last, place, z, turn, cosine, sine, v):
     """Values of the rows [first, last) of a head, from what `near_points` gave."""
+    not_inlined()
     disjoint()
     full_width()
     n, vectors = z.width, z.width // LANES * LANES
@@ -179,6 +181,7 @@ def show_rows(first, last, place, z, turn, cosine, sine, v):
 @apart
 def match_rows(first, last, place, z, spin, query, key, v, q, k):
     """Queries and keys of the rows [first, last) of a head, from values."""
+    not_inlined()
     disjoint()
     full_width()
     n, vectors, stride = z.width, z.width // LANES * LANES, z.heads * z.width
@@ -203,6 +206,7 @@ def match_rows(first, last, place, z, spin, query, key, v, q, k):
 
 @kernel
 def features_cpu(start, stop, theta, sizes, shown, spins, queries, keys, v, q, k):
+    not_inlined()
     disjoint()
     full_width()
     z, turn, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)

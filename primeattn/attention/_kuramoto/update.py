@@ -24,7 +24,7 @@ import numpy as np
 
 from ..._runtime import elementary as el
 from ..._runtime.disjoint import disjoint
-from ..._runtime.jit import nonnegative
+from ..._runtime.jit import nonnegative, not_inlined
 from ..._runtime.owners import Owner
 from ..._runtime.vectors import LANES, broadcast, load, store
 from ..._runtime.width import full_width
@@ -83,6 +83,7 @@ def update_row(r, sizes, before, u, m, share, step, real, imag, out):
 
 @kernel
 def update_cpu(start, stop, sizes, before, u, m, share, step, real, imag, out):
+    not_inlined()
     disjoint()
     full_width()
     z = Sizes(*sizes)
@@ -191,6 +192,7 @@ def pull_more(i, first, last, head, angles, z, g, u, m, share, step, real, imag,
 
 @kernel
 def pull_update_cpu(start, stop, sizes, before, g, u, m, share, step, real, imag, dm, dtheta, dreal, dimag):
+    not_inlined()
     disjoint()
     full_width()
     z = Sizes(*sizes)
