@@ -108,7 +108,7 @@ def peak(name, form, tokens):
         tracemalloc.stop()
 
 
-#: `position_only` makes a table of its weights, which is what it is given; `resonant` has not been looked at.
+#: `position_only` is given a table, unless it convolves, see below; `resonant` has not been looked at.
 WITHOUT_TABLE = [(name, form) for name, form in FORMS if name not in ("position_only", "resonant")]
 
 
@@ -117,3 +117,21 @@ def test_no_table_of_all_pairs_is_stored(name, form):
     few, many = peak(name, form, 2048), peak(name, form, 4096)
     assert many < 2.2 * few, (few, many)
     assert many < 8 * 4096**2 / 8, many
+
+
+@pytest.mark.parametrize("symmetric", ["shift", "lattice"])
+def test_a_convolution_stores_no_table_of_all_pairs(rng, symmetric):
+    def peak(tokens):
+        v, alpha = rng.standard_normal((tokens, 4)), rng.standard_normal(tokens)
+        causal = symmetric == "shift"
+        options = {"symmetry": "shift" if causal else tokens, "causal": causal, "form": "convolution"}
+        tracemalloc.start()
+        try:
+            MECHANISMS["position_only"].vjp(v, alpha=alpha, **options)[1](v)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = peak(2048), peak(4096)
+    assert many < 2.5 * few, (few, many)
+    assert many < 4096**2, many

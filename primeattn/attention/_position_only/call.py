@@ -20,8 +20,6 @@ class Call(NamedTuple):
     v: Any
     mask: Any
     mask_at: Any
-    number: Any
-    partner: Any
     shape: Shape
     own: tuple[int, ...]
     lead: tuple[int, ...]
@@ -32,6 +30,13 @@ class Call(NamedTuple):
     @property
     def tables(self) -> int:
         return math.prod(self.own)
+
+    @property
+    def numbers(self) -> tuple[Any, Any]:
+        """`numbers` of the call: as large as a table, which convolutions do without."""
+        s = self.shape
+        number, partner = numbers(self.symmetry, s.queries, s.keys, s.parameters)
+        return _placed(number, self.v), _placed(partner, self.v)
 
     def packed(self, x, tokens: int):
         """(..., tokens, depth) as (tables, tokens, columns): what shares a table side by side."""
@@ -84,14 +89,12 @@ def check_call(v, alpha, symmetry, softmax, causal, mask) -> Call:
     own = (1,) * (len(lead) - len(own)) + tuple(own)
     bytes_, at, mask_row, mask_key = check_mask(mask, own, queries, keys, v)
     parameters = queries * keys if symmetry is None else given[-1]
-    number, partner = numbers(symmetry, queries, keys, parameters)
     full = (1,) * (len(own) - len(tables)) + tables
     columns = math.prod(shape) // (math.prod(own) * keys) if keys and math.prod(own) else 0
     sizes = Shape(queries, keys, columns, parameters, int(softmax), int(causal), mask_row, mask_key)
     return Call(
         flat(alpha), table_offsets(full, own, parameters, v), v, flat(bytes_),
-        flat(at), _placed(number, v), _placed(partner, v), sizes, own, lead, shape[-1], symmetry,
-        mask is not None,
+        flat(at), sizes, own, lead, shape[-1], symmetry, mask is not None,
     )  # fmt: skip
 
 
@@ -124,10 +127,8 @@ def check_symmetry(symmetry, keys: int, causal):
         symmetry = Symmetry.cyclic(*symmetry)
     if not isinstance(symmetry, Symmetry):
         raise TypeError(f"symmetry is {symmetry!r}: lengths of axes, a Symmetry, 'shift' or None is wanted")
-    if len(symmetry.table) != keys:
-        raise ValueError(
-            f"the group has {len(symmetry.table)} elements but v has {keys} tokens: one for each is wanted"
-        )
+    if len(symmetry) != keys:
+        raise ValueError(f"the group has {len(symmetry)} elements but v has {keys} tokens: one for each is wanted")
     return symmetry
 
 

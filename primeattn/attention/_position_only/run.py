@@ -48,7 +48,14 @@ def table_of(call: Call):
     table = devices.empty(call.tables * s.queries * s.keys, call.v.dtype, like=call.v)
     if table.size:
         rows.TABLE(
-            call.tables * s.queries, call.alpha, call.alpha_at, call.number, call.mask, call.mask_at, tuple(s), table
+            call.tables * s.queries,
+            call.alpha,
+            call.alpha_at,
+            call.numbers[0],
+            call.mask,
+            call.mask_at,
+            tuple(s),
+            table,
         )
     return table
 
@@ -72,5 +79,5 @@ def backward(call: Call, table, dout):
         rows.SCORES(call.tables * s.queries, call.mask, call.mask_at, tuple(s), table, d)
     if call.symmetry is None:
         return dv, d
-    rows.GATHER(dalpha.size, tuple(s), call.partner, d, dalpha)
+    rows.GATHER(dalpha.size, tuple(s), call.numbers[1], d, dalpha)
     return dv, dalpha

@@ -86,8 +86,8 @@ class Symmetry:
         if not axes or any(not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1 for n in axes):
             raise ValueError(f"axes are {axes!r}: one length or more, each at least 1, is wanted")
         axes = tuple(int(n) for n in axes)
-        made = object.__new__(cls)  # a group by construction: what follows need not be checked
-        made._set(_lattice(axes), axes)
+        made = object.__new__(cls)  # a group by construction: it need not be checked, nor have its table yet
+        object.__setattr__(made, "axes", axes)
         return made
 
     @classmethod
@@ -101,8 +101,14 @@ class Symmetry:
         """
         return cls(table)
 
+    def __getattr__(self, name: str) -> Any:
+        if name != "table" or not self.axes:
+            raise AttributeError(f"Symmetry has no attribute {name!r}")
+        self._set(_lattice(self.axes), self.axes)
+        return self.table
+
     def __len__(self) -> int:
-        return len(self.table)
+        return math.prod(self.axes) if self.axes else len(self.table)
 
     @property
     def inverse(self) -> np.ndarray:
