@@ -449,3 +449,10 @@ def test_fast_bodies_that_cost_time_are_told_of():
     model = StuartLandau(np.zeros(4), growth=1e6)
     with pytest.warns(UserWarning, match=r"simulate takes .* steps of .*, as the model moves at rates up to"):
         _pace.warn_of_tails(model, _pace.default_step(model), 100.0, 1)
+
+
+def test_phases_go_on_from_amplitudes():
+    before = pa.simulate(StuartLandau([1.0, 2.0]), (0, 1), [0.5 + 0.2j, -0.1j], dt=0.1)
+    model = pa.Kuramoto([1.0, 2.0], 0.5)
+    after, wanted = (pa.simulate(model, (1, 2), theta0, dt=0.1) for theta0 in (before, before.theta_end))
+    np.testing.assert_array_equal(after.theta_end, wanted.theta_end)

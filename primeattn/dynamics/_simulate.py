@@ -145,7 +145,7 @@ def simulate(
     if before is not None:
         velocity0 = before.velocity_end if velocity0 is None else velocity0
         own = [before.states_end[name] for name in ("z", "x") if name in before.states_end]
-        theta0 = own[0] if own else before.theta_end
+        theta0 = own[0] if own and (isinstance(model, Bodies) or before.theta_end is None) else before.theta_end
     fixed = given or theta0 is not None
     device = as_floating("theta0", theta0) if devices.is_device_array(theta0) else None
     if device is not None and velocity0 is not None:
