@@ -31,13 +31,6 @@ class Call(NamedTuple):
     def tables(self) -> int:
         return math.prod(self.own)
 
-    @property
-    def numbers(self) -> tuple[Any, Any]:
-        """`numbers` of the call: as large as a table, which convolutions do without."""
-        s = self.shape
-        number, partner = numbers(self.symmetry, s.queries, s.keys, s.parameters)
-        return _placed(number, self.v), _placed(partner, self.v)
-
     def packed(self, x, tokens: int):
         """(..., tokens, depth) as (tables, tokens, columns): what shares a table side by side."""
         if devices.is_device_array(x) and self.own == self.lead:
@@ -138,15 +131,17 @@ def _nothing(keys):
     return Symmetry(np.zeros((0, 0), np.int64))
 
 
-def numbers(symmetry, queries: int, keys: int, parameters: int):
-    """Which parameter pair (i, j) has, and with which j parameter n meets i (-1: none), flat."""
+def numbers(symmetry, queries: int, keys: int) -> np.ndarray:
+    """Which parameter pair (i, j) has, flat: as large as a table, which convolutions do without."""
     if symmetry is None:
-        return np.arange(queries * keys), np.zeros(0, np.int64)
+        return np.arange(queries * keys)
     if symmetry == "shift":
-        lag = np.arange(keys)[:, None] - np.arange(keys)
-        partner = np.arange(keys) - np.arange(parameters)[:, None]
-        return np.maximum(lag, 0).reshape(-1), np.maximum(partner, -1).reshape(-1)
-    table = symmetry.table
-    number = table[:, symmetry.inverse] if len(table) else table
-    partner = table[symmetry.inverse] if len(table) else table  # j = n^-1 i
-    return np.ascontiguousarray(number).reshape(-1), np.ascontiguousarray(partner).reshape(-1)
+        return np.maximum(np.arange(keys)[:, None] - np.arange(keys), 0).reshape(-1)
+    return symmetry.quotient.reshape(-1) if keys else np.zeros(0, np.int64)
+
+
+def partners(symmetry, keys: int, parameters: int) -> np.ndarray:
+    """With which j parameter n meets i (-1: none), flat, where pairs share parameters; as large."""
+    if symmetry == "shift":
+        return np.maximum(np.arange(keys) - np.arange(parameters)[:, None], -1).reshape(-1)
+    return symmetry.table[symmetry.inverse].reshape(-1) if keys else np.zeros(0, np.int64)  # j = n^-1 i

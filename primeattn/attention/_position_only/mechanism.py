@@ -156,7 +156,7 @@ def reference(
     alpha, keys = np.asarray(alpha), v.shape[-2]
     symmetry = check_symmetry(symmetry, keys, causal)
     if symmetry is not None:
-        alpha = alpha[..., numbers(symmetry, keys, keys, keys)[0].reshape(keys, keys)]
+        alpha = alpha[..., numbers(symmetry, keys, keys).reshape(keys, keys)]
     table = np.broadcast_to(alpha, (*v.shape[:-2], *alpha.shape[-2:]))
     band = {"causal": causal, "mask": mask}
     if softmax:

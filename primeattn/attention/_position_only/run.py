@@ -8,7 +8,7 @@ from ..._runtime import devices
 from .._inputs import _placed
 from . import products
 from . import table as rows
-from .call import Call
+from .call import Call, numbers, partners
 
 
 def forward(call: Call, form: str):
@@ -47,16 +47,8 @@ def table_of(call: Call):
     s = call.shape
     table = devices.empty(call.tables * s.queries * s.keys, call.v.dtype, like=call.v)
     if table.size:
-        rows.TABLE(
-            call.tables * s.queries,
-            call.alpha,
-            call.alpha_at,
-            call.numbers[0],
-            call.mask,
-            call.mask_at,
-            tuple(s),
-            table,
-        )
+        number = _placed(numbers(call.symmetry, s.queries, s.keys), call.v)
+        rows.TABLE(call.tables * s.queries, call.alpha, call.alpha_at, number, call.mask, call.mask_at, tuple(s), table)
     return table
 
 
@@ -79,5 +71,6 @@ def backward(call: Call, table, dout):
         rows.SCORES(call.tables * s.queries, call.mask, call.mask_at, tuple(s), table, d)
     if call.symmetry is None:
         return dv, d
-    rows.GATHER(dalpha.size, tuple(s), call.numbers[1], d, dalpha)
+    partner = _placed(partners(call.symmetry, s.keys, s.parameters), like)
+    rows.GATHER(dalpha.size, tuple(s), partner, d, dalpha)
     return dv, dalpha
