@@ -63,6 +63,12 @@ def _reserve(path: Path, size: int) -> None:
             file.truncate(0)
 
 
+def write_netcdf(path, data, **options) -> None:
+    """Write an xarray.Dataset, whole or not at all; ``options`` are those of its ``to_netcdf``."""
+    with whole(path, data.nbytes) as beside:
+        data.to_netcdf(beside, engine="h5netcdf", **options)
+
+
 def write_whole(path: Path, content: bytes | str) -> Path:
     """Write a file, whole or not at all."""
     with whole(path) as beside:

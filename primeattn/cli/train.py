@@ -212,11 +212,10 @@ def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _written(result, figures: dict[str, float], controls: dict[str, float], folder: Path) -> list[Path]:
-    from .._runtime.files import whole, write_whole
+    from .._runtime.files import write_netcdf, write_whole
 
     paths = [folder / "model.npz", folder / "metrics.nc", folder / "figures.json", folder / "curve.png"]
-    with whole(paths[1], result.metrics.nbytes) as beside:
-        result.metrics.to_netcdf(beside, engine="h5netcdf")
+    write_netcdf(paths[1], result.metrics)
     content = {
         "status": result.status,
         "steps": result.step,
@@ -302,15 +301,14 @@ def _compared(found: dict[str, dict[str, Any]], arguments: argparse.Namespace) -
 def _written_comparison(comparison, task, folder: Path) -> list[Path]:
     import numpy as np
 
-    from .._runtime.files import whole, write_whole
+    from .._runtime.files import write_netcdf, write_whole
 
     controls = settings.controls(task)
     beside_it = "".join(f"\n{name}: {value:.4f}" for name, value in controls.items())
     paths = [folder / "comparison.md", folder / "comparison.nc", folder / "curves.png"]
     write_whole(paths[0], comparison.markdown() + (f"{beside_it}\n" if beside_it else ""))
     data = comparison.to_xarray()
-    with whole(paths[1], data.nbytes) as beside:
-        data.to_netcdf(beside, engine="h5netcdf")
+    write_netcdf(paths[1], data)
     curve = data.curve.isel(task=0).mean("seed").values
     curves = {
         str(name): (data.evaluated.values[np.isfinite(line)], line[np.isfinite(line)])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._runtime import devices
-from .._runtime.files import whole
+from .._runtime.files import write_netcdf
 from ._body_models import Spheres, StuartLandau
 from ._model import Kuramoto
 from ._neighbours import Ring
@@ -217,8 +217,7 @@ def write(data, path) -> None:
     for name in [name for name, x in data.variables.items() if x.dtype.kind == "c"]:
         parts = {f"{name}_real": data[name].real, f"{name}_imag": data[name].imag}
         data = data.drop_vars(name).assign({key: x.assign_attrs(data[name].attrs) for key, x in parts.items()})
-    with whole(path, data.nbytes) as beside:
-        data.to_netcdf(beside, engine="h5netcdf")
+    write_netcdf(path, data)
 
 
 def read(path):

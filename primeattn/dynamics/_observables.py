@@ -48,13 +48,14 @@ def _local(seen: Seen) -> np.ndarray:
         around = np.concatenate([z[..., -reach:], z, z[..., :reach]], axis=-1)
         sums = np.cumsum(np.concatenate([np.zeros((*z.shape[:2], 1)), around], axis=-1), axis=-1)
         return np.abs(sums[..., 2 * reach + 1 :] - sums[..., : -2 * reach - 1] - z) / (2 * reach)
-    which = np.searchsorted([t for t, _ in model.networks[1:]], seen.t, side="right")
     found = np.empty(z.shape)
-    for k in np.unique(which):
-        found[:, which == k] = _heard(model.networks[k][1], z[:, which == k])
     if learnt is not None:
         for line in np.ndindex(z.shape[:2]):
             found[line] = _heard(model.edges._replace(weight=learnt[line]), z[line])
+        return found
+    which = np.searchsorted([t for t, _ in model.networks[1:]], seen.t, side="right")
+    for k in np.unique(which):
+        found[:, which == k] = _heard(model.networks[k][1], z[:, which == k])
     return found
 
 

@@ -1,14 +1,10 @@
 """What a state shows to others: cos and sin of phases, or the coordinates of bodies, and their sums over blocks."""
 
-from numba import njit
-
 from .._runtime import elementary as el
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import MATH, apart, nonnegative, piece, scalar
+from .._runtime.jit import apart, nonnegative, piece, scalar, summing
 from ._phases import PHASES, at
 from ._slices import heard_at, own_pairs, pair_up
-
-_summing = njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
 
 
 @scalar
@@ -20,7 +16,7 @@ def own_at(block, parity, harmonic, x, g):
     return at(parity, harmonic, g), g.n
 
 
-@_summing
+@summing
 def totals(x, start, stop, apart):
     """Sums of x from start on, and of what stands ``apart``."""
     p = q = type(x[0])(0)
@@ -30,7 +26,7 @@ def totals(x, start, stop, apart):
     return p, q
 
 
-@_summing
+@summing
 def directions(first, last, theta, features, c, n):
     """cos and sin, and their sums, which are NaN if an angle is not near."""
     disjoint()

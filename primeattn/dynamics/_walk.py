@@ -13,10 +13,8 @@ Runs of an ensemble are independent: each thread takes whole runs, and is a team
 import math
 from typing import Any, NamedTuple
 
-from numba import njit
-
 from .._runtime.disjoint import disjoint
-from .._runtime.jit import MATH, bare_kernel, nonnegative, piece, scalar
+from .._runtime.jit import bare_kernel, nonnegative, piece, scalar, summing
 from .._runtime.random import normals
 from .._runtime.team import meet
 from ._colour import tint
@@ -301,7 +299,7 @@ def blank(first, last, scratch):
         scratch[nonnegative(i)] = 0.0
 
 
-@njit(forceinline=True, _nrt=False, **{**MATH, "fastmath": {"contract", "reassoc", "nsz"}})
+@summing
 def in_units(first, last, h, base, y, trial, error, rtol, atol):
     """The sum of squares of errors, each over its tolerance."""
     squares = 0.0

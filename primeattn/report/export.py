@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._runtime.files import whole
+from .._runtime.files import write_netcdf
 from .finding import Finding
 from .material import Material
 
@@ -136,6 +136,5 @@ def netcdf(material: Material, findings: dict[str, Finding], path: Path) -> Path
     data = dataset(material, findings)
     packed = {"zlib": True, "complevel": 4}
     large = {name: packed for name, x in data.data_vars.items() if x.ndim > 1 and x.dtype.kind == "f"}
-    with whole(path, data.nbytes) as beside:
-        data.to_netcdf(beside, engine="h5netcdf", encoding=large)
+    write_netcdf(path, data, encoding=large)
     return path

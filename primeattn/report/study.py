@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._runtime.files import whole, write_whole
+from .._runtime.files import write_netcdf, write_whole
 from .attending import weights_of
 from .export import versions
 from .finding import Picture
@@ -422,8 +422,7 @@ def write(found: Studied, folder: Any, *, on_file: Callable[[Path], object] = _n
     found.about.setdefault("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     on_file(write_whole(folder / TABLE, markdown(found, [f"{name}.png" for name in found.pictures])))
     data = found.data.assign_attrs({**found.data.attrs, **found.about})
-    with whole(folder / DATA, data.nbytes) as beside:
-        data.to_netcdf(beside, engine="h5netcdf")
+    write_netcdf(folder / DATA, data)
     on_file(folder / DATA)
     for name, picture in found.pictures.items():
         on_file(write_whole(folder / f"{name}.png", picture.png()))

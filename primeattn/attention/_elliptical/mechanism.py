@@ -178,9 +178,8 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
     query, key, bias = change(q, k, chosen)
     call = check_call(query, key, v, causal=causal, mask=mask, scale=scale, window=window, alibi=None)
     if chosen.form == BIAS:
-        x, g = call.problem, call.layout
-        problem, layout = Problem(*x[:5], flat(bias), x.scale), Layout(*g[:-1], chosen.sizes[3])
-        call = Call(problem, layout, call.lead, call.shapes)
+        *_, room, _ = chosen.sizes
+        call = call._replace(problem=call.problem._replace(slopes=flat(bias)), layout=call.layout._replace(bias=room))
     return Ready(q, k, chosen, call)
 
 
