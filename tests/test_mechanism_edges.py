@@ -108,8 +108,8 @@ def peak(name, form, tokens):
         tracemalloc.stop()
 
 
-#: `position_only` is given a table, unless it convolves, see below; `resonant` has not been looked at.
-WITHOUT_TABLE = [(name, form) for name, form in FORMS if name not in ("position_only", "resonant")]
+#: `position_only` is given a table, unless it convolves, see below.
+WITHOUT_TABLE = [(name, form) for name, form in FORMS if name != "position_only"]
 
 
 @pytest.mark.parametrize(("name", "form"), WITHOUT_TABLE, ids=str)
