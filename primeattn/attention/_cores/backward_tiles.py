@@ -13,14 +13,14 @@ from ..._runtime.jit import nonnegative
 from ..._runtime.strips import ROWS, strip, strip_turned
 from ..._runtime.vectors import LANES, load, store
 from ..._runtime.width import full_width
-from .layout import Layout, Problem, query_range
-from .packing import Plan, block_of, lift_of, pack_biases, pack_rows, pack_turned, score_block
+from .layout import DISTANCE, PLAIN, Layout, Problem, query_range
+from .packing import Plan, block_of, lift_of, pack_keys, pack_rows, pack_turned, score_block
 from .tiles import Gradients, fill, finite_unit, kernel, prepare, scalar, share_of, slope_gradient, tile_range
 
 
 class Space(NamedTuple):
     """Keys turned and as they are, values turned, their gradients; queries and upstream gradients of a tile, weights,
-    gradients of the scores; gradients of a block's queries."""
+    gradients of the scores; gradients of a block's queries; sums of the gradients of the scores of a key."""
 
     turned: Any
     keys: Any
@@ -32,6 +32,7 @@ class Space(NamedTuple):
     s: Any
     ds: Any
     dq: Any
+    sums: Any
 
 
 @scalar
@@ -46,9 +47,11 @@ def space_of(work, g, plan):
     h = f + plan.rows * plan.deep
     i = h + plan.rows * plan.span
     j = i + plan.rows * plan.span
+    k = j + ROWS * plan.wide
     return Space(
-        work[:a], work[a:b], work[b:c], work[c:d], work[d:e], work[e:f], work[f:h], work[h:i], work[i:j], work[j:]
-    )
+        work[:a], work[a:b], work[b:c], work[c:d], work[d:e], work[e:f], work[f:h], work[h:i], work[i:j], work[j:k],
+        work[k:],
+    )  # fmt: skip
 
 
 class Saved(NamedTuple):
@@ -94,7 +97,7 @@ def gradient_block(b, x, g, plan, w, f, r0):
 
 @scalar
 def gather_queries(b, x, g, plan, w, d, r0):
-    """dq += scale ds k, and the slope's share of every query if that is wanted."""
+    """dq += scale ds k, times the metric, and the slope's share of every query if that is wanted."""
     row, low = b.head * g.queries + b.query, b.low - b.start
     strip(
         b.high - b.low, plan.wide // plan.grain, w.ds, r0 * plan.span + low, plan.span, w.keys, low * plan.wide,
@@ -102,24 +105,30 @@ def gather_queries(b, x, g, plan, w, d, r0):
     )  # fmt: skip
     for r in range(b.rows):
         at = (row + r) * g.width
-        for c in range(g.width):
-            d.dq[nonnegative(at + c)] += x.scale * w.dq[nonnegative(r * plan.wide + c)]
-        if d.dslope.size and not g.bias:
+        if g.metric == PLAIN:
+            for c in range(g.width):
+                d.dq[nonnegative(at + c)] += x.scale * w.dq[nonnegative(r * plan.wide + c)]
+        else:
+            for c in range(g.width):
+                weight = x.scale * x.slopes[nonnegative(b.head * g.width + c)]
+                d.dq[nonnegative(at + c)] += weight * w.dq[nonnegative(r * plan.wide + c)]
+        if d.dslope.size and g.metric == PLAIN:
             distance = b.query + r + g.keys - g.queries - b.low
             d.dslope[row + r] += slope_gradient(w.ds, (r0 + r) * plan.span + low, b.high - b.low, distance)
 
 
 @scalar
-def gather_biases(b, g, plan, w, d, r0):
-    """dbias += ds of a block's queries. In vectors: LLVM would add number by number, 4% of it all at 256 tokens."""
-    n, first, to = b.right - b.left, r0 * plan.span + b.left - b.start, b.head * g.bias + b.left
+def gather_sums(b, plan, w, r0):
+    """Sums of ds += those of a block's queries. In vectors: LLVM would add number by number, 4% at 256 tokens."""
+    n, to = b.right - b.left, b.left - b.start
+    first = r0 * plan.span + to
     for r in range(b.rows, ROWS):
         fill(w.ds, first + r * plan.span, n, type(w.ds[0])(0))
     for c in range(0, n, LANES):
-        total = load(d.dslope, to + c)
+        total = load(w.sums, to + c)
         for r in range(ROWS):
             total = total + load(w.ds, first + r * plan.span + c)
-        store(d.dslope, to + c, total)
+        store(w.sums, to + c, total)
 
 
 @scalar
@@ -160,8 +169,8 @@ def backward_tile(head, query, count, j0, of_queries, of_keys, x, g, plan, w, f,
             gradient_block(b, x, g, plan, w, f, r)
             if of_queries:
                 gather_queries(b, x, g, plan, w, d, r)
-            if of_keys and g.bias:
-                gather_biases(b, g, plan, w, d, r)
+            if of_keys and g.metric == DISTANCE:
+                gather_sums(b, plan, w, r)
     if of_keys:
         gather_keys(query, count, j0, low, high, g, plan, w)
 
@@ -186,12 +195,28 @@ def unit_of(part, parts, sides, g, plan):
 
 
 @scalar
+def metric_rows(g, plan):
+    """Rows of a head in the table of shares of dm: one a tile of keys."""
+    return (g.keys + plan.columns - 1) // plan.columns
+
+
+@scalar
+def clear_metric(key_head, left, right, g, plan, d):
+    """Zeros in the rows of the key tiles in [left, right): a tile that no query meets is not opened."""
+    first, last = left // plan.columns, (right + plan.columns - 1) // plan.columns
+    for head in range(key_head * g.group, (key_head + 1) * g.group):
+        row = head * metric_rows(g, plan) + first
+        fill(d.dslope, row * g.width, (last - first) * g.width, type(d.dq[0])(0))
+
+
+@scalar
 def open_keys(key, count, of_queries, of_keys, x, g, plan, w):
     """Pack a tile of keys and values, from row ``key`` on, and clear the sums of its gradients."""
     one = type(x.scale)(1)
-    pack_turned(x.k, key * g.width, count, g.width, x.scale, w.turned, plan.panel, plan.side, lift_of(g))
+    if g.metric == PLAIN:
+        pack_keys(key, count, 0, x, g, plan, w.turned)
     pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side, 0)
-    if of_queries:
+    if of_queries or g.metric:
         pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
     if of_keys:
         fill(w.dk, 0, (count + ROWS) * plan.wide, one - one)
@@ -200,9 +225,32 @@ def open_keys(key, count, of_queries, of_keys, x, g, plan, w):
 
 @scalar
 def close_keys(key, count, x, g, plan, w, d):
-    """Store the gradients of a tile of keys and values."""
-    unpack_rows(w.dk, plan.wide, count, g.width, x.scale, d.dk, key * g.width)
+    """Store the gradients of a tile of keys and values, from row ``key`` on."""
+    if g.metric == PLAIN:
+        unpack_rows(w.dk, plan.wide, count, g.width, x.scale, d.dk, key * g.width)
     unpack_rows(w.dv, plan.deep, count, g.depth, type(x.scale)(1), d.dv, key * g.depth)
+
+
+@scalar
+def open_metric(key, count, head, x, g, plan, w):
+    """Keys in the metric of a head, and zeros for what they gather: heads that share them have metrics of their own."""
+    zero = x.scale - x.scale
+    pack_keys(key, count, head, x, g, plan, w.turned)
+    fill(w.dk, 0, (count + ROWS) * plan.wide, zero)
+    fill(w.sums, 0, plan.columns, zero)
+
+
+@scalar
+def close_metric(key, j0, count, head, x, g, plan, w, d):
+    """dk += the share of a head, and the share of a tile of keys in its dm."""
+    half, row = type(x.scale)(0.5), (head * metric_rows(g, plan) + j0 // plan.columns) * g.width
+    for j in range(count):
+        total = w.sums[j]
+        for c in range(g.width):
+            k, found = w.keys[nonnegative(j * plan.wide + c)], w.dk[nonnegative(j * plan.wide + c)]
+            weight = x.scale * x.slopes[nonnegative(head * g.width + c)]
+            d.dk[nonnegative((key + j) * g.width + c)] += weight * (found - total * k)
+            d.dslope[nonnegative(row + c)] += x.scale * k * (found - half * total * k)
 
 
 @kernel
@@ -210,8 +258,8 @@ def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gra
     """Units [start, stop): what one key head owns, or one of ``parts`` shares of it.
 
     ``sides``: 0 all gradients (parts must be 1), 1 those of queries (shares of the query tiles), 2 those of keys
-    and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted. Where keys
-    have biases the sums of their ds take its place, and belong to the keys.
+    and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted. With a metric
+    the shares of key tiles in its gradient take its place, and belong to the keys.
     """
     full_width()
     x, g, plan, f, d = Problem(*problem), Layout(*layout), Plan(*sizes), Saved(*saved), Gradients(*gradients)
@@ -221,14 +269,19 @@ def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gra
         unit_head, part = unit // parts, unit % parts
         first, last, left, right = unit_of(part, parts, sides, g, plan)
         prepare(unit_head, first, last, left, right, of_queries, of_keys, g, d)
+        if of_keys and g.metric != PLAIN:
+            clear_metric(unit_head, left, right, g, plan, d)
         low, high = tile_range(first, last - first, left, right - left, g)
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
             key, count = unit_head * g.room + j0, min(plan.columns, high - j0)
             open_keys(key, count, of_queries, of_keys, x, g, plan, w)
             for head in range(unit_head * g.group, (unit_head + 1) * g.group):
-                pack_biases(head, j0, count, x, g, plan, w.turned)
+                if g.metric != PLAIN:
+                    open_metric(key, count, head, x, g, plan, w)
                 for i in range(first, last, plan.rows):
                     backward_tile(head, i, min(plan.rows, last - i), j0, of_queries, of_keys, x, g, plan, w, f, d)
+                if of_keys and g.metric != PLAIN:
+                    close_metric(key, j0, count, head, x, g, plan, w, d)
             if of_keys:
                 close_keys(key, count, x, g, plan, w, d)
         clean[unit] = finite_unit(unit_head, first, last, left, right, of_queries, of_keys, g, d)

@@ -20,8 +20,8 @@ from ..._runtime.elementary.decay import decay
 from ..._runtime.jit import nonnegative
 from ..._runtime.strips import ROWS, strip
 from ..._runtime.width import full_width
-from .layout import Layout, Problem
-from .packing import Plan, block_of, lift_of, limit_row, pack_biases, pack_rows, pack_turned, score_block
+from .layout import PLAIN, Layout, Problem
+from .packing import Plan, block_of, lift_of, limit_row, pack_keys, pack_rows, score_block
 from .tiles import all_finite, exponentials, fill, kernel, largest, scalar, share_of, summing, tile_range
 
 #: So many queries a head, as in streaming, are faster without packing.
@@ -144,8 +144,6 @@ def forward_few(b, x, g, w, out, top, total):
     for r in range(b.rows):
         row = b.head * g.queries + b.query + r
         few_scores(b, row, x, g, w.s)
-        for j in range(b.low, b.high if g.bias else 0):
-            w.s[nonnegative(j - b.start)] += x.scale * x.slopes[nonnegative(b.head * g.bias + j)]
         limit_row(b, r, 0, x, g, w.s)
         shrink = online_row(w.s, b.left - b.start, b.right - b.left, row, top, total)
         for c in range(g.depth):
@@ -173,7 +171,8 @@ def finish_rows(start, stop, depth, out, top, total):
 def load_keys(key, count, x, g, plan, w):
     """Pack a tile of keys and values, from row ``key`` on; a query or two read them as they lie."""
     if g.queries > FEW:
-        pack_turned(x.k, key * g.width, count, g.width, x.scale, w.keys, plan.panel, plan.side, lift_of(g))
+        if g.metric == PLAIN:
+            pack_keys(key, count, 0, x, g, plan, w.keys)
         pack_rows(x.v, key * g.depth, count, g.depth, w.values, plan.deep, count)
 
 
@@ -210,7 +209,8 @@ def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, c
         for j0 in range(low // plan.columns * plan.columns, high, plan.columns):
             load_keys(key_head * g.room + j0, min(plan.columns, high - j0), x, g, plan, w)
             for head in range(key_head * g.group, (key_head + 1) * g.group):
-                pack_biases(head, j0, min(plan.columns, high - j0), x, g, plan, w.keys)
+                if g.metric != PLAIN:
+                    pack_keys(key_head * g.room + j0, min(plan.columns, high - j0), head, x, g, plan, w.keys)
                 for i in range(first, last, ROWS):
                     b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
                     if b.low < b.high:
@@ -220,8 +220,8 @@ def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, c
 
 @kernel
 def forward_streaming(start, stop, problem, layout, sizes, parts, work, out, lse, total, clean):
-    """`forward` where a head has at most FEW queries: a kernel of its own, so that a model in training, which never
-    calls it, need not compile it."""
+    """`forward` where a head has at most FEW queries, and no metric: a kernel of its own, so that a model in training,
+    which never calls it, need not compile it."""
     full_width()
     x, g, plan = Problem(*problem), Layout(*layout), Plan(*sizes)
     w = space_of(work, g, plan)

@@ -4,6 +4,9 @@ from typing import Any, NamedTuple
 
 from ..._runtime.jit import scalar
 
+#: Products <q, k> of queries and keys; <q, M k>; or -(q - k)' M (q - k) / 2, less what is the same for all keys.
+PLAIN, DOT, DISTANCE = 0, 1, 2
+
 
 class Layout(NamedTuple):
     """Sizes of one call, as integers.
@@ -11,8 +14,8 @@ class Layout(NamedTuple):
     Query ``i`` stands at position i + keys - queries, and attends the keys from ``before`` positions back to
     ``after`` ahead: a band. Query head ``h`` reads key head ``h // group``. A key head has ``room`` rows in
     memory, of which the first ``keys`` are in use. The mask of a head starts at its own offset; ``mask_row`` and
-    ``mask_key`` are the steps in it, 0 where it is broadcast. ``bias`` is 0, or how far rows of biases lie apart
-    (`bias_length`), where keys have a bias each in place of a slope a head.
+    ``mask_key`` are the steps in it, 0 where it is broadcast. ``metric``: whether coordinates have weights of their own
+    (`PLAIN`, `DOT`, `DISTANCE`).
     """
 
     group: int
@@ -25,14 +28,14 @@ class Layout(NamedTuple):
     after: int
     mask_row: int
     mask_key: int
-    bias: int = 0
+    metric: int = 0
 
 
 class Problem(NamedTuple):
     """What every loop reads. Flat arrays: q (heads, queries, width), k and v (key heads, room, width or depth).
 
-    ``mask`` holds bytes, 1 where a query may attend; ``mask_at`` and ``slopes`` (ALiBi) have one entry a head. With
-    biases, ``slopes`` holds a row of them for every query head: what is added to products with a key, before the scale.
+    ``mask`` holds bytes, 1 where a query may attend; ``mask_at`` and ``slopes`` (ALiBi) have one entry a head. With a
+    metric, its row of ``width`` numbers for every query head takes the place of the slopes.
     Kernels get both records as plain tuples, which CUDA knows, and name the fields again by ``Problem(*problem)``.
     """
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._runtime.jit import nonnegative
 from ..._runtime.strips import square, strip
-from .layout import key_range
+from .layout import DISTANCE, PLAIN, key_range
 from .tiles import fill, scalar, tile_range
 
 #: Keys of a block go by so many, whole grains of every type: loops over them need no remainder.
@@ -92,22 +92,38 @@ def add_distance(s, at, n, slope, distance):
 
 @scalar
 def lift_of(g):
-    """Rows above the panels of packed keys: one, for their biases, if they have any."""
-    return 1 if g.bias else 0
+    """Rows above the panels of packed keys: one, for what a distance adds to their scores."""
+    return 1 if g.metric == DISTANCE else 0
 
 
 @scalar
-def pack_biases(head, j0, count, x, g, plan, keys):
-    """The biases of a head, from key j0 on, times scale, above the panels of packed keys."""
-    for first in range(0, count if g.bias else 0, plan.panel):
-        at, to = head * g.bias + j0 + first, first * (g.width + 1)
-        for c in range(min(count - first, plan.panel)):
-            keys[nonnegative(to + c)] = x.scale * x.slopes[nonnegative(at + c)]
+def add_lengths(keys, at, above, weight, n):
+    """Subtract weight k^2 / 2 of n keys."""
+    half = weight / type(weight)(-2)
+    for r in range(n):
+        k = keys[nonnegative(at + r)]
+        keys[nonnegative(above + r)] += half * k * k
 
 
-def bias_length(keys: int) -> int:
-    """How far rows of biases lie apart: whole chunks of keys."""
-    return max(-(-keys // CHUNK), 1) * CHUNK
+@scalar
+def pack_keys(key, count, head, x, g, plan, keys):
+    """Keys of a tile, from row ``key`` on, turned, times scale and the metric of a query head; above them, for a
+    distance, -scale <k, M k> / 2.
+
+    The metric comes while a panel lies in the first-level cache.
+    """
+    lift, plain = lift_of(g), g.metric == PLAIN
+    pack_turned(
+        x.k, key * g.width, count, g.width, x.scale if plain else type(x.scale)(1), keys, plan.panel, plan.side, lift
+    )  # fmt: skip
+    for first in range(0, 0 if plain else count, plan.panel):
+        above = first * (g.width + lift)
+        fill(keys, above, lift * plan.panel, x.scale - x.scale)
+        for c in range(g.width):
+            weight, at = x.scale * x.slopes[nonnegative(head * g.width + c)], above + (c + lift) * plan.panel
+            add_lengths(keys, at, above, weight, lift * plan.panel)
+            for r in range(plan.panel):
+                keys[nonnegative(at + r)] *= weight
 
 
 @scalar
@@ -129,7 +145,7 @@ def limit_row(b, r, at, x, g, s):
     low, high = key_range(i, g)
     low, high = min(max(low, b.low), b.right), max(min(high, b.high), b.left)
     nothing = type(x.scale)(-np.inf)
-    if not g.bias and x.slopes[b.head] != 0:
+    if g.metric == PLAIN and x.slopes[b.head] != 0:
         add_distance(s, row + b.left, b.right - b.left, x.slopes[b.head], i + g.keys - g.queries - b.left)
     if mask.size > 1 or mask[0] == 0:
         first = x.mask_at[b.head] + i * g.mask_row + b.low * g.mask_key

@@ -8,7 +8,7 @@ from numba import config, get_num_threads
 from ..._runtime import devices, memory, strips
 from ..._runtime.owners import share
 from . import backward_tiles, forward_tiles, softmax, tiles
-from .layout import Layout, Problem
+from .layout import PLAIN, Layout, Problem
 from .packing import CHUNK, START, Plan
 
 _PACKED = 24576  # numbers in a packed tile of keys: with its like, and tiles of scores, it fits a second-level cache
@@ -34,7 +34,7 @@ def forward_plan(g: Layout, heads: int, dtype) -> tuple[Plan, int, int, int]:
 def _forward_plan(g, heads, dtype, threads, sizes):
     plan = _plan(g, dtype, sizes)
     parts = 1 if threads == 1 else min(-(-4 * threads // (heads // g.group)), -(-g.queries // plan.rows))
-    room = plan.columns * (g.width + (g.bias > 0) + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
+    room = plan.columns * (g.width + (g.metric > 0) + plan.deep) + strips.ROWS * (plan.wide + plan.span + plan.deep + 1)
     return plan, parts, threads, room
 
 
@@ -55,7 +55,7 @@ def _backward_plan(g, key_heads, dtype, threads, sizes):
         wanted = -(-4 * threads // key_heads)
         passes = [(1, min(wanted, -(-g.queries // plan.rows))), (2, min(wanted, -(-g.keys // plan.columns)))]
     both = plan.wide + plan.deep
-    room = plan.columns * (g.width + (g.bias > 0) + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
+    room = plan.columns * (g.width + 2 * (g.metric > 0) + g.depth + plan.wide) + (plan.columns + strips.ROWS) * both
     room += plan.rows * (both + 2 * plan.span) + strips.ROWS * plan.wide
     return plan, passes, threads, room
 
@@ -107,16 +107,20 @@ def weights(x: Problem, g: Layout, lse):
 def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool, into=None):
     """dq, dk, dv (in ``into`` if given) and the rows of the ALiBi gradient (empty unless wanted), flat.
 
-    Where keys have biases, sum_i dL/ds_ij in place of the last.
+    With a metric, in place of the last, rows of every head that add up to its gradient.
     """
     delta = devices.empty(lse.size, lse.dtype, like=lse)
     dq, dk, dv = into or [devices.empty(a.size, a.dtype, like=a) for a in (x.q, x.k, x.v)]
-    size = x.slopes.size if g.bias else lse.size if slopes else 0
-    dslope = devices.empty(size, lse.dtype, like=lse)
     if not _by_rows(x) and g.keys and lse.size:
+        size = lse.size if slopes else 0
+        if g.metric != PLAIN:
+            size = x.slopes.size * -(-g.keys // strip_sizes(g)[1])
+        dslope = np.empty(size, lse.dtype)
         tiles.deltas(0, lse.size, out, dout, g.depth, delta)
         if _backward_tiles(x, g, (lse, delta, dout), (dq, dk, dv, dslope)):
             return dq, dk, dv, dslope
+    size = x.slopes.size * g.keys if g.metric != PLAIN else lse.size if slopes else 0
+    dslope = devices.empty(size, lse.dtype, like=lse)
     if lse.size:
         softmax.DELTA(lse.size, out, dout, g.depth, delta)
         softmax.BACKWARD_QUERY(lse.size, tuple(x), tuple(g), lse, delta, dout, dq, dslope)

@@ -3,12 +3,17 @@ r"""Softmax attention one row at a time: the specification, and the CUDA kernels
     s_ij = scale <q_i, k_j> - slope |i + keys - queries - j|,   lse_i = log sum_j exp s_ij,   p_ij = exp(s_ij - lse_i)
     y_i  = sum_j p_ij v_j,
 
-where j runs over the keys that band and mask allow; or scale (<q_i, k_j> + bias_j). With G = dL/dy,
+where j runs over the keys that band and mask allow. With G = dL/dy,
 
     dL/dv_j  = sum_i p_ij G_i
     dL/ds_ij = p_ij (<G_i, v_j> - delta_i),   delta_i = sum_j p_ij <G_i, v_j> = <G_i, y_i>
     dL/dq_i  = scale sum_j dL/ds_ij k_j,      dL/dk_j = scale sum_i dL/ds_ij q_i
-    dL/dslope = -sum_ij dL/ds_ij |i + keys - queries - j|,      dL/dbias_j = scale sum_i dL/ds_ij.
+    dL/dslope = -sum_ij dL/ds_ij |i + keys - queries - j|.
+
+A metric M = diag m of a head has <q, M k> in place of <q, k>, for a distance less <k, M k> / 2 (t = 1; else t = 0), and
+
+    dL/dq_i = scale m sum_j dL/ds_ij k_j,       dL/dk_j = scale m sum_i dL/ds_ij (q_i - t k_j),
+    dL/dm = scale sum_ij dL/ds_ij k_j (q_i - t k_j / 2)        by entry.
 
 The backward pass is two gathers, by query and by key, which recompute s from the stored lse. A score of -inf weighs
 nothing, like a masked key. A query without a key gets y = 0 and lse = -inf.
@@ -21,7 +26,7 @@ import numpy as np
 from ..._runtime import elementary as el
 from ..._runtime.jit import kernel, scalar
 from ..._runtime.owners import Owner
-from .layout import Layout, Problem, key_range, query_range
+from .layout import DISTANCE, PLAIN, Layout, Problem, key_range, query_range
 
 
 @scalar
@@ -33,14 +38,35 @@ def dot(a, at, b, bt, n):
 
 
 @scalar
+def shifted(q, k, part, g):
+    """q, or q - part k if distances count."""
+    return q - type(q)(part) * k if g.metric == DISTANCE else q
+
+
+@scalar
+def weighed(m, mt, q, qt, k, kt, g):
+    """<q, M k>, less <k, M k> / 2 for a distance."""
+    total = type(m[0])(0)
+    for c in range(g.width):
+        total += m[mt + c] * k[kt + c] * shifted(q[qt + c], k[kt + c], 0.5, g)
+    return total
+
+
+@scalar
+def weight_of(head, c, x, g):
+    """scale, times the metric if there is one."""
+    return x.scale if g.metric == PLAIN else x.scale * x.slopes[head * g.width + c]
+
+
+@scalar
 def score(head, i, j, x, g):
     """s_ij of a head; -inf where the mask forbids."""
     if x.mask[x.mask_at[head] + i * g.mask_row + j * g.mask_key] == 0:
         return type(x.scale)(-np.inf)
     query, key = (head * g.queries + i) * g.width, (head // g.group * g.room + j) * g.width
+    if g.metric != PLAIN:
+        return weighed(x.slopes, head * g.width, x.q, query, x.k, key, g) * x.scale
     product = dot(x.q, query, x.k, key, g.width)
-    if g.bias:
-        return (product + x.slopes[head * g.bias + j]) * x.scale
     return product * x.scale - x.slopes[head] * type(x.scale)(abs(i + g.keys - g.queries - j))
 
 
@@ -130,8 +156,8 @@ def backward_query_row(row, problem, layout, lse, delta, dout, dq, dslope):
             ds = el.exp(s - lse[row]) * (dot(dout, value_at, x.v, key * g.depth, g.depth) - delta[row])
             slope -= ds * type(x.scale)(abs(i + g.keys - g.queries - j))
             for c in range(g.width):
-                dq[at + c] += ds * x.scale * x.k[key * g.width + c]
-    if dslope.size and not g.bias:
+                dq[at + c] += ds * weight_of(head, c, x, g) * x.k[key * g.width + c]
+    if dslope.size and g.metric == PLAIN:
         dslope[row] = slope
 
 
@@ -142,8 +168,8 @@ def backward_query_cpu(start, stop, problem, layout, lse, delta, dout, dq, dslop
 
 
 @scalar
-def backward_key_row(row, problem, layout, lse, delta, dout, dk, dv, dbias):
-    """Key row ``row``: its dk and dv, from all query heads that share it, and the gradients of its biases / scale."""
+def backward_key_row(row, problem, layout, lse, delta, dout, dk, dv, dmetric):
+    """Key row ``row``: its dk and dv, from all query heads that share it, and its share in the metric's gradient."""
     x, g = Problem(*problem), Layout(*layout)
     key_head, j = row // g.keys, row % g.keys
     low, high = query_range(j, g)
@@ -154,26 +180,28 @@ def backward_key_row(row, problem, layout, lse, delta, dout, dk, dv, dbias):
     for c in range(g.depth):
         dv[value_at + c] = zero
     for head in range(key_head * g.group, (key_head + 1) * g.group):
-        bias = zero
+        metric = (head * g.keys + j) * g.width
+        for c in range(0 if g.metric == PLAIN else g.width):
+            dmetric[metric + c] = zero
         for i in range(low, high):
             s = score(head, i, j, x, g)
             if s != nothing:
                 query = head * g.queries + i
                 weight = el.exp(s - lse[query])
                 ds = weight * (dot(dout, query * g.depth, x.v, value_at, g.depth) - delta[query])
-                bias += ds
                 for c in range(g.width):
-                    dk[at + c] += ds * x.scale * x.q[query * g.width + c]
+                    a, b = x.q[query * g.width + c], x.k[at + c]
+                    dk[at + c] += ds * weight_of(head, c, x, g) * shifted(a, b, 1.0, g)
+                    if g.metric != PLAIN:
+                        dmetric[metric + c] += ds * x.scale * b * shifted(a, b, 0.5, g)
                 for c in range(g.depth):
                     dv[value_at + c] += weight * dout[query * g.depth + c]
-        if g.bias:
-            dbias[head * g.bias + j] = bias
 
 
 @kernel
-def backward_key_cpu(start, stop, problem, layout, lse, delta, dout, dk, dv, dbias):
+def backward_key_cpu(start, stop, problem, layout, lse, delta, dout, dk, dv, dmetric):
     for row in range(start, stop):
-        backward_key_row(row, problem, layout, lse, delta, dout, dk, dv, dbias)
+        backward_key_row(row, problem, layout, lse, delta, dout, dk, dv, dmetric)
 
 
 _PROBLEM = "(F1,F1,F1,U1,I1,F1,F)"

@@ -13,7 +13,7 @@ from ..._runtime.elementary.machine import bits, by_type, from_bits
 from ..._runtime.jit import bare_kernel, nonnegative, piece, summing
 from ..._runtime.linalg import gemm_nn, gemm_tn
 from ..._runtime.width import full_width
-from .layout import key_range
+from .layout import PLAIN, key_range
 
 
 class Tile(NamedTuple):
@@ -129,7 +129,7 @@ class Space(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """``dslope``: shares of queries in the gradients of slopes; where keys have biases, sum_i ds_ij of every key."""
+    """``dslope``: shares of queries in the gradients of slopes; or shares of key tiles in that of the metric."""
 
     dq: Any
     dk: Any
@@ -180,13 +180,11 @@ def prepare(unit_head, first, last, left, right, of_queries, of_keys, g, d):
     if of_queries:
         for head in range(unit_head * g.group, (unit_head + 1) * g.group):
             fill(d.dq, (head * g.queries + first) * g.width, (last - first) * g.width, zero)
-            if d.dslope.size and not g.bias:
+            if d.dslope.size and g.metric == PLAIN:
                 fill(d.dslope, head * g.queries + first, last - first, zero)
     if of_keys:
         fill(d.dk, (unit_head * g.room + left) * g.width, (right - left) * g.width, zero)
         fill(d.dv, (unit_head * g.room + left) * g.depth, (right - left) * g.depth, zero)
-        for head in range(unit_head * g.group, (unit_head + 1) * g.group if g.bias else 0):
-            fill(d.dslope, head * g.bias + left, (g.bias if right == g.keys else right) - left, zero)
 
 
 @scalar

@@ -12,11 +12,12 @@ m is one vector a head, or one a query, m_i (the causal form). With Z_ij = dL/ds
     distance  dL/dq_i = -scale m sum_j Z_ij (q_i - k_j),        dL/dk_j = scale m sum_i Z_ij (q_i - k_j),
               dL/dm = -(scale / 2) sum_ij Z_ij (q_i - k_j)^2
 
-by entry; with one m a query the sums over i go. Both are the usual scores of changed queries and keys (`metric`), or
-those and a bias a key (`shared`), so loops and CUDA kernels are those of `_cores.softmax`.
+by entry; with one m a query the sums over i go. Loops and CUDA kernels are those of `_cores.softmax`, which know one m
+a head; with one a query both are the usual scores of changed queries and keys (`metric`).
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +27,24 @@ from ..._runtime.checks import as_generator, common_floating
 from .._cores import reference as plain
 from .._cores import run
 from .._cores.layout import Layout, Problem
-from .._inputs import Call, _is_plain, check_arrays, check_call, check_upstream, flat, scale_gradient
+from .._inputs import Call, _is_plain, check_arrays, check_call, check_upstream
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
 from .._rope import turn_both
 from .._samples import gaussian
 from .._scores import EXPONENTIAL, SCALE
-from .metric import BIAS, Metric, change, check_pairs, check_relevance, plain_metric, pull, unlabelled
+from .metric import (
+    Metric,
+    changed_key,
+    changed_query,
+    check_pairs,
+    check_relevance,
+    of_heads,
+    plain_metric,
+    pull_changed,
+    rows_of_heads,
+    unlabelled,
+)
 from .relevance import layer_relevance, random_relevance
 from .trainable import TRAINABLE
 
@@ -140,14 +152,14 @@ def _vjp(
 
     def pullback(dout) -> dict[str, Any]:
         upstream = check_upstream(dout, result, x.q)
-        dquery, dkey, dv, dbias = run.backward(x, g, out, lse, upstream, False)
-        dscale = None if scale is None else scale_gradient(x, dquery, dkey)
-        if scale is not None and g.bias:
-            dscale = np.asarray(dscale + bias_share(x, g, dbias), x.q.dtype)
-        dq, dk, dm = pull(ready.q, ready.k, ready.metric, x.scale, dquery, dkey, dbias)
+        dq, dk, dv, dmetric = run.backward(x, g, out, lse, upstream, False)
+        if ready.metric.inside:
+            dq, dk, dm = dq.reshape(call.shapes["q"]), dk.reshape(call.shapes["k"]), of_heads(dmetric, ready.metric)
+        else:
+            dq, dk, dm = pull_changed(ready.q, ready.k, ready.metric, dq, dk)
         grads = {"q": dq, "k": dk, "v": dv.reshape(call.shapes["v"]), "relevance": dm}
         if scale is not None:
-            grads["scale"] = dscale
+            grads["scale"] = scale_gradient(x, ready.metric, dm)
         if rope is not None:
             grads["q"], grads["k"] = turn_both(grads["q"], grads["k"], rope, inverse=True)
         return wrap.gradients(grads)
@@ -156,7 +168,7 @@ def _vjp(
 
 
 class Ready(NamedTuple):
-    """Queries and keys before the metric, but after rope, and the call of softmax attention after it."""
+    """Queries and keys before the metric, but after rope, and the call of softmax attention."""
 
     q: Any
     k: Any
@@ -169,24 +181,32 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
         chosen = plain_metric(relevance, q, k, v, metric)
     else:
         q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=relevance)
-        q, k, v, group = check_arrays(q, k, v)
-        chosen = check_relevance(m, q, k, group, metric)
+        q, k, v, _ = check_arrays(q, k, v)
+        chosen = check_relevance(m, q, metric)
         if rope is not None:
             check_pairs(m)
             q, k = turn_both(q, k, rope)
-    scale = chosen.width**-0.5 if scale is None else scale
-    query, key, bias = change(q, k, chosen)
-    call = check_call(query, key, v, causal=causal, mask=mask, scale=scale, window=window, alibi=None)
-    if chosen.form == BIAS:
-        *_, room, _ = chosen.sizes
-        call = call._replace(problem=call.problem._replace(slopes=flat(bias)), layout=call.layout._replace(bias=room))
-    return Ready(q, k, chosen, call)
+    options = {"causal": causal, "mask": mask, "scale": chosen.width**-0.5 if scale is None else scale}
+    if not chosen.inside:
+        query, key = changed_query(q, chosen), changed_key(k, chosen)
+        return Ready(q, k, chosen, check_call(query, key, v, **options, window=window, alibi=None))
+    call = check_call(q, k, v, **options, window=window, alibi=None)
+    x = call.problem
+    problem = Problem(x.q, x.k, x.v, x.mask, x.mask_at, rows_of_heads(chosen), x.scale)
+    return Ready(q, k, chosen, Call(problem, _with_metric(call.layout, chosen.kind), call.lead, call.shapes))
 
 
-def bias_share(x: Problem, g: Layout, dbias):
-    """What biases add to dL/dscale: sum_j b_j dL/db_j / scale."""
-    b, d = (devices.to_host(a).reshape(-1, g.bias)[:, : g.keys] for a in (x.slopes, dbias))
-    return np.multiply(b, d, where=d != 0, out=np.zeros(d.shape)).sum()
+@lru_cache(256)
+def _with_metric(layout: Layout, kind: int) -> Layout:
+    return layout._replace(metric=kind)
+
+
+def scale_gradient(x: Problem, metric: Metric, dm):
+    """dL/dscale: a call depends on scale m alone, so scale dL/dscale = <m, dL/dm>. NaN at a scale of 0."""
+    if x.scale == 0:
+        return np.asarray(np.nan, x.q.dtype)
+    m, d = (devices.to_host(a).reshape(-1).astype(np.float64) for a in (metric.m, dm))
+    return np.asarray((m * d).sum() / float(x.scale), x.q.dtype)
 
 
 def reference(

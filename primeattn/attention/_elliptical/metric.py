@@ -1,15 +1,15 @@
-r"""A diagonal metric as a change of queries and keys, after which softmax attention is the usual one.
+r"""A diagonal metric, one a head or one a query, in softmax attention.
 
-    dot       s <q, M k>                       = s <Mq, k>
+    dot       s <q, M k>
     distance  -(s/2) (q - k)' M (q - k)        = s <Mq, k> - (s/2) <k, M k> - (s/2) <q, M q>
 
-The last term is the same for all keys of a query: softmax removes it. For the one before it there are two forms:
+The last term is the same for all keys of a query: softmax removes it. There are two forms:
 
-    BIAS, where all queries of a head share M:   Mq . k - <k, Mk> / 2            a bias a key (`shared`)
-    WIDE, always:                                (Mq, m) . (k, -k^2 / 2)         D more columns, k^2 by entry
+    in the loops of softmax attention (`_cores.layout`), where all queries of a head share M, and there are some;
+    changed, always: softmax attention of Mq and k; for the distance of (Mq, m) and (k, -k^2 / 2), D more columns.
 
-With one M a query the term is a matrix of rank D of its own, so the columns of WIDE cannot be fewer. Of the changed
-queries, dL/dm_c = s sum_i (dZ k)_ic q_ic, and what the columns add: - (s/2) sum_ij dZ_ij k_jc^2.
+With one M a query the term in the middle is a matrix of rank D of its own, so these columns cannot be fewer. Of the
+changed queries, dL/dm_c = s sum_i (dZ k)_ic q_ic, and what the columns add: - (s/2) sum_ij dZ_ij k_jc^2.
 """
 
 import math
@@ -24,37 +24,38 @@ from ..._runtime.disjoint import disjoint
 from ..._runtime.jit import kernel, nonnegative, scalar
 from ..._runtime.owners import Owner
 from ..._runtime.width import full_width
-from .._cores.packing import bias_length
-from .._inputs import check_arrays, flat, sum_to, table_offsets
-from .shared import BIAS as BIASES
-from .shared import BIAS_KEY, METRIC, by_head, change_cpu, pull_cpu, times
-
-DOT, BIAS, WIDE = 0, 1, 2
+from .._cores.forward_tiles import FEW
+from .._cores.layout import DISTANCE, DOT
+from .._inputs import _placed, check_arrays, flat, sum_to, table_offsets
 
 
 class Metric(NamedTuple):
     """``m`` is flat; the table of a head starts at ``at``, its rows lie ``step`` apart, 0 if all queries share one.
 
-    ``sizes``: query heads a key head, queries, keys, how far rows of biases lie apart (0 if there are none), width.
+    ``kind``: DOT or DISTANCE. ``inside``: whether the loops know the metric; else queries and keys are changed.
+    ``own``: whether m holds a row for every head, head by head.
     """
 
     m: Any
     at: Any
     step: int
-    form: int
+    kind: int
+    inside: bool
+    own: bool
     shape: tuple[int, ...]
     lead: tuple[int, ...]
-    heads: int
-    sizes: tuple[int, int, int, int, int]
-
-    @property
-    def width(self) -> int:
-        return self.sizes[-1]
+    width: int
 
     @property
     def wide(self) -> int:
         """The width after the change."""
-        return self.width * (2 if self.form == WIDE else 1)
+        return self.width * (2 if self.kind == DISTANCE else 1)
+
+
+@scalar
+def times(a, b):
+    """a b, where a = 0 hides whatever b is: a masked token may hold NaN."""
+    return a * b if a != 0 else a
 
 
 @scalar
@@ -104,14 +105,13 @@ def metric_key_cpu(start, stop, k, width, out):
 
 @scalar
 def metric_query_back_row(row, q, m, at, step, tokens, width, wide, dout, dq, dm):
-    """From the gradient of the changed query to dq and, with one m a query (dm is not empty), to its dm."""
+    """From the gradient of the changed query to dq and to its share in dm."""
     metric = at[row // tokens] + row % tokens * step
     for c in range(width):
         d = dout[row * wide + c]
         dq[row * width + c] = d * m[metric + c]
-        if dm.size:
-            more = dout[row * wide + width + c] if wide > width else d - d
-            dm[row * width + c] = times(d, q[row * width + c]) + more
+        more = dout[row * wide + width + c] if wide > width else d - d
+        dm[row * width + c] = times(d, q[row * width + c]) + more
 
 
 @kernel
@@ -120,10 +120,10 @@ def metric_query_back_cpu(start, stop, q, m, at, step, tokens, width, wide, dout
         metric = at[row // tokens] + row % tokens * step
         for c in range(width):
             dq[nonnegative(row * width + c)] = dout[nonnegative(row * wide + c)] * m[nonnegative(metric + c)]
-        for c in range(width if dm.size else 0):
+        for c in range(width):
             d = dout[nonnegative(row * wide + c)]
             dm[nonnegative(row * width + c)] = times(d, q[nonnegative(row * width + c)])
-        for c in range(width if dm.size and wide > width else 0):
+        for c in range(width if wide > width else 0):
             dm[nonnegative(row * width + c)] += dout[nonnegative(row * wide + width + c)]
 
 
@@ -162,8 +162,8 @@ def changed_query(q, metric: Metric):
 
 
 def changed_key(k, metric: Metric):
-    """(..., Tk, wide); k itself unless the form is WIDE."""
-    if metric.form != WIDE:
+    """(..., Tk, wide)."""
+    if metric.kind == DOT:
         return k
     *lead, tokens, width = k.shape
     out = devices.empty((*lead, tokens, metric.wide), k.dtype, like=k)
@@ -171,54 +171,44 @@ def changed_key(k, metric: Metric):
     return out
 
 
-def change(q, k, metric: Metric):
-    """Changed queries and keys, and the biases of keys, which are there if the form is BIAS."""
-    if metric.step:
-        return changed_query(q, metric), changed_key(k, metric), None
-    sizes = group, _, keys, room, width = metric.sizes
-    bias = devices.empty(metric.heads * room, q.dtype, like=q)
-    if devices.is_device_array(q):
-        if room:
-            BIASES(metric.heads * keys, flat(k), metric.m, metric.at, group, keys, room, width, bias)
-        return changed_query(q, metric), k, bias
-    out = np.empty(q.shape, q.dtype)
-    by_head(change_cpu, metric.heads, flat(q), flat(k), metric.m, metric.at, *sizes, out.reshape(-1), bias)
-    return out, k, bias
-
-
-def pull(q, k, metric: Metric, scale, dquery, dkey, dbias):
-    """dq, dk and dm from the flat gradients of changed queries, changed keys and biases; the first two are used up."""
-    sizes = group, queries, keys, room, width = metric.sizes
-    arguments = metric.m, metric.at, *sizes, scale, dquery, dbias, dkey
-    if not metric.step and not devices.is_device_array(q):
-        dm = np.empty(metric.heads * width, q.dtype)
-        by_head(pull_cpu, metric.heads, flat(q), flat(k), *arguments, dm)
-        return dquery.reshape(q.shape), dkey.reshape(k.shape), _of_heads(dm, metric)
-    dk = dkey
-    dq, rows, dm = (
-        devices.empty(n, q.dtype, like=q)
-        for n in (q.size, q.size if metric.step else 0, 0 if metric.step else metric.heads * width)
-    )
+def pull_changed(q, k, metric: Metric, dquery, dkey):
+    """dq, dk and dm from the flat gradients of changed queries and keys."""
+    tokens = q.shape[-2]
+    dq, dm = (devices.empty(q.size, q.dtype, like=q) for _ in range(2))
     QUERY_BACK(
-        q.size // width, flat(q), metric.m, metric.at, metric.step, queries, width, metric.wide, dquery, dq, rows
+        q.size // metric.width, flat(q), metric.m, metric.at, metric.step, tokens, metric.width, metric.wide, dquery,
+        dq, dm,
     )  # fmt: skip
-    if metric.form == WIDE:
+    dk = dkey
+    if metric.kind == DISTANCE:
         dk = devices.empty(k.size, k.dtype, like=k)
-        KEY_BACK(k.size // width, flat(k), width, dkey, dk)
-    if metric.step:
-        return dq.reshape(q.shape), dk.reshape(k.shape), sum_to(rows.reshape(q.shape), metric.shape)
-    if room:
-        BIAS_KEY(k.size // width, flat(k), metric.m, metric.at, group, keys, room, width, scale, dbias, dk)
-    METRIC(dm.size, flat(q), flat(k), *sizes, scale, dquery, dbias, dm)
-    return dq.reshape(q.shape), dk.reshape(k.shape), _of_heads(dm, metric)
+        KEY_BACK(k.size // metric.width, flat(k), metric.width, dkey, dk)
+    return dq.reshape(q.shape), dk.reshape(k.shape), _of_rows(dm.reshape(q.shape), metric)
 
 
-def _of_heads(one, metric: Metric):
-    """dm from one vector a head."""
-    if math.prod(metric.shape) == one.size:
-        return one.reshape(metric.shape)
-    own = metric.shape[:-2] if len(metric.shape) == len(metric.lead) + 2 else metric.shape[:-1]
-    return sum_to(one.reshape((*metric.lead, metric.width)), (*own, metric.width)).reshape(metric.shape)
+def _of_rows(rows, metric: Metric):
+    """dm from a row for every query, (..., Tq, D): summed over those that share one, also if m has no axis for them."""
+    shape = metric.shape
+    if len(shape) <= len(metric.lead) + 1:
+        shape = (*shape[:-1], 1, shape[-1])
+    return sum_to(rows, shape).reshape(metric.shape)
+
+
+def rows_of_heads(metric: Metric):
+    """A row for every head, flat."""
+    if metric.own:
+        return metric.m
+    starts, m = devices.to_host(metric.at), devices.to_host(metric.m)
+    return flat(_placed(np.ascontiguousarray(m[starts[:, None] + np.arange(metric.width)]).reshape(-1), metric.m))
+
+
+def of_heads(table, metric: Metric):
+    """dm from the rows of heads that add up to it, as `_cores.run.backward` gives them."""
+    heads = math.prod(metric.lead)
+    if table.size == heads * metric.width and metric.own:
+        return table.reshape(metric.shape)
+    rows = devices.to_host(table).reshape(*metric.lead, -1 if table.size else 0, metric.width)
+    return _of_rows(_placed(rows, table), metric)
 
 
 def plain_metric(m, q, k, v, metric: str) -> Metric:
@@ -230,10 +220,11 @@ def plain_metric(m, q, k, v, metric: str) -> Metric:
 def _of_shapes(m, q, k, v, dtype, metric):
     """What follows m in a `Metric`: nothing of it depends on the numbers."""
     m, q, k, v = (np.empty(shape, dtype) for shape in (m, q, k, v))
-    return check_relevance(m, q, k, check_arrays(q, k, v)[3], metric)[1:]
+    check_arrays(q, k, v)
+    return check_relevance(m, q, metric)[1:]
 
 
-def check_relevance(m, q, k, group: int, metric: str) -> Metric:
+def check_relevance(m, q, metric: str) -> Metric:
     """A relevance of fewer axes than q is one vector a head; of as many axes, one a query."""
     if metric not in ("dot", "distance"):
         raise ValueError(f"metric is {metric!r}: pass 'dot' or 'distance'")
@@ -253,11 +244,9 @@ def check_relevance(m, q, k, group: int, metric: str) -> Metric:
     rows = shape[-2] if by_query else 1
     step = width if by_query and rows != 1 else 0
     own = shape[:-2] if by_query else shape[:-1]
-    form = DOT if metric == "dot" else WIDE if step else BIAS
-    at = table_offsets(own, lead, rows * width, q)
-    keys = tuple(k.shape)[-2]
-    sizes = group, queries, keys, bias_length(keys) if form == BIAS else 0, width
-    return Metric(flat(m), flat(at), step, form, shape, lead, math.prod(lead), sizes)
+    at = flat(table_offsets(own, lead, rows * width, q))
+    kind, inside = DOT if metric == "dot" else DISTANCE, not step and queries > FEW
+    return Metric(flat(m), at, step, kind, inside, not step and math.prod(own) == math.prod(lead), shape, lead, width)
 
 
 def check_pairs(m) -> None:

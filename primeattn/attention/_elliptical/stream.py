@@ -9,7 +9,7 @@ from .._cache import Cache, check_cache, dot_product_step
 from .._inputs import check_arrays
 from .._labels import unwrap
 from .._rope import rope as rotate
-from .metric import DOT, WIDE, changed_key, changed_query, check_pairs, check_relevance, unlabelled
+from .metric import changed_key, changed_query, check_pairs, check_relevance, unlabelled
 
 
 def elliptical_step(
@@ -61,9 +61,8 @@ def elliptical_step(
     check_cache(cache)
     (q, k, v), wrap = unwrap(q, k, v)
     q, k, v, m = common_floating({}, q=q, k=k, v=v, relevance=unlabelled(relevance, wrap.q))
-    q, k, v, group = check_arrays(q, k, v)
-    chosen = check_relevance(m, q, k, group, metric)
-    chosen = chosen._replace(form=DOT if metric == "dot" else WIDE)
+    q, k, v, _ = check_arrays(q, k, v)
+    chosen = check_relevance(m, q, metric)
     if rope is not None:
         check_pairs(m)
         positions = np.arange(cache.position, cache.position + tuple(k.shape)[-2])
