@@ -21,6 +21,8 @@ from .._cores.tiles import kernel, scalar
 
 #: Rows whose sines and cosines are taken at once.
 AT_ONCE = 32
+#: Columns that go down the rows together: rows of two vectors, one at a time, took 1.8 times as long.
+STRIPE = 2 * LANES
 
 
 class Sizes(NamedTuple):
@@ -187,17 +189,18 @@ def match_rows(first, last, place, z, spin, query, key, v, q, k):
     n, vectors, stride = z.width, z.width // LANES * LANES, z.heads * z.width
     t, head, angles = place
     a, b = broadcast(query.factor[head]), broadcast(key.factor[head])
-    for j in range(0, vectors, LANES):
+    for stripe in range(0, vectors, STRIPE):
         for r in range(first, last):
-            row, at, spun = angles + (r - first) * stride, r * (n + n) + j, turn_of(spin, t + r - first, head) + j
-            c, s = load(v, r * z.depth + j), load(v, r * z.depth + n + j)
-            c, s = turned(c, s, load(spin.cosine, spun), load(spin.sine, spun))
-            of_query = a * load(query.gate, gates_of(query, row, head * n) + j)
-            of_key = b * load(key.gate, gates_of(key, row, head * n) + j)
-            store(q, at, of_query * c)
-            store(q, at + n, of_query * s)
-            store(k, at, of_key * c)
-            store(k, at + n, of_key * s)
+            row, at, spun = angles + (r - first) * stride, r * (n + n), turn_of(spin, t + r - first, head)
+            gate_q, gate_k = gates_of(query, row, head * n), gates_of(key, row, head * n)
+            for j in range(stripe, min(stripe + STRIPE, vectors), LANES):
+                c, s = load(v, r * z.depth + j), load(v, r * z.depth + n + j)
+                c, s = turned(c, s, load(spin.cosine, spun + j), load(spin.sine, spun + j))
+                of_query, of_key = a * load(query.gate, gate_q + j), b * load(key.gate, gate_k + j)
+                store(q, at + j, of_query * c)
+                store(q, at + n + j, of_query * s)
+                store(k, at + j, of_key * c)
+                store(k, at + n + j, of_key * s)
     if vectors < n:
         for r in range(first, last):
             where = t + r - first, head, angles + (r - first) * stride
