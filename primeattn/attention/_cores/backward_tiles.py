@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._runtime.elementary.decay import decay
-from ..._runtime.jit import nonnegative
+from ..._runtime.jit import nonnegative, not_inlined
 from ..._runtime.strips import ROWS, strip, strip_turned
 from ..._runtime.vectors import LANES, load, store
 from ..._runtime.width import full_width
@@ -261,6 +261,7 @@ def backward(start, stop, problem, layout, sizes, parts, sides, work, saved, gra
     and values (shares of the key tiles). dslope belongs to the queries; it is empty if it is not wanted. With a metric
     the shares of key tiles in its gradient take its place, and belong to the keys.
     """
+    not_inlined()
     full_width()
     x, g, plan, f, d = Problem(*problem), Layout(*layout), Plan(*sizes), Saved(*saved), Gradients(*gradients)
     w = space_of(work, g, plan)

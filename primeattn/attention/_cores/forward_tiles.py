@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._runtime.elementary.decay import decay
-from ..._runtime.jit import nonnegative
+from ..._runtime.jit import nonnegative, not_inlined
 from ..._runtime.strips import ROWS, strip
 from ..._runtime.width import full_width
 from .layout import PLAIN, Layout, Problem
@@ -198,6 +198,7 @@ def close_unit(key_head, first, last, g, out, lse, total):
 @kernel
 def forward(start, stop, problem, layout, sizes, parts, work, out, lse, total, clean):
     """Units [start, stop): a unit is one of ``parts`` shares of the query tiles of one key head."""
+    not_inlined()
     full_width()
     x, g, plan = Problem(*problem), Layout(*layout), Plan(*sizes)
     w = space_of(work, g, plan)

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..._runtime.elementary.decay import decay
 from ..._runtime.elementary.machine import bits, by_type, from_bits
-from ..._runtime.jit import bare_kernel, nonnegative, piece, summing
+from ..._runtime.jit import bare_kernel, nonnegative, not_inlined, piece, summing
 from ..._runtime.linalg import gemm_nn, gemm_tn
+from ..._runtime.vectors import LANES, broadcast, load, total
 from ..._runtime.width import full_width
 from .layout import PLAIN, key_range
 
@@ -54,30 +55,50 @@ def largest(x, at, n, top):
     return from_bits(swap(best))
 
 
-@summing
+@scalar
+def sum_of(x, at, n):
+    """The sum of n numbers, in an order of its own.
+
+    Vectors, since a sum in any order (`summing`) may run in another one where a kernel is compiled into a caller.
+    """
+    a = b = broadcast(type(x[0])(0))
+    whole = n // (2 * LANES) * (2 * LANES)
+    for c in range(0, whole, 2 * LANES):
+        a = a + load(x, at + c)
+        b = b + load(x, at + c + LANES)
+    found = total(a + b)
+    for c in range(whole, n):
+        found += x[nonnegative(at + c)]
+    return found
+
+
+@scalar
 def exponentials(x, at, n, top):
     """x = exp(x - top) in place; the sum."""
     full_width()
-    total = type(top)(0)
     for c in range(n):
-        e = decay(x[nonnegative(at + c)] - top)
-        x[nonnegative(at + c)] = e
-        total += e
-    return total
+        x[nonnegative(at + c)] = decay(x[nonnegative(at + c)] - top)
+    return sum_of(x, at, n)
 
 
-@summing
+@scalar
 def dot(a, b, at, n):
-    full_width()
-    total = type(a[0])(0)
-    for c in range(n):
-        total += a[nonnegative(at + c)] * b[nonnegative(at + c)]
-    return total
+    """<a, b>, in an order of its own, as `sum_of`."""
+    s = t = broadcast(type(a[0])(0))
+    whole = n // (2 * LANES) * (2 * LANES)
+    for c in range(0, whole, 2 * LANES):
+        s = s + load(a, at + c) * load(b, at + c)
+        t = t + load(a, at + c + LANES) * load(b, at + c + LANES)
+    found = total(s + t)
+    for c in range(whole, n):
+        found += a[nonnegative(at + c)] * b[nonnegative(at + c)]
+    return found
 
 
 @kernel
 def deltas(start, stop, out, dout, depth, delta):
     """delta_i = <G_i, y_i> of rows [start, stop)."""
+    not_inlined()
     for row in range(start, stop):
         delta[row] = dot(out, dout, row * depth, depth)
 
