@@ -141,7 +141,7 @@ def test_heads_one_after_the_other_give_what_passes_one_by_one_give(monkeypatch,
     out, pullback = attention.vjp("kuramoto", theta, **options)
     grads = pullback(dout)
     assert calls
-    monkeypatch.setattr(by_head, "serves", lambda *_: False)
+    monkeypatch.setattr(by_head, "suits", lambda _: False)
     other, pullback = attention.vjp("kuramoto", theta, **options)
     np.testing.assert_array_equal(out, other)
     for name, g in pullback(dout).items():
@@ -161,7 +161,7 @@ def test_gradients_of_parameters_in_one_call_are_those_one_by_one(monkeypatch, n
     monkeypatch.setattr(gradients, "of_parameters", lambda *a: calls.append(1) or one_call(*a))
     grads = attention.vjp("kuramoto", theta, **options)[1](dout)
     assert calls
-    monkeypatch.setattr(by_head, "serves", lambda *_: None)
+    monkeypatch.setattr(by_head, "suits", lambda _: False)
     others = attention.vjp("kuramoto", theta, **options)[1](dout)
     assert set(grads) == set(others)
     for name, g in others.items():

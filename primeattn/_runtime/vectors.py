@@ -20,6 +20,8 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
+from .memory import LINE
+
 
 def _lanes() -> int:
     """Float32 numbers in the widest register of this CPU: 16 with AVX-512, else 8 (two registers of ARM's)."""
@@ -147,6 +149,19 @@ def prefetch(typing, array, index):
 
 
 @intrinsic
+def before_line(typing, array):
+    """How many numbers of an array lie before the first cache line (of ``LINE`` bytes) that starts in it."""
+
+    def build(context, builder, signature, arguments):
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0]).data
+        address, number = builder.ptrtoint(data, ir.IntType(64)), ir.Constant(ir.IntType(64), size(signature.args[0]))
+        gap = builder.and_(builder.neg(address), ir.Constant(ir.IntType(64), LINE - 1))
+        return builder.udiv(gap, number)
+
+    return types.intp(array), build
+
+
+@intrinsic
 def broadcast(typing, x):
     """``LANES`` copies of a number."""
 
@@ -199,6 +214,9 @@ def total(typing, x):
 
 
 if config.DISABLE_JIT:
+
+    def before_line(array):
+        return 0
 
     def load(array, index):
         return array[index : index + LANES].copy()

@@ -208,9 +208,10 @@ def check_slopes(alibi, lead: tuple[int, ...], like):
 
 def flat(x):
     """All of x as one axis, of the one type that kernels are compiled for: Numba counts read-only arrays as another."""
-    x = x.reshape(x.size)
-    if type(x) is np.ndarray:
-        x.setflags(write=False)
+    if type(x) is not np.ndarray:
+        return x.reshape(x.size)
+    x = x.ravel()  # a view, as all arrays here are contiguous; it and a flag by position take a third of the time
+    x.setflags(False)
     return x
 
 
@@ -234,9 +235,10 @@ _FLOATING = (np.dtype(np.float32), np.dtype(np.float64))
 def _is_plain(*arrays) -> bool:
     """Whether all are host arrays as kernels take them, in one dtype: what training calls with, again and again."""
     dtype = getattr(arrays[0], "dtype", None)
-    return dtype in _FLOATING and all(
-        type(x) is np.ndarray and x.dtype == dtype and x.flags.c_contiguous for x in arrays
-    )
+    for x in arrays:  # all() of a generator takes twice as long
+        if type(x) is not np.ndarray or x.dtype is not dtype or not x.flags.c_contiguous:
+            return False
+    return dtype in _FLOATING
 
 
 @lru_cache(256, typed=True)

@@ -8,6 +8,7 @@ From forward to backward only values, moments and the logarithms of sums are kep
 and scaled, and are made again.
 """
 
+import math
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from numba import config
 
 from ..._runtime import memory
 from ..._runtime.jit import read_only
+from ..._runtime.vectors import before_line
 from ..._runtime.width import full_width
 from .._cores import backward_tiles, forward_tiles, run, tiles
 from .._cores.layout import Layout
@@ -58,6 +60,7 @@ def forward_cpu(start, stop, numbers, limits, settings, theta, kappa, one, room,
     full_width()
     sizes, layout, plan, (k_at, total_at, work_at), (m_at, lse_at) = numbers
     shown, spins, queries, keys = settings
+    kept = kept[before_line(kept) :]
     z, turn, spin, query, key = Sizes(*sizes), Turn(*shown), Turn(*spins), Side(*queries), Side(*keys)
     q, k, total, work = room[:k_at], room[k_at:total_at], room[total_at:work_at], room[work_at:]
     n, zero, unit = z.width, np.int64(0), np.int64(1)  # literals would compile their callees anew
@@ -90,6 +93,7 @@ def backward_cpu(
     sizes, layout, plan, (m_at, lse_at), (k_at, dq_at, dk_at, dv_at, dm_at, delta_at, work_at), terms = numbers
     _, spins, queries, keys = settings
     dgate_q, dgate_k, nothing = dgates
+    kept = kept[before_line(kept) :]
     z, spin, query, key = Sizes(*sizes), Turn(*spins), Side(*queries), Side(*keys)
     q, k, dq, dk = room[:k_at], room[k_at:dq_at], room[dq_at:dk_at], room[dk_at:dv_at]
     dv, dm, delta, work = room[dv_at:dm_at], room[dm_at:delta_at], room[delta_at:work_at], room[work_at:]
@@ -145,21 +149,20 @@ class Saved(NamedTuple):
     kept: np.ndarray
 
 
-def serves(call, g: Layout) -> Plan | None:
-    """The plan if the passes by head do this call, and keep all threads busy; or None."""
-    x = call.queries.theta
-    if not call.own or call.form or call.delayed or config.DISABLE_JIT or type(x) is not np.ndarray:
-        return None
-    return _plan(call.queries.sizes, x.size, g, x.dtype, call.is_complex, run.get_num_threads(), run.strip_sizes(g))
+def suits(call) -> bool:
+    """Whether tokens attend one another, by tangent steps without a delay, on the CPU."""
+    return call.own and not (call.form or call.delayed or config.DISABLE_JIT) and type(call.queries.theta) is np.ndarray
 
 
 @lru_cache(256)
-def _plan(z, size, g, dtype, is_complex, *threads_and_tiles) -> Plan | None:
-    if g.queries <= forward_tiles.FEW or not size:  # another kernel, or none
+def plan_of(z: Sizes, g: Layout, lead, dtype, is_complex: bool, threads: int, tiles) -> Plan | None:
+    """The plan of a call that suits, or None if passes by head would not keep all threads busy. ``tiles``: their sizes
+    of a layout."""
+    lines = math.prod(lead) * z.heads
+    if g.queries <= forward_tiles.FEW or not lines:  # another kernel, or none
         return None
-    lines = size // z.width // z.tokens
-    tiles_forward, _, threads, work_forward = run._forward_plan(g, lines, dtype, *threads_and_tiles)
-    tiles_backward, passes, _, work_backward = run._backward_plan(g, lines, dtype, *threads_and_tiles)
+    tiles_forward, _, _, work_forward = run._forward_plan(g, lines, dtype, threads, tiles(g))
+    tiles_backward, passes, _, work_backward = run._backward_plan(g, lines, dtype, threads, tiles(g))
     if passes != [(0, 1)]:
         return None
     wide, deep, terms = z.tokens * 2 * z.width, z.tokens * z.depth, lines * -(-z.tokens // PIECE) * z.width
@@ -170,7 +173,8 @@ def _plan(z, size, g, dtype, is_complex, *threads_and_tiles) -> Plan | None:
     imaginary = real + real * is_complex
     sizes, layout = tuple(z), tuple(g)
     return Plan(
-        lines, threads, (sizes, layout, tuple(tiles_forward), forward, kept), forward_room, kept_size,
+        lines, threads, (sizes, layout, tuple(tiles_forward), forward, kept), forward_room,
+        kept_size + memory.LINE // dtype.itemsize,  # kernels find the line: to look for it from Python took 8 us
         (sizes, layout, tuple(tiles_backward), kept, backward, (real, imaginary)), backward_room,
         imaginary + SUMS * terms, flat(np.ones(1, dtype)), np.empty(0, dtype),
     )  # fmt: skip
@@ -187,7 +191,7 @@ def forward(call, limits, plan: Plan):
     side, theta = call.queries, call.queries.theta
     dtype, one, kappa = theta.dtype, plan.one, (call.real, call.imag)
     settings = tuple(side.shown), tuple(side.spins), tuple(call.query), tuple(call.key)
-    kept, out, clean = memory.aligned(plan.kept, dtype), np.empty(theta.size, dtype), np.empty(plan.lines, np.bool_)
+    kept, out, clean = np.empty(plan.kept, dtype), np.empty(theta.size, dtype), np.empty(plan.lines, np.bool_)
 
     def work(start, stop):
         room = memory.workspace(plan.forward_room, dtype)

@@ -75,35 +75,44 @@ def features(call: Call, side: Tokens):
     return v, q, k
 
 
-def band(call: Call, *, causal, strict, mask, window) -> tuple[tuple, Layout]:
-    """What `_inputs.check_call` gives, without its checks of q, k and v, which are our own; no q, k and v."""
+class Band(NamedTuple):
+    """What `_inputs.check_call` gives, without q, k and v, which are our own; the plan if heads go one by one."""
+
+    limits: tuple
+    layout: Layout
+    plan: by_head.Plan | None
+
+
+def band(call: Call, *, causal, strict, mask, window) -> Band:
     like, options = call.queries.theta, (causal, strict, window)
+    sides = call.queries.sizes, call.keys.sizes.tokens, call.lead
+    plan = (call.is_complex, run.get_num_threads(), run.strip_sizes) if by_head.suits(call) else None
     if mask is None and type(like) is np.ndarray and HASHABLE.issuperset(map(type, options)):
-        return _unmasked(call.queries.sizes, call.keys.sizes.tokens, call.lead, like.dtype, *options)
-    return _band(call.queries.sizes, call.keys.sizes.tokens, call.lead, like, *options, mask)
+        return _unmasked(*sides, like.dtype, *options, plan)
+    return _band(*sides, like, *options, mask, plan)
 
 
 @lru_cache(256, typed=True)
-def _unmasked(z, keys: int, lead, dtype, causal, strict, window):
-    return _band(z, keys, lead, np.empty(0, dtype), causal, strict, window, None)
+def _unmasked(z, keys: int, lead, dtype, causal, strict, window, plan) -> Band:
+    return _band(z, keys, lead, np.empty(0, dtype), causal, strict, window, None, plan)
 
 
-def _band(z, keys: int, lead, like, causal, strict, window, mask):
+def _band(z, keys: int, lead, like, causal, strict, window, mask, plan) -> Band:
     if mask is not None:
         devices.on_cuda(theta=like, mask=mask)
-    lead = (*lead, z.heads)
-    flat, at, *steps = _inputs.check_mask(mask, lead, z.tokens, keys, like)
+    heads = (*lead, z.heads)
+    flat, at, *steps = _inputs.check_mask(mask, heads, z.tokens, keys, like)
     before, after = _inputs.check_band(causal, window, z.tokens, keys)
     layout = Layout(1, z.tokens, keys, keys, 2 * z.width, z.depth, before, -1 if strict else after, *steps)
     flat, at = (_inputs.flat(x) for x in (flat, at))
-    return (flat, at, _inputs.check_slopes(None, lead, like), like.dtype.type(1)), layout
+    limits = flat, at, _inputs.check_slopes(None, heads, like), like.dtype.type(1)
+    return Band(limits, layout, plan and by_head.plan_of(z, layout, lead, like.dtype, *plan))
 
 
 def forward(call: Call, *, causal, strict, mask, window, weights=False) -> Result | ByHead:
     """``weights``: they are wanted, too, so the queries and keys of all heads are."""
-    limits, g = band(call, causal=causal, strict=strict, mask=mask, window=window)
-    plan = None if weights else by_head.serves(call, g)
-    done = by_head.forward(call, limits, plan) if plan else None
+    limits, g, plan = band(call, causal=causal, strict=strict, mask=mask, window=window)
+    done = by_head.forward(call, limits, plan) if plan and not weights else None
     if not done:
         return passes(call, limits, g, mask)
     out, saved = done
