@@ -46,6 +46,8 @@ def product_dweight(params, z):
 register(Squared, squared_weight, squared_dweight)
 register(Product, product_weight, product_dweight)
 _PARAMS = {1: Product(), 2: Squared()}
+#: Exponents of sums that are far from both ends of the range of numbers.
+_MIDDLE = {np.dtype(t): np.finfo(t).maxexp / 2.5 for t in (np.float32, np.float64)}
 
 
 class Sums:
@@ -97,10 +99,12 @@ class Pairs:
         return ratio_run.forward(self.params, x, g, self.heads, eps)
 
     def _again(self, x, total):
-        g, middle = self.layout, np.finfo(x.q.dtype).maxexp / 2.5
+        g, middle = self.layout, _MIDDLE[x.q.dtype]
+        if 2.0**-middle < np.minimum.reduce(total) and np.maximum.reduce(total) < 2.0**middle:
+            return
         with np.errstate(invalid="ignore"):
             fine = (total > 2.0**-middle) & (total < 2.0**middle)
-        if fine.all() or x.scale == 0 or not g.keys:
+        if x.scale == 0 or not g.keys:
             return
         of_queries = _exponents(x.q.reshape(-1, g.width))
         of_keys = _exponents(x.k.reshape(-1, g.width)).reshape(-1, g.room)[:, : g.keys]

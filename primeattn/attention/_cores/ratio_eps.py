@@ -22,6 +22,8 @@ from .ratio_sums import by_rows, of_keys, of_queries, sum_keys, sum_queries, sum
 from .softmax import DELTA
 from .tiles import dot, fill, kernel, scalar
 
+_GRAIN = 1 << 18  # numbers worth a thread
+
 
 @counted_scalar
 def multiple_row(row, keep, factor, a, x, width, out):
@@ -115,7 +117,7 @@ def _by_heads(loop, x: Problem, g: Layout, heads: int, rate: float, *arrays) -> 
         space = np.empty(6 * max(g.queries, g.keys), x.q.dtype)
         loop(start, stop, x.q.dtype.type(rate), tuple(x), tuple(g), space, *arrays)
 
-    share(work, heads // g.group, 1)
+    share(work, heads // g.group, _GRAIN // max((g.queries * g.group + g.keys) * g.width, 1) + 1)
 
 
 def relative_eps(rate: float, x: Problem, g: Layout, heads: int):
