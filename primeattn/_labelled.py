@@ -2,9 +2,13 @@
 
 import sys
 
+import numpy as np
+
 
 def is_labelled(x) -> bool:
     """True for an ``xarray.DataArray``; nobody can hold one without having imported xarray."""
+    if type(x) is np.ndarray:
+        return False
     xarray = sys.modules.get("xarray")
     return xarray is not None and isinstance(x, xarray.DataArray)
 
