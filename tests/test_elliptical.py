@@ -77,12 +77,13 @@ def test_the_scale_has_the_gradient_of_the_oracle(metric, shape, rng):
     assert (got.dtype, got.shape) == (np.float64, ())
 
 
+@pytest.mark.parametrize("metric", ["dot", "distance"])
 @pytest.mark.parametrize("tokens", [1, 5, 200, 500])
-def test_biases_of_keys_in_one_tile_and_in_several(tokens, rng):
-    """A metric a head is that metric for every query: a bias a key, or columns."""
-    q, k, v = draw(rng, max(tokens // 2, 2), tokens, heads=4)
+def test_a_metric_in_the_loops_is_one_of_changed_queries_and_keys(metric, tokens, rng):
+    """One a head, of heads that share keys, in one tile and in several; one a query with equal rows."""
+    q, k, v = draw(rng, max(tokens // 2, 3), tokens, heads=4)
     m, mask = positive(rng, 4, 4), rng.random((q.shape[-2], tokens)) < 0.9
-    options = {"metric": "distance", "causal": True, "window": 300, "mask": mask}
+    options = {"metric": metric, "causal": True, "window": 300, "mask": mask}
     by_query = np.repeat(m[None, :, None], q.shape[-2], axis=2)
     found = [attention.vjp("elliptical", q, k, v, relevance=x, **options) for x in (m, by_query)]
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=0, atol=1e-13)
@@ -91,6 +92,39 @@ def test_biases_of_keys_in_one_tile_and_in_several(tokens, rng):
     others["relevance"] = others["relevance"].reshape(4, -1, 4).sum(axis=1)
     for name, gradient in ours.items():
         np.testing.assert_allclose(gradient, others[name], rtol=0, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("metric", ["dot", "distance"])
+def test_threads_do_not_change_a_bit_of_the_metric_and_its_gradient(metric, monkeypatch, rng):
+    """One head on several threads is two gathers: queries by their tiles, keys and the metric by theirs."""
+    q, k, v = (rng.standard_normal((1, 900, 8)) for _ in range(3))
+    options = {"relevance": positive(rng, 8), "metric": metric, "causal": True, "scale": 0.5}
+    dout = rng.standard_normal(q.shape)
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr("primeattn.attention._cores.run.get_num_threads", lambda n=threads: n)
+        out, pullback = attention.vjp("elliptical", q, k, v, **options)
+        found.append({"out": out, **pullback(dout)})
+    for others in found[1:]:
+        for name, x in others.items():
+            np.testing.assert_array_equal(x, found[0][name], err_msg=name)
+
+
+@pytest.mark.parametrize("metric", ["dot", "distance"])
+def test_rows_take_over_from_tiles_with_the_same_gradients(metric, monkeypatch, rng):
+    """After inf or NaN, and on CUDA. A masked key that holds NaN is not seen, and its gradient is 0."""
+    q, k, v = draw(rng, 70, 80, heads=4)
+    k[:, :, -3:], v[:, :, -3:] = np.nan, np.inf
+    options = {"relevance": positive(rng, 4, 4), "metric": metric, "mask": np.arange(80) < 77}
+    out, pullback = attention.vjp("elliptical", q, k, v, **options)
+    grads = pullback(np.ones(out.shape))
+    fine, pull = attention.vjp("elliptical", q, k[:, :, :77], v[:, :, :77], **options | {"mask": None})
+    np.testing.assert_allclose(out, fine, rtol=0, atol=1e-13)
+    expected = pull(np.ones(out.shape))
+    assert (grads["k"][:, :, 77:] == 0).all()
+    for name in ("q", "relevance"):
+        np.testing.assert_allclose(grads[name], expected[name], rtol=0, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(grads["k"][:, :, :77], expected["k"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("metric", ["dot", "distance"])

@@ -90,14 +90,14 @@ def lanes_of(numbers):
     return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
 
 
-def touch(builder, pointer) -> None:
-    """Ask for the cache line at ``pointer``."""
+def touch(builder, pointer, near: int = 3) -> None:
+    """Ask for the cache line at ``pointer``, into all levels of cache, or all but the first (``near`` = 2)."""
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
     )
     where = builder.bitcast(pointer, byte)
-    builder.call(function, [where, number(0), number(3), number(1)])  # to read, into all levels, data
+    builder.call(function, [where, number(0), number(near), number(1)])  # to read, data
 
 
 @intrinsic
@@ -146,6 +146,20 @@ def prefetch(typing, array, index):
         return context.get_dummy_value()
 
     return types.void(array, types.intp), build
+
+
+@intrinsic
+def prefetch_rows(typing, array, start, stop):
+    """Ask for the cache lines of ``array[start:stop]`` into the second-level cache; never faults, changes nothing."""
+
+    def build(context, builder, signature, arguments):
+        array, start, stop = arguments
+        step = ir.Constant(start.type, LINE // 2 // size(signature.args[0]))
+        with cgutils.for_range_slice(builder, start, stop, step, start.type) as (index, _):
+            touch(builder, address(context, builder, signature.args[0], array, index), 2)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), build
 
 
 @intrinsic
@@ -228,6 +242,9 @@ if config.DISABLE_JIT:
         array[index : index + len(vector)] = vector
 
     def prefetch(array, index):
+        pass
+
+    def prefetch_rows(array, start, stop):
         pass
 
     def broadcast(x):

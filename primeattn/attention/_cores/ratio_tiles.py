@@ -133,7 +133,7 @@ def forward_block(params, b, x, g, plan, w, out, total):
 
 
 @scalar
-def forward_few(params, b, x, g, w, out, total):
+def forward_few(params, b, x, g, plan, w, out, total):
     """`forward_block` for a query or two, from keys and values as they lie."""
     zero = type(x.scale)(0)
     for r in range(b.rows):
@@ -141,7 +141,7 @@ def forward_few(params, b, x, g, w, out, total):
         few_scores(b, row, x, g, w.s)
         total[row] += weigh_row(params, b, r, 0, x, g, w.s)
         fill(w.y, 0, g.depth, zero)
-        few_values(b, x, g, w.s, w.y)
+        few_values(b, x, g, plan, w.s, w.y)
         for c in range(g.depth):
             out[nonnegative(row * g.depth + c)] += w.y[nonnegative(c)]
 
@@ -182,7 +182,7 @@ def forward(start, stop, params, problem, layout, sizes, parts, work, eps, out, 
                 for i in range(first, last, ROWS):
                     b = block_of(head, i, min(ROWS, last - i), j0, g, plan)
                     if b.low < b.high and g.queries <= FEW:
-                        forward_few(params, b, x, g, w, out, total)
+                        forward_few(params, b, x, g, plan, w, out, total)
                     elif b.low < b.high:
                         forward_block(params, b, x, g, plan, w, out, total)
         clean[unit] = 1
