@@ -9,7 +9,7 @@ import numpy as np
 from .. import _labelled
 from .._runtime import devices
 from .._runtime.checks import as_floating, common_floating
-from ._cores.layout import Layout, Problem
+from ._cores.layout import PLAIN, Layout, Problem
 
 
 class Call(NamedTuple):
@@ -219,16 +219,21 @@ def _placed(x, like):
     return devices.to_device(x) if devices.is_device_array(like) else x
 
 
-def check_call(q, k, v, *, causal, mask, scale, window, alibi, keys=None) -> Call:
-    """All of it. ``keys``: how many rows of k and v are in use, if not all (a cache)."""
+def check_call(q, k, v, *, causal, mask, scale, window, alibi, keys=None, metric=(PLAIN, None)) -> Call:
+    """All of it. ``keys``: how many rows of k and v are in use, if not all (a cache). ``metric``: its kind, and a row
+    of every head, flat, in place of ALiBi."""
+    kind, rows = metric
     others = mask is None and alibi is None and keys is None
-    if others and all(type(x) in _HASHABLE for x in (causal, scale, window)) and _is_plain(q, k, v):
-        lead, shapes, layout, parts = _check_shapes(q.shape, k.shape, v.shape, q.dtype, causal, scale, window)
-        return Call(Problem(flat(q), flat(k), flat(v), *parts), layout, lead, shapes)
-    return _check_call(q, k, v, causal=causal, mask=mask, scale=scale, window=window, alibi=alibi, keys=keys)
+    if others and HASHABLE.issuperset(map(type, (causal, scale, window))) and _is_plain(q, k, v):
+        lead, shapes, layout, limits = _check_shapes(q.shape, k.shape, v.shape, q.dtype, causal, scale, window, kind)
+        allowed, at, slopes, scale = limits
+        slopes = slopes if rows is None else rows
+        return Call(Problem(flat(q), flat(k), flat(v), allowed, at, slopes, scale), layout, lead, shapes)
+    call = _check_call(q, k, v, causal=causal, mask=mask, scale=scale, window=window, alibi=alibi, keys=keys, kind=kind)
+    return call if rows is None else call._replace(problem=call.problem._replace(slopes=rows))
 
 
-_HASHABLE = frozenset({type(None), bool, int, float, np.float32, np.float64})
+HASHABLE = frozenset({type(None), bool, int, float, np.float32, np.float64})
 _FLOATING = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -242,16 +247,16 @@ def _is_plain(*arrays) -> bool:
 
 
 @lru_cache(256, typed=True)
-def _check_shapes(q, k, v, dtype, causal, scale, window):
+def _check_shapes(q, k, v, dtype, causal, scale, window, kind):
     """Leading axes, shapes, layout, and what follows q, k, v in a `Problem`: nothing of it depends on the numbers."""
     call = _check_call(
         *(np.empty(shape, dtype) for shape in (q, k, v)), causal=causal, mask=None, scale=scale, window=window,
-        alibi=None, keys=None,
+        alibi=None, keys=None, kind=kind,
     )  # fmt: skip
     return call.lead, call.shapes, call.layout, call.problem[3:]
 
 
-def _check_call(q, k, v, *, causal, mask, scale, window, alibi, keys) -> Call:
+def _check_call(q, k, v, *, causal, mask, scale, window, alibi, keys, kind) -> Call:
     devices.on_cuda(q=q, k=k, v=v, mask=mask)
     q, k, v, group = check_arrays(q, k, v)
     shapes = {"q": tuple(q.shape), "k": tuple(k.shape), "v": tuple(v.shape)}
@@ -261,7 +266,7 @@ def _check_call(q, k, v, *, causal, mask, scale, window, alibi, keys) -> Call:
     slopes = check_slopes(alibi, lead, q)
     scale = check_scale(scale, width, q.dtype)
     before, after = check_band(causal, window, queries, keys)
-    layout = Layout(group, queries, keys, room, width, depth, before, after, mask_row, mask_key)
+    layout = Layout(group, queries, keys, room, width, depth, before, after, mask_row, mask_key, kind)
     problem = Problem(flat(q), flat(k), flat(v), flat(bytes_), flat(at), flat(slopes), scale)
     return Call(problem, layout, lead, shapes)
 

@@ -17,7 +17,6 @@ a head; with one a query both are the usual scores of changed queries and keys (
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from ..._runtime import devices
 from ..._runtime.checks import as_generator, common_floating
 from .._cores import reference as plain
 from .._cores import run
-from .._cores.layout import Layout, Problem
+from .._cores.layout import Problem
 from .._inputs import Call, _is_plain, check_arrays, check_call, check_upstream
 from .._labels import unwrap
 from .._mechanism import Claim, DoesNotApply, Fails, Holds, Mechanism, Property, Sample, Score
@@ -190,15 +189,8 @@ def _prepare(q, k, v, relevance, *, metric, causal, mask, scale, window, rope) -
     if not chosen.inside:
         query, key = changed_query(q, chosen), changed_key(k, chosen)
         return Ready(q, k, chosen, check_call(query, key, v, **options, window=window, alibi=None))
-    call = check_call(q, k, v, **options, window=window, alibi=None)
-    x = call.problem
-    problem = Problem(x.q, x.k, x.v, x.mask, x.mask_at, rows_of_heads(chosen), x.scale)
-    return Ready(q, k, chosen, Call(problem, _with_metric(call.layout, chosen.kind), call.lead, call.shapes))
-
-
-@lru_cache(256)
-def _with_metric(layout: Layout, kind: int) -> Layout:
-    return layout._replace(metric=kind)
+    metric = chosen.kind, rows_of_heads(chosen)
+    return Ready(q, k, chosen, check_call(q, k, v, **options, window=window, alibi=None, metric=metric))
 
 
 def scale_gradient(x: Problem, metric: Metric, dm):
