@@ -173,7 +173,7 @@ def changed_key(k, metric: Metric):
 
 def pull_changed(q, k, metric: Metric, dquery, dkey):
     """dq, dk and dm from the flat gradients of changed queries and keys."""
-    tokens = q.shape[-2]
+    tokens = tuple(q.shape)[-2]
     dq, dm = (devices.empty(q.size, q.dtype, like=q) for _ in range(2))
     QUERY_BACK(
         q.size // metric.width, flat(q), metric.m, metric.at, metric.step, tokens, metric.width, metric.wide, dquery,
