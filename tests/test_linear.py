@@ -20,6 +20,17 @@ def everything(q, k, v, **options):
     return {"out": out, **pullback(np.cos(np.arange(out.size)).reshape(out.shape).astype(out.dtype))}
 
 
+@pytest.mark.parametrize(("queries", "keys", "window"), [(10, 3, 6), (10, 3, 9), (10, 3, 10), (70, 33, 50)])
+def test_a_window_longer_than_the_keys_may_still_hide_some(queries, keys, window, rng):
+    """The first queries stand far before the first key. Sums over all keys serve from a window of all queries on."""
+    q, k, v = draw(rng, queries, keys)
+    out = attention.linear(q, k, v, window=window)
+    np.testing.assert_allclose(out, reference(q, k, v, window=window), rtol=0, atol=1e-13)
+    assert ((out[:, :, 0] == 0).all()) == (window <= queries - keys)
+    squared, pairs = (attention.squared(q, k, v, window=window, form=form) for form in ("auto", "quadratic"))
+    np.testing.assert_allclose(squared, pairs, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("sizes", [(1, 1), (5, 9), (9, 5), (13, 13)])
 @pytest.mark.parametrize("causal", [False, True])
 def test_sums_equal_the_oracle_pairs_and_the_complex_step(sizes, causal, rng, monkeypatch):

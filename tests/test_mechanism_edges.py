@@ -57,6 +57,29 @@ def test_rows_of_one_key_and_of_none(name, form, tokens):
 
 @pytest.mark.parametrize(("name", "form"), MASKED, ids=str)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_query_without_a_key_gets_zeros_whatever_the_values_hold(name, form, value):
+    mask = np.ones((TOKENS, TOKENS), bool)
+    mask[2] = False
+    inputs, options = drawn(name, mask=mask, **form)
+    inputs[-1] = with_token(inputs[-1], HERE, value)
+    out = MECHANISMS[name].forward(*inputs, **options)
+    stays = inputs[0] if name == "kuramoto" else np.zeros_like(out)
+    np.testing.assert_array_equal(out[..., 2, :], stays[..., 2, :])
+
+
+@pytest.mark.parametrize("queries", [1, 2, 4])
+def test_few_queries_without_a_key(queries):
+    q, k, v, mask = np.ones((queries, 4)), np.ones((1, 4)), np.full((1, 3), np.nan), np.zeros((queries, 1), bool)
+    for name, form in MASKED:
+        if MECHANISMS[name].inputs == ("q", "k", "v"):
+            more = {"relevance": np.ones(4)} if name == "elliptical" else {}
+            more |= {"basis_key": np.eye(4), "basis_value": np.eye(3)} if name == "eigen" else {}
+            out = MECHANISMS[name].forward(q, k, v, mask=mask, **form, **more)
+            np.testing.assert_array_equal(out, np.zeros((queries, 3)), err_msg=name)
+
+
+@pytest.mark.parametrize(("name", "form"), MASKED, ids=str)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_token_that_neither_attends_nor_is_attended_has_no_influence(name, form, value):
     others = np.arange(TOKENS) != HERE
     inputs, options = drawn(name, mask=others[:, None] & others, **form)

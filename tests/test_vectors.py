@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from primeattn._runtime import packed
+from primeattn._runtime import memory, packed, vectors
 from primeattn._runtime.jit import kernel
 
 
@@ -44,6 +44,24 @@ def arithmetic_of_rows(start, stop, four, out):
         w, x, y, z = four[4 * i], four[4 * i + 1], four[4 * i + 2], four[4 * i + 3]
         s = four[0]
         out[4 * i], out[4 * i + 1], out[4 * i + 2], out[4 * i + 3] = w + s * x, x - y, y / z, (w * x - y * z) / s
+
+
+@kernel
+def from_the_line(start, stop, x, out):
+    vectors.prefetch_rows(x, start, stop)
+    first = vectors.before_line(x)
+    for i in range(start, stop):
+        out[i] = x[first + i]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("skipped", [0, 1, 5])
+def test_a_kernel_finds_the_first_cache_line_of_an_array(dtype, skipped):
+    x = np.arange(300, dtype=dtype)[skipped:]
+    gap = -x.ctypes.data % memory.LINE // x.itemsize
+    out = np.empty(100, dtype)
+    from_the_line(0, 100, x, out)
+    np.testing.assert_array_equal(out, x[gap : gap + 100])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

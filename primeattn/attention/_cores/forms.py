@@ -46,7 +46,7 @@ def product_dweight(params, z):
 register(Squared, squared_weight, squared_dweight)
 register(Product, product_weight, product_dweight)
 _PARAMS = {1: Product(), 2: Squared()}
-#: Exponents of sums that are far from both ends of the range of numbers.
+#: Sums from 2^-middle to 2^middle are far from both ends of the range of numbers.
 _MIDDLE = {np.dtype(t): np.finfo(t).maxexp / 2.5 for t in (np.float32, np.float64)}
 
 

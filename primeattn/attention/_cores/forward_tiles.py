@@ -186,6 +186,8 @@ def finish_rows(start, stop, depth, out, top, total):
                 out[nonnegative(row * depth + c)] *= inverse
             top[row] += math.log(total[row])
             clean = clean and all_finite(out, row * depth, depth)
+        else:
+            fill(out, row * depth, depth, type(total[row])(0))  # of 0 times values that may be NaN
     return clean
 
 

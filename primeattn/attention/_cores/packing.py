@@ -98,7 +98,7 @@ def lift_of(g):
 
 @scalar
 def add_lengths(keys, at, above, weight, n):
-    """Subtract weight k^2 / 2 of n keys."""
+    """Subtract weight k^2 / 2, of one coordinate of n keys."""
     half = weight / type(weight)(-2)
     for r in range(n):
         k = keys[nonnegative(at + r)]
@@ -109,8 +109,6 @@ def add_lengths(keys, at, above, weight, n):
 def pack_keys(key, count, head, x, g, plan, keys):
     """Keys of a tile, from row ``key`` on, turned, times scale and the metric of a query head; above them, for a
     distance, -scale <k, M k> / 2.
-
-    The metric comes while a panel lies in the first-level cache.
     """
     lift, plain = lift_of(g), g.metric == PLAIN
     pack_turned(
@@ -121,7 +119,8 @@ def pack_keys(key, count, head, x, g, plan, keys):
         fill(keys, above, lift * plan.panel, x.scale - x.scale)
         for c in range(g.width):
             weight, at = x.scale * x.slopes[nonnegative(head * g.width + c)], above + (c + lift) * plan.panel
-            add_lengths(keys, at, above, weight, lift * plan.panel)
+            if lift:
+                add_lengths(keys, at, above, weight, plan.panel)
             for r in range(plan.panel):
                 keys[nonnegative(at + r)] *= weight
 

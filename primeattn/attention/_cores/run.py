@@ -112,21 +112,24 @@ def backward(x: Problem, g: Layout, out, lse, dout, slopes: bool, into=None):
     delta = devices.empty(lse.size, lse.dtype, like=lse)
     dq, dk, dv = into or [devices.empty(a.size, a.dtype, like=a) for a in (x.q, x.k, x.v)]
     if not _by_rows(x) and g.keys and lse.size:
-        size = lse.size if slopes else 0
-        if g.metric != PLAIN:
-            size = x.slopes.size * -(-g.keys // strip_sizes(g)[1])
-        dslope = np.empty(size, lse.dtype)
+        dslope = np.empty(_limit_gradients(x, g, lse, slopes, -(-g.keys // strip_sizes(g)[1])), lse.dtype)
         tiles.deltas(0, lse.size, out, dout, g.depth, delta)
         if _backward_tiles(x, g, (lse, delta, dout), (dq, dk, dv, dslope)):
             return dq, dk, dv, dslope
-    size = x.slopes.size * g.keys if g.metric != PLAIN else lse.size if slopes else 0
-    dslope = devices.empty(size, lse.dtype, like=lse)
+    dslope = devices.empty(_limit_gradients(x, g, lse, slopes, g.keys), lse.dtype, like=lse)
     if lse.size:
         softmax.DELTA(lse.size, out, dout, g.depth, delta)
         softmax.BACKWARD_QUERY(lse.size, tuple(x), tuple(g), lse, delta, dout, dq, dslope)
     if dk.size:
         softmax.BACKWARD_KEY(dk.size // g.width, tuple(x), tuple(g), lse, delta, dout, dk, dv, dslope)
     return dq, dk, dv, dslope
+
+
+def _limit_gradients(x: Problem, g: Layout, lse, slopes: bool, owners: int) -> int:
+    """Numbers of the last gradient: one a query, if slopes are wanted; or a row of every head and owner of keys."""
+    if g.metric != PLAIN:
+        return x.slopes.size * owners
+    return lse.size if slopes else 0
 
 
 def _backward_tiles(x, g, saved, gradients) -> bool:

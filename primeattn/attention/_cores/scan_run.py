@@ -24,8 +24,11 @@ class Forward(NamedTuple):
 
 
 def possible(g: Layout, mask_at) -> bool:
-    """Whether sums over keys serve all queries: no window, and one mask for all queries of a key head."""
-    if g.mask_row or g.before < g.keys or 0 < g.after < g.keys:
+    """Whether sums over keys serve all queries: no window, and one mask for all queries of a key head.
+
+    The first query stands queries - 1 before the last key, which may be before the first one.
+    """
+    if g.mask_row or g.before < g.keys or 0 < g.after < max(g.keys, g.queries - 1):
         return False
     if g.group == 1:
         return True

@@ -155,14 +155,16 @@ def suits(call) -> bool:
 
 
 @lru_cache(256)
-def plan_of(z: Sizes, g: Layout, lead, dtype, is_complex: bool, threads: int, tiles) -> Plan | None:
-    """The plan of a call that suits, or None if passes by head would not keep all threads busy. ``tiles``: their sizes
-    of a layout."""
+def plan_of(z: Sizes, g: Layout, lead, dtype, is_complex: bool, threads: int, sizes_of) -> Plan | None:
+    """The plan of a call that suits, or None if passes by head would not keep all threads busy.
+
+    ``sizes_of``: gives the sizes of tiles for a layout.
+    """
     lines = math.prod(lead) * z.heads
     if g.queries <= forward_tiles.FEW or not lines:  # another kernel, or none
         return None
-    tiles_forward, _, _, work_forward = run._forward_plan(g, lines, dtype, threads, tiles(g))
-    tiles_backward, passes, _, work_backward = run._backward_plan(g, lines, dtype, threads, tiles(g))
+    tiles_forward, _, _, work_forward = run._forward_plan(g, lines, dtype, threads, sizes_of(g))
+    tiles_backward, passes, _, work_backward = run._backward_plan(g, lines, dtype, threads, sizes_of(g))
     if passes != [(0, 1)]:
         return None
     wide, deep, terms = z.tokens * 2 * z.width, z.tokens * z.depth, lines * -(-z.tokens // PIECE) * z.width

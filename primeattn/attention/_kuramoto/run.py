@@ -86,18 +86,19 @@ class Band(NamedTuple):
 def band(call: Call, *, causal, strict, mask, window) -> Band:
     like, options = call.queries.theta, (causal, strict, window)
     sides = call.queries.sizes, call.keys.sizes.tokens, call.lead
-    plan = (call.is_complex, run.get_num_threads(), run.strip_sizes) if by_head.suits(call) else None
+    wanted = (call.is_complex, run.get_num_threads(), run.strip_sizes) if by_head.suits(call) else None
     if mask is None and type(like) is np.ndarray and HASHABLE.issuperset(map(type, options)):
-        return _unmasked(*sides, like.dtype, *options, plan)
-    return _band(*sides, like, *options, mask, plan)
+        return _unmasked(*sides, like.dtype, *options, wanted)
+    return _band(*sides, like, *options, mask, wanted)
 
 
 @lru_cache(256, typed=True)
-def _unmasked(z, keys: int, lead, dtype, causal, strict, window, plan) -> Band:
-    return _band(z, keys, lead, np.empty(0, dtype), causal, strict, window, None, plan)
+def _unmasked(z, keys: int, lead, dtype, causal, strict, window, wanted) -> Band:
+    return _band(z, keys, lead, np.empty(0, dtype), causal, strict, window, None, wanted)
 
 
-def _band(z, keys: int, lead, like, causal, strict, window, mask, plan) -> Band:
+def _band(z, keys: int, lead, like, causal, strict, window, mask, wanted) -> Band:
+    """``wanted``: what else the plan depends on, if there may be one."""
     if mask is not None:
         devices.on_cuda(theta=like, mask=mask)
     heads = (*lead, z.heads)
@@ -106,7 +107,8 @@ def _band(z, keys: int, lead, like, causal, strict, window, mask, plan) -> Band:
     layout = Layout(1, z.tokens, keys, keys, 2 * z.width, z.depth, before, -1 if strict else after, *steps)
     flat, at = (_inputs.flat(x) for x in (flat, at))
     limits = flat, at, _inputs.check_slopes(None, heads, like), like.dtype.type(1)
-    return Band(limits, layout, plan and by_head.plan_of(z, layout, lead, like.dtype, *plan))
+    plan = by_head.plan_of(z, layout, lead, like.dtype, *wanted) if wanted else None
+    return Band(limits, layout, plan)
 
 
 def forward(call: Call, *, causal, strict, mask, window, weights=False) -> Result | ByHead:
