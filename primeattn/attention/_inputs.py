@@ -240,8 +240,10 @@ _FLOATING = (np.dtype(np.float32), np.dtype(np.float64))
 def _is_plain(*arrays) -> bool:
     """Whether all are host arrays as kernels take them, in one dtype: what training calls with, again and again."""
     dtype = getattr(arrays[0], "dtype", None)
-    for x in arrays:  # all() of a generator takes twice as long; an equal dtype of another file is checked in full
-        if type(x) is not np.ndarray or x.dtype is not dtype or not x.flags.c_contiguous:
+    for x in arrays:  # all() of a generator takes twice as long
+        if type(x) is not np.ndarray or not x.flags.c_contiguous:
+            return False
+        if x.dtype is not dtype and x.dtype != dtype:  # equal ones of pickled arrays are other objects
             return False
     return dtype in _FLOATING
 

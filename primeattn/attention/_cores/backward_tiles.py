@@ -14,7 +14,7 @@ from ..._runtime.strips import ROWS, strip, strip_turned
 from ..._runtime.vectors import LANES, load, store
 from ..._runtime.width import full_width
 from .layout import DISTANCE, PLAIN, Layout, Problem, query_range
-from .packing import Plan, block_of, lift_of, pack_keys, pack_rows, pack_turned, score_block
+from .packing import Plan, block_of, lift_of, pack_keys, pack_rows, pack_turned, score_block, weight_at
 from .tiles import Gradients, fill, finite_unit, kernel, prepare, scalar, share_of, slope_gradient, tile_range
 
 
@@ -110,8 +110,7 @@ def gather_queries(b, x, g, plan, w, d, r0):
                 d.dq[nonnegative(at + c)] += x.scale * w.dq[nonnegative(r * plan.wide + c)]
         else:
             for c in range(g.width):
-                weight = x.scale * x.slopes[nonnegative(b.head * g.width + c)]
-                d.dq[nonnegative(at + c)] += weight * w.dq[nonnegative(r * plan.wide + c)]
+                d.dq[nonnegative(at + c)] += weight_at(b.head, c, x, g) * w.dq[nonnegative(r * plan.wide + c)]
         if d.dslope.size and g.metric == PLAIN:
             distance = b.query + r + g.keys - g.queries - b.low
             d.dslope[row + r] += slope_gradient(w.ds, (r0 + r) * plan.span + low, b.high - b.low, distance)
@@ -211,15 +210,17 @@ def clear_metric(key_head, left, right, g, plan, d):
 
 @scalar
 def open_keys(key, count, of_queries, of_keys, x, g, plan, w):
-    """Pack a tile of keys and values, from row ``key`` on, and clear the sums of its gradients."""
+    """Pack a tile of keys and values, from row ``key`` on, and clear the sums of its gradients; with a metric all but
+    what `open_metric` does."""
     one = type(x.scale)(1)
     if g.metric == PLAIN:
         pack_keys(key, count, 0, x, g, plan, w.turned)
     pack_turned(x.v, key * g.depth, count, g.depth, one, w.values, plan.panel, plan.side, 0)
     if of_queries or g.metric:
         pack_rows(x.k, key * g.width, count, g.width, w.keys, plan.wide, count)
-    if of_keys:
+    if of_keys and g.metric == PLAIN:
         fill(w.dk, 0, (count + ROWS) * plan.wide, one - one)
+    if of_keys:
         fill(w.dv, 0, (count + ROWS) * plan.deep, one - one)
 
 
@@ -248,8 +249,7 @@ def close_metric(key, j0, count, head, x, g, plan, w, d):
         total = w.sums[j]
         for c in range(g.width):
             k, found = w.keys[nonnegative(j * plan.wide + c)], w.dk[nonnegative(j * plan.wide + c)]
-            weight = x.scale * x.slopes[nonnegative(head * g.width + c)]
-            d.dk[nonnegative((key + j) * g.width + c)] += weight * (found - total * k)
+            d.dk[nonnegative((key + j) * g.width + c)] += weight_at(head, c, x, g) * (found - total * k)
             d.dslope[nonnegative(row + c)] += x.scale * k * (found - half * total * k)
 
 

@@ -97,6 +97,12 @@ def lift_of(g):
 
 
 @scalar
+def weight_at(head, c, x, g):
+    """scale times the metric of a head, at coordinate c."""
+    return x.scale * x.slopes[nonnegative(head * g.width + c)]
+
+
+@scalar
 def add_lengths(keys, at, above, weight, n):
     """Subtract weight k^2 / 2, of one coordinate of n keys."""
     half = weight / type(weight)(-2)
@@ -118,7 +124,7 @@ def pack_keys(key, count, head, x, g, plan, keys):
         above = first * (g.width + lift)
         fill(keys, above, lift * plan.panel, x.scale - x.scale)
         for c in range(g.width):
-            weight, at = x.scale * x.slopes[nonnegative(head * g.width + c)], above + (c + lift) * plan.panel
+            weight, at = weight_at(head, c, x, g), above + (c + lift) * plan.panel
             if lift:
                 add_lengths(keys, at, above, weight, plan.panel)
             for r in range(plan.panel):
